@@ -1,0 +1,279 @@
+"""The two things that can be assessed: an :class:`Exam` (Hounsfield volume) and a :class:`Picture`.
+
+Coordinates are DICOM's patient system: millimetres, x to the patient's left, y to the back, z to the
+head (LPS). A voxel is named ``(slice, row, column)`` and its coordinates are those of its centre.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ichor.notices import Notice
+
+__all__ = ["AIR_HU", "Exam", "Geometry", "Picture", "Source", "hashed_uid"]
+
+AIR_HU = -1024
+"""What padding and everything outside the scan is set to, in HU."""
+
+
+def hashed_uid(uid: str) -> str:
+    """Turn a UID into another one, always the same, from which the first cannot be found again.
+
+    The result is a valid DICOM UID under the ``2.25`` root (PS3.5 B.2), from 120 bits of SHA-256.
+    """
+    return f"2.25.{int(hashlib.sha256(uid.encode()).hexdigest()[:30], 16)}" if uid else ""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where every voxel of a stack of parallel slices lies in the patient.
+
+    Slices need not be evenly spaced, nor stacked at a right angle: each has its own position, so that
+    gantry tilt, gaps and mixed thickness are told without loss.
+
+    Attributes
+    ----------
+    positions
+        ``(n, 3)`` mm, the centre of voxel (row 0, column 0) of each slice; sorted along ``normal``.
+    row_direction, column_direction
+        Unit vectors ``(3,)``: the way in which the column index grows (along a row), and in which the row
+        index grows (down a column). DICOM ImageOrientationPatient, first and second triple.
+    spacing
+        mm between rows, mm between columns.
+    spacing_known
+        False where the input gave no spacing and ``spacing`` is only a stand-in.
+    positions_known
+        False where the input gave no positions and they are counted from the order of the slices.
+    thickness
+        ``(n,)`` mm, nominal thickness of each slice; NaN where unknown.
+    """
+
+    positions: NDArray[np.float64]
+    row_direction: NDArray[np.float64]
+    column_direction: NDArray[np.float64]
+    spacing: tuple[float, float]
+    spacing_known: bool = True
+    positions_known: bool = True
+    thickness: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return len(self.positions)
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector ``(3,)`` at a right angle to the slices, towards the vertex (z of it is not negative)."""
+        normal = np.cross(self.row_direction, self.column_direction)
+        return -normal if normal[2] < 0 else normal
+
+    @property
+    def distances(self) -> NDArray[np.float64]:
+        """``(n,)`` mm along :attr:`normal`, growing with the slice index (``position_mm`` of findings)."""
+        return self.positions @ self.normal
+
+    @property
+    def gaps(self) -> NDArray[np.float64]:
+        """``(n-1,)`` mm between neighbouring slices along the normal."""
+        return np.diff(self.distances)
+
+    @property
+    def slice_step(self) -> float:
+        """Median distance between neighbouring slices in mm; of a lone slice, its thickness or 5."""
+        if self.n_slices > 1:
+            return float(np.median(self.gaps))
+        known = self.thickness[np.isfinite(self.thickness)] if len(self.thickness) else self.thickness
+        return float(known[0]) if len(known) else 5.0
+
+    @property
+    def slice_extents(self) -> NDArray[np.float64]:
+        """``(n,)`` mm of the normal that each slice stands for: half of either gap, at the ends the whole.
+
+        A gap wider than twice the median step is a hole, not tissue that the slice saw: it is capped there.
+        """
+        if self.n_slices < 2:
+            return np.array([self.slice_step])
+        gaps = np.minimum(self.gaps, 2 * self.slice_step)
+        return (np.concatenate([gaps[:1], gaps]) + np.concatenate([gaps, gaps[-1:]])) / 2
+
+    @property
+    def tilt_degrees(self) -> float:
+        """Angle between the line through the slices' positions and their normal, in degrees, from positions."""
+        if self.n_slices < 2:
+            return 0.0
+        along = self.positions[-1] - self.positions[0]
+        length = float(np.linalg.norm(along))
+        return float(np.degrees(np.arccos(np.clip(along @ self.normal / length, -1, 1)))) if length else 0.0
+
+    def voxel_to_patient(self, voxels: ArrayLike) -> NDArray[np.float64]:
+        """Patient coordinates of voxels.
+
+        Parameters
+        ----------
+        voxels
+            ``(..., 3)`` slice, row, column; fractions allowed (between slices, positions are interpolated).
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(..., 3)`` mm.
+        """
+        voxels = np.asarray(voxels, dtype=np.float64)
+        index = np.arange(self.n_slices, dtype=np.float64)
+        s = voxels[..., 0]
+        base = np.stack([_interpolate(s, index, self.positions[:, axis]) for axis in range(3)], axis=-1)
+        return (
+            base
+            + voxels[..., 1:2] * self.spacing[0] * self.column_direction
+            + voxels[..., 2:3] * self.spacing[1] * self.row_direction
+        )
+
+    def patient_to_voxel(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Voxel coordinates of patient points: the inverse of :meth:`voxel_to_patient`.
+
+        Parameters
+        ----------
+        points
+            ``(..., 3)`` mm.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(..., 3)`` slice, row, column, as fractions; beyond the stack, continued at its end's step.
+        """
+        points = np.asarray(points, dtype=np.float64)
+        index = np.arange(self.n_slices, dtype=np.float64)
+        s = _interpolate(points @ self.normal, self.distances, index, slope=1 / self.slice_step)
+        base = np.stack([_interpolate(s, index, self.positions[:, axis]) for axis in range(3)], axis=-1)
+        offset = points - base
+        return np.stack(
+            [s, offset @ self.column_direction / self.spacing[0], offset @ self.row_direction / self.spacing[1]],
+            axis=-1,
+        )
+
+    def affine(self) -> NDArray[np.float64]:
+        """``(4, 4)`` matrix from (column, row, slice, 1) to patient mm: the best even grid for the stack.
+
+        Exact where slices are even (tilt included); otherwise the straight line between first and last.
+        """
+        matrix = np.eye(4)
+        matrix[:3, 0] = self.row_direction * self.spacing[1]
+        matrix[:3, 1] = self.column_direction * self.spacing[0]
+        if self.n_slices > 1:
+            matrix[:3, 2] = (self.positions[-1] - self.positions[0]) / (self.n_slices - 1)
+        else:
+            matrix[:3, 2] = self.normal * self.slice_step
+        matrix[:3, 3] = self.positions[0]
+        return matrix
+
+
+def _interpolate(
+    x: NDArray[np.float64], xp: NDArray[np.float64], fp: NDArray[np.float64], slope: float | None = None
+) -> NDArray[np.float64]:
+    """``numpy.interp`` that goes on in a straight line beyond both ends."""
+    if len(xp) < 2:
+        return np.asarray(fp[0] + (x - xp[0]) * (slope or 0.0))
+    i = np.clip(np.searchsorted(xp, x) - 1, 0, len(xp) - 2)
+    return np.asarray(fp[i] + (x - xp[i]) * (fp[i + 1] - fp[i]) / (xp[i + 1] - xp[i]))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an exam came from, as far as the way back needs it.
+
+    Attributes
+    ----------
+    input
+        The input as the user named it.
+    format
+        ``dicom``, ``nifti`` or ``picture``.
+    study_uid, series_uid, sop_instance_uids
+        Original UIDs (empty where there are none), one SOP instance UID a slice in the exam's order.
+        They leave ichor only hashed, unless the user asks.
+    frame_numbers
+        1-based frame of each slice in its instance; None for single-frame objects.
+    details
+        Technical facts worth telling (manufacturer, kernel, kVp, thickness, transfer syntax):
+        nothing that names, dates or identifies a patient.
+    nifti
+        For NIfTI, what restores the file's own axes: its ``affine`` (4, 4), its ``shape``, and the
+        ``axes``/``flips`` applied; None otherwise.
+    """
+
+    input: str
+    format: str
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_instance_uids: tuple[str, ...] = ()
+    frame_numbers: tuple[int, ...] | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    nifti: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A stack of axial CT slices in Hounsfield units.
+
+    Attributes
+    ----------
+    volume
+        ``(n, rows, columns)`` int16, HU; slices sorted towards the vertex; pixels as stored (not turned).
+    geometry
+        Where the voxels lie.
+    source
+        Where the exam came from.
+    notices
+        What was noticed while reading.
+    read_seconds
+        Time that reading took.
+    """
+
+    volume: NDArray[np.int16]
+    geometry: Geometry
+    source: Source
+    notices: tuple[Notice, ...] = ()
+    read_seconds: float = 0.0
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return int(self.volume.shape[0])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An 8-bit picture of one slice, windowed by whoever made it.
+
+    Attributes
+    ----------
+    grey
+        ``(rows, columns)`` uint8: the slice alone, borders cut away, bone bright.
+    source
+        Where it came from.
+    box
+        Row and column of the upper left corner, rows and columns of ``grey`` in the file's own pixels.
+    file_shape
+        Rows and columns of the file's picture.
+    notices
+        What was noticed while reading.
+    read_seconds
+        Time that reading took.
+    """
+
+    grey: NDArray[np.uint8]
+    source: Source
+    box: tuple[int, int, int, int]
+    file_shape: tuple[int, int]
+    notices: tuple[Notice, ...] = ()
+    read_seconds: float = 0.0
+
+    @property
+    def n_slices(self) -> int:
+        """Always 1."""
+        return 1

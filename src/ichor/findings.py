@@ -1,0 +1,150 @@
+"""What detection says of one exam or picture, and its JSON form, ``ichor.findings/1``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from ichor.labels import LABEL_NAMES
+
+__all__ = ["SCHEMA", "BundleReference", "Findings", "FindingsWarning", "LabelValues", "Region", "Seconds", "SliceFindings"]
+
+SCHEMA = "ichor.findings/1"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+
+class LabelValues(_Model):
+    """One number a label, null where the input could not be assessed."""
+
+    any: float | None = None
+    epidural: float | None = None
+    intraparenchymal: float | None = None
+    intraventricular: float | None = None
+    subarachnoid: float | None = None
+    subdural: float | None = None
+
+    @classmethod
+    def of(cls, values: Any) -> LabelValues:
+        """Make one from six numbers in the order of :data:`ichor.labels.LABEL_NAMES`."""
+        return cls(**{name: float(v) for name, v in zip(LABEL_NAMES, values, strict=True)})
+
+    def as_array(self) -> NDArray[np.float64]:
+        """``(6,)`` in label order; NaN for null."""
+        return np.array([np.nan if (v := getattr(self, n)) is None else v for n in LABEL_NAMES])
+
+
+class LabelFlags(_Model):
+    """One verdict a label, null where the input could not be assessed."""
+
+    any: bool | None = None
+    epidural: bool | None = None
+    intraparenchymal: bool | None = None
+    intraventricular: bool | None = None
+    subarachnoid: bool | None = None
+    subdural: bool | None = None
+
+
+class SliceFindings(_Model):
+    """One native slice."""
+
+    index: int = Field(ge=0, description="0-based, in the exam's order: towards the vertex")
+    position_mm: float | None = Field(description="along the slice normal, patient coordinates, growing towards the vertex")
+    sop_instance_uid: str | None = Field(description="hashed unless the user asked for original UIDs")
+    probabilities: LabelValues
+
+
+class Region(_Model):
+    """One connected bleed."""
+
+    label: str = Field(description="the most probable subtype of this region")
+    probabilities: dict[str, float] = Field(description="probability of each subtype, summing to 1")
+    volume_ml: float | None = Field(description="null where spacing is unknown")
+    slices: list[int] = Field(description="indices of the slices it touches")
+    bbox_mm: list[float] | None = Field(
+        description="x0, y0, z0, x1, y1, z1 in patient millimetres (LPS); null where spacing is unknown"
+    )
+    bbox_voxels: list[int] = Field(description="slice, row, column of the first, then of the last voxel")
+
+
+class FindingsWarning(_Model):
+    """A notice, as findings show it."""
+
+    code: str
+    message: str
+    slices: list[int] | None = None
+
+
+class BundleReference(_Model):
+    """The model that spoke."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Seconds(_Model):
+    """Wall time a stage took; null for a stage that was not reached."""
+
+    read: float | None = None
+    prepare: float | None = None
+    detect: float | None = None
+    report: float | None = None
+
+
+class Findings(_Model):
+    """What detection says of one exam or picture.
+
+    ``mask`` is not part of the JSON: it is the ``(n, rows, columns)`` uint8 array on the native slices, 0 where
+    there is no bleed, otherwise the number of the region (1-based) that the voxel belongs to.
+    """
+
+    schema_: Literal["ichor.findings/1"] = Field(default=SCHEMA, alias="schema")
+    input: str
+    kind: Literal["exam", "picture"] | None = Field(description="null where it could not be told")
+    study_uid: str | None = None
+    series_uid: str | None = None
+    n_slices: int
+    spacing_mm: list[float] | None = Field(default=None, description="between slices, between rows, between columns")
+    probabilities: LabelValues = LabelValues()
+    thresholds: LabelValues = LabelValues()
+    positive: LabelFlags = LabelFlags()
+    slices: list[SliceFindings] = []
+    regions: list[Region] = []
+    volume_ml: float | None = None
+    assessable: bool
+    warnings: list[FindingsWarning] = []
+    bundle: BundleReference | None = None
+    seconds: Seconds = Seconds()
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="null")
+    _mask: NDArray[np.uint8] | None = PrivateAttr(default=None)
+
+    @property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """Region numbers on the native slices, or None where nothing was assessed."""
+        return self._mask
+
+    def with_mask(self, mask: NDArray[np.uint8] | None) -> Findings:
+        """Return a copy that carries a mask."""
+        copy = self.model_copy()
+        copy._mask = mask
+        return copy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types, keyed as in the JSON."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        for warning in data["warnings"]:
+            if warning["slices"] is None:
+                del warning["slices"]
+        return data
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return the findings as JSON text (one line unless ``indent`` is given)."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
