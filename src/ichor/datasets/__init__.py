@@ -1,0 +1,1 @@
+"""Data sets: one module each behind one registry, splits, prepared stores."""

@@ -1,0 +1,86 @@
+"""PHE-SICH-CT-IDS: 80 exams with spontaneous intraparenchymal hemorrhage (Ma et al. 2023, figshare).
+
+JPEG in about the brain window (level 40, width 80), loose boxes, no spacing. Every exam is positive, edges of
+a bleed may be labelled 0, and blood in the ventricles is not labelled: what is unknown is told as unknown.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from ichor.datasets.labelled import UNKNOWN, LabelledExam, blood_in_box
+from ichor.exam import Exam, Source
+from ichor.preparing.stacks import picture_geometry
+from ichor.preparing.windows import from_grey
+
+__all__ = ["PheSich"]
+
+_INTRAPARENCHYMAL = 2
+_UNLABELLED_LOOKS_LIKE_BLOOD_HU = 50.0
+
+
+class PheSich:
+    """The data set in a folder.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``slices.csv``.
+    """
+
+    name = "phe-sich"
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._slices: dict[str, list[dict[str, str]]] = {}
+        with (self.root / "slices.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                self._slices.setdefault(row["patient"], []).append(row)
+
+    def patients(self) -> dict[str, NDArray[np.float32]]:
+        """Return ``(6,)`` exam labels by patient: intraparenchymal is known, the rest (ventricles) is not."""
+        labels = np.full(6, np.nan, np.float32)
+        labels[[0, _INTRAPARENCHYMAL]] = 1
+        return {p: labels.copy() for p in self._slices}
+
+    def slice_labels(self, patient: str) -> NDArray[np.float32]:
+        """Return ``(n, 6)`` slice labels, NaN for unknown."""
+        positive = np.array([row["label_hem"] == "1" for row in self._slices[patient]])
+        # The slice beside a bleed may hold its edge: its label is not trusted.
+        beside = ndimage.binary_dilation(positive) & ~positive
+        labels = np.zeros((len(positive), 6), np.float32)
+        labels[positive] = [1, 0, 1, np.nan, np.nan, 0]
+        labels[beside] = np.nan
+        return labels
+
+    def load(self, patient: str) -> LabelledExam:
+        """Read one patient's exam."""
+        rows = self._slices[patient]
+        volume = np.stack([self._hu(row) for row in rows])
+        labels = self.slice_labels(patient)
+        near = labels[:, 0] != 0  # positive, or beside a positive
+        blood = np.zeros(volume.shape, np.uint8)
+        for k, row in enumerate(rows):
+            if near[k]:
+                bright = ndimage.gaussian_filter(volume[k].astype(np.float32), 1.5) >= _UNLABELLED_LOOKS_LIKE_BLOOD_HU
+                bone = ndimage.binary_dilation(volume[k] >= 79, iterations=3)
+                blood[k][bright & ~bone] = UNKNOWN
+            for box in filter(None, row["boxes"].split(";")):
+                x0, y0, x1, y1 = map(float, box.split(":"))
+                blood_in_box(blood[k], volume[k], (x0, y0, x1, y1), _INTRAPARENCHYMAL)
+        exam = Exam(volume, picture_geometry(len(rows)), Source(f"phe-sich/{patient}", "picture"))
+        return LabelledExam(self.name, patient, exam, labels, blood, (0.0, 80.0))
+
+    def __iter__(self) -> Iterator[LabelledExam]:
+        return (self.load(p) for p in self._slices)
+
+    def _hu(self, row: dict[str, str]) -> NDArray[np.int16]:
+        with Image.open(self.root / row["file"]) as image:
+            return from_grey(np.asarray(image.convert("L")))

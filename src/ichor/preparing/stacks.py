@@ -1,0 +1,143 @@
+"""From an exam or a picture to what the network takes: the one code path of training and detection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ichor.exam import Exam, Geometry, Picture
+from ichor.preparing.grid import GridSpec, GridTransform, plan_grid
+from ichor.preparing.windows import Window, from_grey
+
+__all__ = ["Channel", "Preparation", "Prepared", "neighbour_indices", "picture_geometry", "prepare"]
+
+
+class Channel(BaseModel):
+    """One input channel of the network: a slice of the neighbourhood in one window."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    offset: int
+    """Which slice: 0 the one judged, -1 the one below, +1 the one above."""
+    level: float
+    width: float
+
+
+class Preparation(BaseModel):
+    """Everything that fixes what the network sees; part of a bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: int = 320
+    columns: int = 256
+    margin: float = 0.06
+    slab_mm: float = 5.0
+    max_gap_mm: float = 12.0
+    """A slice farther away than this is no neighbour; the slice itself stands in."""
+    channels: tuple[Channel, ...] = (
+        Channel(offset=-1, level=40, width=80),
+        Channel(offset=0, level=40, width=80),
+        Channel(offset=1, level=40, width=80),
+        Channel(offset=0, level=80, width=200),
+    )
+
+    @property
+    def grid(self) -> GridSpec:
+        """The grid's size."""
+        return GridSpec(self.rows, self.columns, self.margin, self.slab_mm)
+
+    def stack(self, hu: NDArray[np.float32], distances: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Window and stack slices of the grid.
+
+        Parameters
+        ----------
+        hu
+            ``(m, rows, columns)`` HU on the grid.
+        distances
+            ``(m,)`` mm along the normal.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(m, channels, rows, columns)`` float32, 0..1.
+        """
+        out = np.empty((len(hu), len(self.channels), *hu.shape[1:]), np.float32)
+        windowed: dict[Window, NDArray[np.float32]] = {}
+        for c, channel in enumerate(self.channels):
+            window = Window(channel.level, channel.width)
+            if window not in windowed:
+                windowed[window] = window.apply(hu)
+            out[:, c] = windowed[window][neighbour_indices(distances, channel.offset, self.max_gap_mm)]
+        return out
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An exam on the model's grid.
+
+    Attributes
+    ----------
+    hu
+        ``(m, rows, columns)`` float32 HU.
+    transform
+        The way back to the exam.
+    stack
+        ``(m, channels, rows, columns)`` float32, 0..1: the network's input.
+    """
+
+    hu: NDArray[np.float32]
+    transform: GridTransform
+    stack: NDArray[np.float32]
+
+
+def neighbour_indices(distances: NDArray[np.float64], offset: int, max_gap_mm: float) -> NDArray[np.intp]:
+    """Index of each slice's neighbour ``offset`` places away, walking over no gap wider than ``max_gap_mm``.
+
+    Beyond the stack's ends, and beyond a gap, the walk stays where it is.
+    """
+    n = len(distances)
+    index = np.arange(n)
+    step = int(np.sign(offset))
+    for _ in range(abs(offset)):
+        after = np.clip(index + step, 0, n - 1)
+        index = np.where(np.abs(distances[after] - distances[index]) <= max_gap_mm, after, index)
+    return index
+
+
+def picture_geometry(n: int = 1) -> Geometry:
+    """Stand-in geometry of ``n`` pictures, 5 mm apart, upright, without a known pixel size."""
+    return Geometry(
+        positions=np.stack([np.zeros(n), np.zeros(n), 5.0 * np.arange(n)], axis=1),
+        row_direction=np.array([1.0, 0.0, 0.0]),
+        column_direction=np.array([0.0, 1.0, 0.0]),
+        spacing=(0.5, 0.5),
+        spacing_known=False,
+        positions_known=False,
+    )
+
+
+def prepare(subject: Exam | Picture, preparation: Preparation) -> Prepared:
+    """Bring an exam or a picture to the model's grid and stack it.
+
+    Parameters
+    ----------
+    subject
+        What was read. A picture is taken to be in the brain window.
+    preparation
+        From the bundle or the recipe.
+
+    Returns
+    -------
+    Prepared
+        The network's input and the way back.
+    """
+    if isinstance(subject, Picture):
+        volume, geometry = from_grey(subject.grey)[None], picture_geometry()
+    else:
+        volume, geometry = subject.volume, subject.geometry
+    transform = plan_grid(volume, geometry, preparation.grid)
+    hu = transform.to_grid(volume)
+    return Prepared(hu, transform, preparation.stack(hu, transform.distances))

@@ -1,0 +1,162 @@
+"""Changes to a batch that leave its meaning: pose, scanner, source; and bleeds pasted into normal slices."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ichor.datasets.labelled import UNKNOWN
+from ichor.training.recipe import AugmentationRecipe
+
+__all__ = ["move", "paste", "shade"]
+
+
+def move(
+    hu: Tensor, blood: Tensor, size: tuple[int, int], recipe: AugmentationRecipe, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Rotate, scale, stretch, shear, shift and mirror, and cut to the grid's size.
+
+    Parameters
+    ----------
+    hu
+        ``(n, 3, rows, columns)`` float HU, the slice and its neighbours, with the store's border.
+    blood
+        ``(n, rows, columns)`` uint8.
+    size
+        Rows and columns of the grid, before any shrinking.
+    recipe
+        How far.
+    generator
+        Source of chance.
+
+    Returns
+    -------
+    hu, blood
+        ``(n, 3, *size)`` and ``(n, *size)``.
+    """
+    n = len(hu)
+
+    def symmetric(amount: float) -> Tensor:
+        return (torch.rand(n, generator=generator) * 2 - 1) * amount
+
+    angle = symmetric(math.radians(recipe.rotation_degrees))
+    zoom = torch.exp(symmetric(recipe.scale))
+    stretch = torch.exp(symmetric(recipe.stretch))
+    shear = symmetric(recipe.shear)
+    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    # Output pixel -> input pixel, in pixels from the centre.
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    a, b = zoom * stretch * cos * mirror, zoom / stretch * (shear * cos - sin)
+    c, d = zoom * stretch * sin * mirror, zoom / stretch * (shear * sin + cos)
+    rows, columns = hu.shape[2:]
+    tx, ty = symmetric(recipe.shift * columns), symmetric(recipe.shift * rows)
+    half_in = torch.tensor([columns / 2, rows / 2])
+    half_out = torch.tensor([size[1] / 2, size[0] / 2])
+    theta = torch.stack(
+        [
+            torch.stack([a * half_out[0], b * half_out[1], tx], dim=1) / half_in[0],
+            torch.stack([c * half_out[0], d * half_out[1], ty], dim=1) / half_in[1],
+        ],
+        dim=1,
+    )
+    grid = F.affine_grid(theta, [n, 1, *size], align_corners=False)
+    air = -1000.0
+    moved = F.grid_sample(hu - air, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + air
+    marks = F.grid_sample(blood[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return moved, marks[:, 0].round().to(torch.uint8)
+
+
+def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, generator: torch.Generator) -> Tensor:
+    """Change what the scanner and the source would: gain, offset, noise, sharpness, clipping, lone slices.
+
+    Parameters
+    ----------
+    hu
+        ``(n, 3, rows, columns)`` float HU.
+    clipped
+        ``(n,)`` bool: the source shows the brain window only.
+    recipe
+        How far.
+    generator
+        Source of chance.
+
+    Returns
+    -------
+    Tensor
+        Like ``hu``.
+    """
+    n = len(hu)
+
+    def chance(p: float) -> Tensor:
+        return torch.rand(n, generator=generator) < p
+
+    def column(values: Tensor) -> Tensor:
+        return values.view(n, 1, 1, 1)
+
+    # A source that shows the brain window only has 0 where others have air; it must stay as quiet as air.
+    background = (hu <= 0.5) & column(clipped)
+    lone = column(chance(recipe.lone))
+    swapped = column(chance(0.5))
+    # Below and above change places: a bleed does not know which way the stack runs.
+    hu, background = (
+        torch.where(swapped, kept.flip(1), kept)
+        for kept in (torch.where(lone, part[:, 1:2], part) for part in (hu, background))
+    )
+    gain = 1 + recipe.hu_gain * torch.randn(n, generator=generator).clamp(-2, 2)
+    offset = recipe.hu_offset * torch.randn(n, generator=generator).clamp(-2, 2)
+    hu = hu * column(gain) + column(offset)
+    soft = F.avg_pool2d(hu, 3, stride=1, padding=1, count_include_pad=False)
+    amount = column((torch.rand(n, generator=generator) * 1.6 - 0.6) * chance(2 * recipe.blur))
+    hu = hu + amount * (soft - hu)  # above 0 blurs, below 0 sharpens
+    strength = column(torch.rand(n, generator=generator) * recipe.noise_hu * chance(0.5))
+    noise = torch.randn(hu.shape, generator=generator)
+    coarse = F.avg_pool2d(noise, 3, stride=1, padding=1) * 3  # noise of a soft kernel is grainy, not white
+    hu = hu + strength * torch.where(column(chance(0.5)), noise, coarse)
+    hu = torch.where(background, 0.0, hu)
+    # A brain window is all that some sources show: any source may look like them.
+    brain_only = column(clipped | chance(recipe.clip))
+    return torch.where(brain_only, hu.clamp(0, 80), hu)
+
+
+def paste(
+    hu: Tensor,
+    donor_hu: Tensor,
+    donor_blood: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Paste donors' bleeds into normal slices at the same place of the head, mirrored or not.
+
+    Parameters
+    ----------
+    hu
+        ``(n, 3, rows, columns)`` HU of normal slices and their neighbours.
+    donor_hu
+        ``(n, 3, rows, columns)`` HU of the donors.
+    donor_blood
+        ``(n, 3, rows, columns)`` uint8 blood maps of the donors and their neighbours.
+    generator
+        Source of chance.
+
+    Returns
+    -------
+    hu
+        With the bleeds.
+    blood
+        ``(n, rows, columns)`` uint8 of the middle slice.
+    done
+        ``(n,)`` bool: False where the bleed would have come to lie outside the brain, and nothing was pasted.
+    """
+    flip = torch.rand(len(hu), generator=generator) < 0.5
+    donor_hu = torch.where(flip.view(-1, 1, 1, 1), donor_hu.flip(3), donor_hu)
+    donor_blood = torch.where(flip.view(-1, 1, 1, 1), donor_blood.flip(3), donor_blood)
+    is_blood = ((donor_blood > 0) & (donor_blood != UNKNOWN)).float()
+    alpha = F.avg_pool2d(F.max_pool2d(is_blood, 3, stride=1, padding=1), 3, stride=1, padding=1)
+    room = ((hu > 5) & (hu < 60)).float()  # brain, not bone, not air
+    middle = is_blood[:, 1]
+    done = (middle * room[:, 1]).sum(dim=(1, 2)) >= 0.7 * middle.sum(dim=(1, 2)).clamp(min=1)
+    alpha = alpha * (hu < 90).float() * done.view(-1, 1, 1, 1)
+    blood = torch.where((alpha[:, 1] >= 0.5) & (donor_blood[:, 1] != UNKNOWN), donor_blood[:, 1], 0)
+    return hu + alpha * (donor_hu - hu), blood.to(torch.uint8), done

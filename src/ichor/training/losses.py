@@ -1,0 +1,86 @@
+"""What the network is punished for: pixels where they are known, slices where they are labelled."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN
+
+__all__ = ["map_loss", "map_targets", "slice_loss"]
+
+
+def map_targets(blood: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn a blood map into a target and a weight for each label.
+
+    Parameters
+    ----------
+    blood
+        ``(n, rows, columns)`` uint8, as in :class:`ichor.datasets.labelled.LabelledExam`.
+    labels
+        ``(n, 6)``, NaN for unknown.
+
+    Returns
+    -------
+    targets, weights
+        ``(n, 6, rows, columns)`` float32; weight 0 where nothing is known.
+    """
+    blood = blood.long()
+    subtype = torch.arange(1, 6, device=blood.device).view(1, 5, 1, 1)
+    is_blood = (blood > 0) & (blood != UNKNOWN)
+    targets = torch.cat([is_blood[:, None], blood[:, None] == subtype], dim=1).float()
+    known = (blood != UNKNOWN)[:, None].expand(-1, 6, -1, -1)
+    # Blood of an untold subtype is a positive for "any" and silent on the subtypes; so is a slice whose
+    # label for a subtype is unknown.
+    told = torch.cat([torch.ones_like(known[:, :1]), (blood != ANY_SUBTYPE)[:, None].expand(-1, 5, -1, -1)], dim=1)
+    labelled = ~torch.isnan(labels)[:, :, None, None]
+    return targets, (known & told & labelled).float()
+
+
+def map_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy a pixel plus Dice over the batch; subtypes count half as much as ``any``.
+
+    Parameters
+    ----------
+    logits, targets, weights
+        ``(n, 6, rows, columns)``.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    share = torch.tensor([1.0, *[0.1] * 5], device=logits.device)
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weights
+    # Positive pixels are rare: as much weight to all of them as to all the others, within reason.
+    positives = (targets * weights).sum(dim=(0, 2, 3))
+    negatives = ((1 - targets) * weights).sum(dim=(0, 2, 3))
+    on = (entropy * targets).sum(dim=(0, 2, 3)) / (positives + 50)
+    off = (entropy * (1 - targets)).sum(dim=(0, 2, 3)) / (negatives + 50)
+    p = torch.sigmoid(logits) * weights
+    overlap = 2 * (p * targets).sum(dim=(0, 2, 3)) + 50
+    dice = 1 - overlap / (p.sum(dim=(0, 2, 3)) + (targets * weights).sum(dim=(0, 2, 3)) + 50)
+    return ((0.3 * on + 10.0 * off + dice) * share).sum()
+
+
+def slice_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.02) -> Tensor:
+    """Mean cross-entropy over known labels, ``any`` twice (as RSNA weighs it).
+
+    Parameters
+    ----------
+    logits, labels
+        ``(n, 6)``; NaN labels do not count.
+    smoothing
+        How far labels are drawn from 0 and 1.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    known = ~torch.isnan(labels)
+    soft = torch.nan_to_num(labels) * (1 - 2 * smoothing) + smoothing
+    weight = torch.tensor([2.0, *[1.0] * 5], device=logits.device) * known
+    entropy = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+    return (entropy * weight).sum() / weight.sum().clamp(min=1)
