@@ -23,9 +23,9 @@ from ichor.evaluating.metrics import (
 )
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["Calibration", "OutOfFold", "Figure", "figures", "fit_calibration", "read_predictions"]
+__all__ = ["MIN_POSITIVE_PATIENTS", "Calibration", "OutOfFold", "Figure", "best_threshold", "figures", "fit_calibration", "read_predictions"]
 
-_MIN_POSITIVE_PATIENTS = 10
+MIN_POSITIVE_PATIENTS = 10
 """Below this a subtype's figures say little, and the card says so."""
 
 
@@ -76,7 +76,7 @@ class Figure:
     protocol: str
 
 
-def read_predictions(folder: Path, dataset: Dataset, part: str = "both") -> OutOfFold:
+def read_predictions(folder: Path, dataset: Dataset, head: str = "map") -> OutOfFold:
     """Read ``fold-*/predictions.csv`` of a run and join the labels of the data set.
 
     Parameters
@@ -85,8 +85,8 @@ def read_predictions(folder: Path, dataset: Dataset, part: str = "both") -> OutO
         Of the run.
     dataset
         The run's target.
-    part
-        ``map``, ``pooled``, or ``both`` (their mean: what the shipped graph gives).
+    head
+        ``map`` (what the shipped graph gives) or ``pooled`` (the auxiliary head).
 
     Raises
     ------
@@ -96,7 +96,6 @@ def read_predictions(folder: Path, dataset: Dataset, part: str = "both") -> OutO
     files = sorted(Path(folder).glob("fold-*/predictions.csv"))
     if not files:
         raise UsageError(f"{folder}: found no fold-*/predictions.csv; expected a run's folds; run ichor train first")
-    heads = {"map": ["map"], "pooled": ["pooled"], "both": ["map", "pooled"]}[part]
     fold_of: dict[str, int] = {}
     logits: dict[str, list[list[float]]] = {}
     for number, file in enumerate(files):
@@ -104,8 +103,7 @@ def read_predictions(folder: Path, dataset: Dataset, part: str = "both") -> OutO
             for row in csv.DictReader(stream):
                 if fold_of.setdefault(row["patient"], number) != number:
                     raise UsageError(f"{file}: found a patient predicted in two folds; expected each in one")
-                values = [np.mean([float(row[f"{head}_{n}"]) for head in heads]) for n in LABEL_NAMES]
-                logits.setdefault(row["patient"], []).append([float(v) for v in values])
+                logits.setdefault(row["patient"], []).append([float(row[f"{head}_{n}"]) for n in LABEL_NAMES])
     missing = set(dataset.patients()) - set(logits)
     if missing:
         raise UsageError(
@@ -159,7 +157,7 @@ def _crossfit(logits: NDArray[np.float64], labels: NDArray[np.float32], folds: N
     return out
 
 
-def _best_threshold(labels: NDArray[np.floating], p: NDArray[np.floating], sensitivity: float) -> float:
+def best_threshold(labels: NDArray[np.floating], p: NDArray[np.floating], sensitivity: float) -> float:
     """Highest threshold that keeps a sensitivity: half-way down to the next score."""
     positives = np.sort(p[labels > 0.5])[::-1]
     if not len(positives):
@@ -177,7 +175,7 @@ def figures(run: OutOfFold) -> list[Figure]:
     auc = "area under the ROC curve, out of fold; patients resampled 2000 times"
     for j, name in enumerate(LABEL_NAMES):
         few = int(run.exam_labels[:, j].sum())
-        note = auc if few >= _MIN_POSITIVE_PATIENTS else f"{auc}; only {few} positive patients"
+        note = auc if few >= MIN_POSITIVE_PATIENTS else f"{auc}; only {few} positive patients"
         out.append(
             Figure(f"slice AUC, {name}", bootstrap(roc_auc, run.labels[:, j], run.logits[:, j], run.patients), note)
         )
@@ -205,7 +203,7 @@ def figures(run: OutOfFold) -> list[Figure]:
     for fold in np.unique(run.exam_folds):
         inside = run.exam_folds == fold
         others = _crossfit(run.exam_logits[~inside], run.exam_labels[~inside], run.exam_folds[~inside])
-        called[inside] = exam_p[inside, 0] >= _best_threshold(run.exam_labels[~inside, 0], others[:, 0], 0.9)
+        called[inside] = exam_p[inside, 0] >= best_threshold(run.exam_labels[~inside, 0], others[:, 0], 0.9)
     protocol = "threshold chosen on the other folds for 90 % exam sensitivity"
     for place, name in enumerate(("exam sensitivity, any", "exam specificity, any")):
         out.append(

@@ -23,9 +23,9 @@ class _Block(nn.Sequential):
 class MapNet(nn.Module):
     """Encoder, U-Net decoder down to stride 2, and two heads over one slice with its neighbours.
 
-    The *map* head gives a logit a pixel; the mean of its hottest pixels is one opinion on the slice (a bleed
-    anywhere makes a slice positive, however small). The *pooled* head looks at the whole slice and is the
-    other. The slice's logit is the mean of the two.
+    The *map* head gives a logit a pixel, and the mean of its hottest pixels is the slice's logit: a bleed
+    anywhere makes a slice positive, however small. The *pooled* head looks at the whole slice; with few
+    patients it ranks worse and only helps the encoder to learn.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class MapNet(nn.Module):
         map_logits
             ``(n, 6, rows / 2, columns / 2)``.
         hottest_logits, pooled_logits
-            ``(n, 6)`` each: the two opinions on the slice.
+            ``(n, 6)`` each: the slice's logit, and the auxiliary head's.
         """
         features = self.encoder(stack * 2 - 1)
         x = features[-1]

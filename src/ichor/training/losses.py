@@ -39,7 +39,7 @@ def map_targets(blood: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def map_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy a pixel plus Dice over the batch; subtypes count half as much as ``any``.
+    """Cross-entropy a pixel plus Dice over the batch; all five subtypes count as much as ``any``.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def map_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     Tensor
         Scalar.
     """
-    share = torch.tensor([1.0, *[0.1] * 5], device=logits.device)
+    share = torch.tensor([1.0, *[0.2] * 5], device=logits.device)
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weights
     # Positive pixels are rare: as much weight to all of them as to all the others, within reason.
     positives = (targets * weights).sum(dim=(0, 2, 3))

@@ -33,11 +33,11 @@ class ModelRecipe(_Strict):
 class SamplingRecipe(_Strict):
     """Share of each kind of slice in a batch; the source alone must not tell the label."""
 
-    target_positive: float = 0.32
-    target_negative: float = 0.38
+    target_positive: float = 0.28
+    target_negative: float = 0.42
     extra_positive: float = 0.15
     extra_negative: float = 0.15
-    paste: float = Field(0.4, ge=0, le=1, description="negatives of the target set that get a bleed pasted in")
+    paste: float = Field(0.35, ge=0, le=1, description="negatives of the target set that get a bleed pasted in")
 
 
 class AugmentationRecipe(_Strict):

@@ -1,0 +1,84 @@
+"""Which slices a person should look at first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ichor.findings import Findings
+
+__all__ = ["reported_slices", "suspicious_slices"]
+
+_APART_MM = 7.5
+"""Shown slices lie further apart than this, else three of them would show one and the same cut."""
+_APART_SLICES = 2
+_TO_SHOW = 4
+_TO_SHOW_NEGATIVE = 3
+
+
+def suspicious_slices(findings: Findings) -> list[int]:
+    """Return indices of all slices that reach the threshold or hold a part of a region."""
+    threshold = findings.thresholds.any
+    chosen = {i for region in findings.regions for i in region.slices}
+    for s in findings.slices:
+        if threshold is not None and s.probabilities.any is not None and s.probabilities.any >= threshold:
+            chosen.add(s.index)
+    return sorted(chosen)
+
+
+def reported_slices(findings: Findings) -> list[int]:
+    """Choose the slices that a report shows, the most suspicious first.
+
+    Highest probability first, none closer than 7.5 mm (two slices where positions are not known) to one
+    already taken. Where the largest region would not be seen, the slice on which it is largest takes the last
+    place. Four slices of a positive exam, three of another.
+
+    Returns
+    -------
+    list of int
+        Empty where nothing was assessed.
+    """
+    ranked = sorted(findings.slices, key=lambda s: -(s.probabilities.any or 0.0))
+    wanted = _TO_SHOW if findings.positive.any else _TO_SHOW_NEGATIVE
+    positions = {s.index: s.position_mm for s in findings.slices}
+    chosen: list[int] = []
+    for s in ranked:
+        if len(chosen) == wanted:
+            break
+        if not any(_near(s.index, other, positions) for other in chosen):
+            chosen.append(s.index)
+    largest = _largest_region_slice(findings)
+    if largest is not None and chosen and not _region_seen(findings, chosen):
+        chosen = [*chosen[: wanted - 1], largest]
+    return chosen
+
+
+def _near(a: int, b: int, positions: dict[int, float | None]) -> bool:
+    pa, pb = positions[a], positions[b]
+    if pa is None or pb is None:
+        return abs(a - b) < _APART_SLICES
+    return abs(pa - pb) < _APART_MM
+
+
+def _largest_region(findings: Findings) -> int | None:
+    """Return the number (1-based) of the region with most volume, or with most voxels."""
+    if not findings.regions:
+        return None
+    if findings.mask is not None:
+        counts = np.bincount(findings.mask.ravel(), minlength=len(findings.regions) + 1)[1:]
+        return int(counts.argmax()) + 1
+    return max(range(len(findings.regions)), key=lambda i: findings.regions[i].volume_ml or 0.0) + 1
+
+
+def _largest_region_slice(findings: Findings) -> int | None:
+    number = _largest_region(findings)
+    if number is None:
+        return None
+    if findings.mask is None:
+        slices = findings.regions[number - 1].slices
+        return slices[len(slices) // 2] if slices else None
+    return int((findings.mask == number).sum(axis=(1, 2)).argmax())
+
+
+def _region_seen(findings: Findings, chosen: list[int]) -> bool:
+    number = _largest_region(findings)
+    return number is not None and bool(set(findings.regions[number - 1].slices) & set(chosen))

@@ -1,0 +1,181 @@
+"""One slice, ready to be shown: its windows, what is outlined on it, marks and a scale bar."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ichor.exam import Exam, Picture
+from ichor.findings import Findings
+from ichor.labels import LABELS
+from ichor.preparing.windows import BONE, BRAIN, SUBDURAL, Window
+from ichor.reporting.outline import outlines
+from ichor.reporting.view import Marks, View
+
+__all__ = ["Outline", "Panel", "ScaleBar", "SliceFigure", "slice_figures"]
+
+_SHOWN: tuple[tuple[str, Window], ...] = (("Brain", BRAIN), ("Subdural", SUBDURAL), ("Bone", BONE))
+_COLOURS = {label.name: label.colour for label in LABELS}
+_BAR_MM = 50
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A closed line around a part of a region.
+
+    Attributes
+    ----------
+    region
+        Number of the region, 1-based.
+    colour
+        ``#rrggbb`` of the region's label.
+    points
+        ``(k, 2)`` x and y in pixels of the picture.
+    """
+
+    region: int
+    colour: str
+    points: NDArray[np.float64]
+
+    @property
+    def path(self) -> str:
+        """The line as an SVG path."""
+        return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in self.points) + "Z"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A slice in one window.
+
+    Attributes
+    ----------
+    name
+        Of the window; of a picture, ``As given``.
+    caption
+        Level and width in words.
+    grey
+        ``(rows, columns)`` uint8.
+    """
+
+    name: str
+    caption: str
+    grey: NDArray[np.uint8]
+
+    @property
+    def data_uri(self) -> str:
+        """The picture as PNG within a ``data:`` address."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.grey).save(buffer, "PNG", compress_level=6)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A bar of a known length.
+
+    Attributes
+    ----------
+    pixels
+        Length in the picture.
+    label
+        Length in words.
+    """
+
+    pixels: float
+    label: str
+
+
+@dataclass(frozen=True)
+class SliceFigure:
+    """A slice to be shown.
+
+    Attributes
+    ----------
+    index
+        0-based.
+    panels
+        One a window.
+    outlines
+        The same on all panels.
+    marks
+        Orientation letters; None where orientation is not known.
+    bar
+        Scale; None where spacing is not known.
+    """
+
+    index: int
+    panels: tuple[Panel, ...]
+    outlines: tuple[Outline, ...]
+    marks: Marks | None
+    bar: ScaleBar | None
+
+    @property
+    def width(self) -> int:
+        """Columns of each panel."""
+        return int(self.panels[0].grey.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows of each panel."""
+        return int(self.panels[0].grey.shape[0])
+
+
+def slice_figures(
+    findings: Findings, image: Exam | Picture, slices: list[int], *, side: int = 480
+) -> list[SliceFigure]:
+    """Prepare slices to be shown.
+
+    Parameters
+    ----------
+    findings
+        Give the regions and their mask.
+    image
+        What they were found on.
+    slices
+        Indices wanted, 0-based.
+    side
+        Pixels of each panel's longer side.
+
+    Returns
+    -------
+    list of SliceFigure
+        In the order of ``slices``, all cut out alike.
+    """
+    if not slices:
+        return []
+    view = View.of(image, slices, side)
+    bar = None if view.pixel_mm is None else ScaleBar(_BAR_MM / view.pixel_mm, f"{_BAR_MM // 10} cm")
+    return [
+        SliceFigure(index, _panels(image, view, index), _outlines(findings, view, index), view.marks, bar)
+        for index in slices
+    ]
+
+
+def _panels(image: Exam | Picture, view: View, index: int) -> tuple[Panel, ...]:
+    if isinstance(image, Picture):
+        grey = (np.clip(view.picture(image.grey), 0, 255) + 0.5).astype(np.uint8)
+        return (Panel("As given", "the window is the picture's own", grey),)
+    hu = view.picture(image.volume[index])
+    return tuple(
+        Panel(name, f"level {window.level:g}, width {window.width:g} HU", window.to_grey(hu))
+        for name, window in _SHOWN
+    )
+
+
+def _outlines(findings: Findings, view: View, index: int) -> tuple[Outline, ...]:
+    mask = findings.mask
+    if mask is None:
+        return ()
+    found = []
+    for number in np.unique(mask[index]):
+        if number:
+            colour = _COLOURS[findings.regions[number - 1].label]
+            found += [
+                Outline(int(number), colour, view.points(line)) for line in outlines(mask[index] == number)
+            ]
+    return tuple(found)

@@ -1,0 +1,148 @@
+"""Findings in words and figures, the same on the terminal and in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ichor.findings import Findings, FindingsWarning
+from ichor.labels import SUBTYPES, Label
+from ichor.notices import NOTICES
+
+if TYPE_CHECKING:
+    from ichor.detecting.bundle import BundleCard
+
+__all__ = [
+    "Verdict",
+    "number_ranges",
+    "positive_subtypes",
+    "printable",
+    "probability",
+    "refusals",
+    "threshold_origin",
+    "verdict",
+    "volume",
+]
+
+Kind = Literal["positive", "negative", "refused"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said first.
+
+    Attributes
+    ----------
+    kind
+        Which of the three it is.
+    headline
+        A few words.
+    sentence
+        The reason, with the figures.
+    """
+
+    kind: Kind
+    headline: str
+    sentence: str
+
+
+def verdict(findings: Findings) -> Verdict:
+    """Say what findings come to: suspected, not suspected, or not assessed and why."""
+    p, threshold = findings.probabilities.any, findings.thresholds.any
+    if not findings.assessable or p is None or threshold is None:
+        reasons = " ".join(w.message for w in refusals(findings)) or "No reason was recorded."
+        return Verdict("refused", "Not assessed", reasons)
+    found, limit = probability(p, against=threshold), probability(threshold, against=p)
+    what = "exam" if findings.kind == "exam" else "picture"
+    if findings.positive.any:
+        return Verdict(
+            "positive",
+            "Hemorrhage suspected",
+            f"The probability of hemorrhage on this {what} is {found}; it is suspected from {limit} upwards.",
+        )
+    return Verdict(
+        "negative",
+        "No hemorrhage suspected",
+        f"The probability of hemorrhage on this {what} is {found}, below the threshold of {limit}. "
+        "This does not rule hemorrhage out.",
+    )
+
+
+def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
+    """Say where the threshold of the verdict comes from, and what it costs; empty where that is not known."""
+    used = findings.thresholds.any
+    own = card.thresholds.get("any") if card else None
+    if used is None or own is None:
+        return ""
+    if abs(used - own.probability) > 1e-6:
+        return f"This threshold was set for this run; the model's own is {probability(own.probability)}."
+    text = f"The threshold was chosen for {own.chosen_for}"
+    figures = [
+        f"{name} {value:.0%}"
+        for name, value in (("sensitivity", own.sensitivity), ("specificity", own.specificity))
+        if value is not None
+    ]
+    return f"{text}: {', '.join(figures)} of exams in cross-validation." if figures else f"{text}."
+
+
+def refusals(findings: Findings) -> list[FindingsWarning]:
+    """Return the warnings for which an input was refused; of a refused input without any, all of them."""
+    if findings.assessable:
+        return []
+    refused = [w for w in findings.warnings if w.code in NOTICES and NOTICES[w.code].decision == "refuse"]
+    return refused or list(findings.warnings)
+
+
+def positive_subtypes(findings: Findings) -> list[tuple[Label, float]]:
+    """Return the subtypes at or above their thresholds with their probabilities, most probable first."""
+    found = [
+        (label, p)
+        for label in SUBTYPES
+        if getattr(findings.positive, label.name) and (p := getattr(findings.probabilities, label.name)) is not None
+    ]
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def probability(value: float | None, *, against: float | None = None) -> str:
+    """Write a probability with two decimals, with more where only they tell it from ``against``."""
+    if value is None:
+        return "–"
+    if against is not None and against != value:
+        for decimals in (2, 3, 4):
+            if f"{value:.{decimals}f}" != f"{against:.{decimals}f}":
+                return _bounded(value, decimals)
+    return _bounded(value, 2)
+
+
+def volume(ml: float | None) -> str:
+    """Write a volume in millilitres."""
+    if ml is None:
+        return "–"
+    return "under 0.1 mL" if 0 < ml < 0.05 else f"{ml:.1f} mL"
+
+
+def number_ranges(indices: Iterable[int]) -> str:
+    """Write slice indices as a person counts them, from 1: ``[3, 4, 5, 9]`` is ``4–6, 10``."""
+    spans: list[list[int]] = []
+    for number in sorted({i + 1 for i in indices}):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in spans)
+
+
+def printable(text: str) -> str:
+    """Replace line breaks and terminal control characters (a file may be named with them) by escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _bounded(value: float, decimals: int) -> str:
+    """Never round an uncertain thing to certainty."""
+    smallest = 10.0**-decimals
+    if value < smallest / 2:
+        return f"<{smallest:.{decimals}f}"
+    if value > 1 - smallest / 2:
+        return f">{1 - smallest:.{decimals}f}"
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,160 @@
+"""From a finished run to a bundle: graph, calibration, thresholds, measured figures, card."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ichor import __version__
+from ichor.datasets.registry import open_dataset
+from ichor.detecting.bundle import load_bundle
+from ichor.evaluating.metrics import sensitivity_specificity
+from ichor.evaluating.out_of_fold import (
+    MIN_POSITIVE_PATIENTS,
+    Figure,
+    OutOfFold,
+    best_threshold,
+    figures,
+    fit_calibration,
+    read_predictions,
+)
+from ichor.labels import LABEL_NAMES
+from ichor.preparing import prepare
+from ichor.training.export import MAP_STRIDE, export_onnx
+from ichor.training.loop import load_weights
+from ichor.training.run import ALL, Run
+
+__all__ = ["release"]
+
+_COMPARED_PATIENTS = 2
+_ANY_SENSITIVITY = 0.9
+_SUBTYPE_SENSITIVITY = 0.8
+
+
+def release(run: Run, destination: Path | None = None) -> Path:
+    """Write the bundle of a run whose folds and whole model are there.
+
+    Parameters
+    ----------
+    run
+        The run.
+    destination
+        Folder of the bundle; ``bundle`` in the run's folder by default.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, loaded once to prove that detection takes it.
+    """
+    recipe = run.recipe
+    home = destination or run.folder / "bundle"
+    home.mkdir(parents=True, exist_ok=True)
+    target = open_dataset(recipe.target, run.data)
+    oof = read_predictions(run.folder, target)
+    measured = figures(oof)
+    model = load_weights(recipe, run.folder / ALL / "weights.safetensors")
+    some = sorted(target.patients())[:_COMPARED_PATIENTS]
+    stack = np.concatenate([prepare(target.load(p).exam, recipe.preparation).stack[::6] for p in some])
+    difference = export_onnx(model, recipe.preparation, home / "slice.onnx", stack)
+    exam_calibration = fit_calibration(oof.exam_logits, oof.exam_labels)
+    slice_calibration = fit_calibration(oof.logits, oof.labels)
+    manifest: dict[str, Any] = {
+        "format": "ichor.bundle/1",
+        "name": recipe.name,
+        "version": __version__,
+        "description": recipe.description.strip(),
+        "licence": "Apache-2.0; trained on data under the licences listed in trained_on",
+        "labels": list(LABEL_NAMES),
+        "preparation": recipe.preparation.model_dump(mode="json"),
+        "graphs": {
+            "slice": {
+                "file": "slice.onnx",
+                "sha256": hashlib.sha256((home / "slice.onnx").read_bytes()).hexdigest(),
+                "inputs": ["stack"],
+                "outputs": ["map", "slice"],
+            }
+        },
+        "map_stride": MAP_STRIDE,
+        "exam_rule": {"kind": "mean_of_hottest", "slices": 2},
+        "calibration": {
+            "slice": _scales(slice_calibration.scale, slice_calibration.offset),
+            "exam": _scales(exam_calibration.scale, exam_calibration.offset),
+        },
+        "thresholds": _thresholds(oof, exam_calibration.probabilities(oof.exam_logits)),
+        "localisation": {"probability": 0.5, "min_volume_ml": 0.1},
+        "untrusted_labels": _untrusted(oof),
+        "trained_on": _trained_on(run),
+        "measured": [_measured(f) for f in measured],
+        "limits": json.loads(_resource("limits.json")),
+    }
+    (home / "bundle.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    (home / "card.md").write_text(_card(manifest, run, difference))
+    load_bundle(home)
+    return home
+
+
+def _scales(scale: Any, offset: Any) -> list[dict[str, float]]:
+    return [{"scale": round(float(s), 6), "offset": round(float(o), 6)} for s, o in zip(scale, offset, strict=True)]
+
+
+def _thresholds(oof: OutOfFold, probabilities: Any) -> dict[str, dict[str, Any]]:
+    out = {}
+    for j, name in enumerate(LABEL_NAMES):
+        wanted = _ANY_SENSITIVITY if j == 0 else _SUBTYPE_SENSITIVITY
+        labels, p = oof.exam_labels[:, j], probabilities[:, j]
+        threshold = best_threshold(labels, p, wanted)
+        sensitivity, specificity = sensitivity_specificity(labels, p, threshold)
+        out[name] = {
+            "probability": round(threshold, 4),
+            "sensitivity": round(sensitivity, 4),
+            "specificity": round(specificity, 4),
+            "chosen_for": f"exam sensitivity of at least {wanted:.0%} on the out-of-fold exams",
+        }
+    return out
+
+
+def _untrusted(oof: OutOfFold) -> dict[str, str]:
+    counts = oof.exam_labels.sum(axis=0)
+    return {
+        name: f"only {int(n)} patients with this subtype in the measured data"
+        for name, n in zip(LABEL_NAMES, counts, strict=True)
+        if n < MIN_POSITIVE_PATIENTS
+    }
+
+
+def _trained_on(run: Run) -> list[dict[str, Any]]:
+    known = json.loads(_resource("provenance.json"))
+    rows = []
+    for name in (run.recipe.target, *run.recipe.extra):
+        dataset = open_dataset(name, run.data)
+        patients = dataset.patients()
+        slices = sum(len(dataset.slice_labels(p)) for p in patients)
+        rows.append({"name": name, "exams": len(patients), "slices": slices, **known[name]})
+    return rows
+
+
+def _measured(figure: Figure) -> dict[str, Any]:
+    i = figure.interval
+    unit = f"{i.n} {'slices' if figure.name.startswith('slice') else 'exams'}, {i.positives} positive, {i.patients} patients"
+    numbers = {k: None if math.isnan(v) else round(v, 4) for k, v in (("value", i.value), ("low", i.low), ("high", i.high))}
+    return {"name": figure.name, **numbers, "n": i.n, "unit": unit, "protocol": figure.protocol}
+
+
+def _card(manifest: dict[str, Any], run: Run, difference: float) -> str:
+    """Fill the card's template with what the manifest says."""
+    import jinja2
+
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
+    return environment.from_string(_resource("card.md.j2")).render(
+        m=manifest, recipe=run.recipe, difference=f"{difference:.1e}"
+    )
+
+
+def _resource(name: str) -> str:
+    return (importlib.resources.files("ichor.training") / "release_text" / name).read_text(encoding="utf-8")
