@@ -1,0 +1,129 @@
+"""The command ``ichor``: one thin module a sub-command; what is heavy is loaded when it is called."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ichor.cli.detect import detect
+from ichor.cli.info import info
+from ichor.cli.train import train
+from ichor.errors import BundleError, IchorError, RefusedInput, UsageError
+
+__all__ = ["app", "main", "run"]
+
+EXIT_USAGE = 2
+EXIT_REFUSED = 3
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+# typer carries its own copy of click from 0.16 on: its errors are found through its own classes.
+_CommandLineError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="ichor",
+    help="Intracranial hemorrhage on head CT: a study in, findings out.\n\n"
+    "Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(detect)
+app.command()(info)
+app.command()(train)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import ichor
+
+        print(f"ichor {ichor.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ichor(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit status; what the user did wrong is one line on standard error.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name.
+
+    Returns
+    -------
+    int
+        0 done; 2 bad usage or an unusable bundle; 3 an input could not be assessed; 130 interrupted; 141 the
+        reader of standard output went away.
+    """
+    command = typer.main.get_command(app)
+    try:
+        # Not command.main(): it frames errors over several lines, and takes Ctrl-C and closed pipes for its own.
+        with command.make_context("ichor", list(arguments)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return EXIT_BROKEN_PIPE
+    except _CommandLineError as error:
+        return _command_line_error(error, bool(arguments))
+    except RefusedInput as error:
+        _complain(str(error))
+        return EXIT_REFUSED
+    except (UsageError, BundleError, IchorError) as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    return 0
+
+
+def main() -> None:
+    """Entry point of the command ``ichor``."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file may have a name that the terminal cannot show.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def _command_line_error(error: Exception, any_arguments: bool) -> int:
+    context = getattr(error, "ctx", None)
+    if not any_arguments:
+        print(context.get_help() if context else "", file=sys.stderr)
+        return EXIT_USAGE
+    path = context.command_path if context else "ichor"
+    words = " ".join(str(error.format_message() if hasattr(error, "format_message") else error).split())
+    _complain(f"{words.rstrip('.')}. See '{path} --help'.")
+    return EXIT_USAGE
+
+
+def _complain(message: str) -> None:
+    from ichor.reporting.words import printable
+
+    with contextlib.suppress(BrokenPipeError):
+        print(f"ichor: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from complaining about the closed pipe while it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -92,13 +92,14 @@ class Chart:
 class _Axis:
     """Where each slice lies along x."""
 
-    edges: NDArray[np.float64]
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
     titles: tuple[str, ...]
     ticks: tuple[tuple[float, str], ...]
     name: str
 
     def cell(self, i: int, y: float, height: float, strength: float, words: str) -> Cell:
-        x0, x1 = self.edges[i], self.edges[i + 1]
+        x0, x1 = float(self.starts[i]), float(self.ends[i])
         gap = min(1.0, (x1 - x0) * 0.15)
         return Cell(x0 + gap / 2, y, x1 - x0 - gap, height, strength, f"{self.titles[i]}: {words}")
 
@@ -165,18 +166,21 @@ def _axis(findings: Findings) -> _Axis:
     in_mm = len(given) == n and bool(np.all(np.diff(given) > 0))
     at = np.array(given) if in_mm else np.arange(1.0, n + 1)
     # A slice reaches half-way to its neighbours, but not into a hole where slices are missing.
-    step = float(np.median(np.diff(at)))
-    before = np.minimum(np.diff(at, prepend=at[0] - step), 2 * step) / 2
-    low, high = float(at[0] - before[0]), float(at[-1] + step / 2)
-    middle = (at[1:] + at[:-1]) / 2
-    bounds = np.concatenate([[low], middle, [high]])
+    gaps = np.diff(at)
+    step = float(np.median(gaps))
+    half = np.minimum(gaps, 1.5 * step) / 2
+    starts = at - np.concatenate([half[:1], half])
+    ends = at + np.concatenate([half, half[-1:]])
+    low, high = float(starts[0]), float(ends[-1])
     scale = (_WIDTH - _LEFT - _RIGHT) / (high - low)
     titles = tuple(f"Slice {i + 1} of {n}" + (f", {at[i]:.1f} mm" if in_mm else "") for i in range(n))
-    ticks = tuple(
-        (_LEFT + (value - low) * scale, f"{value:g}".replace("-", "−")) for value in _round_values(at[0], at[-1])
+    ticks = tuple((_LEFT + (value - low) * scale, f"{value:g}") for value in _round_values(at[0], at[-1]))
+    name = (
+        "position along the slices' normal, mm (base of the skull → vertex)"
+        if in_mm
+        else "slice (base → vertex)"
     )
-    name = "position along the slices' normal, mm (base of the skull → vertex)" if in_mm else "slice (base → vertex)"
-    return _Axis(_LEFT + (bounds - low) * scale, titles, ticks, name)
+    return _Axis(_LEFT + (starts - low) * scale, _LEFT + (ends - low) * scale, titles, ticks, name)
 
 
 def _round_values(low: float, high: float, wanted: int = 8) -> list[float]:

@@ -11,8 +11,8 @@ __all__ = ["reported_slices", "suspicious_slices"]
 _APART_MM = 7.5
 """Shown slices lie further apart than this, else three of them would show one and the same cut."""
 _APART_SLICES = 2
-_TO_SHOW = 4
-_TO_SHOW_NEGATIVE = 3
+_AT_MOST = 4
+_AT_LEAST = 3
 
 
 def suspicious_slices(findings: Findings) -> list[int]:
@@ -28,9 +28,10 @@ def suspicious_slices(findings: Findings) -> list[int]:
 def reported_slices(findings: Findings) -> list[int]:
     """Choose the slices that a report shows, the most suspicious first.
 
-    Highest probability first, none closer than 7.5 mm (two slices where positions are not known) to one
-    already taken. Where the largest region would not be seen, the slice on which it is largest takes the last
-    place. Four slices of a positive exam, three of another.
+    Of the suspicious slices (of all, where none is) those with the highest probability, none closer than 7.5 mm
+    (two slices where positions are not known) to one already taken, at most four; then, to make three, those
+    with the next highest probability. Where the largest region would not be seen, the slice on which it is
+    largest takes the last place.
 
     Returns
     -------
@@ -38,17 +39,19 @@ def reported_slices(findings: Findings) -> list[int]:
         Empty where nothing was assessed.
     """
     ranked = sorted(findings.slices, key=lambda s: -(s.probabilities.any or 0.0))
-    wanted = _TO_SHOW if findings.positive.any else _TO_SHOW_NEGATIVE
     positions = {s.index: s.position_mm for s in findings.slices}
+    suspicious = set(suspicious_slices(findings))
+    most = _AT_MOST if suspicious else _AT_LEAST
     chosen: list[int] = []
     for s in ranked:
-        if len(chosen) == wanted:
-            break
-        if not any(_near(s.index, other, positions) for other in chosen):
+        apart = not any(_near(s.index, other, positions) for other in chosen)
+        if len(chosen) < most and apart and (s.index in suspicious or not suspicious):
             chosen.append(s.index)
+    rest = [s.index for s in ranked if s.index not in chosen]
+    chosen += rest[: max(0, _AT_LEAST - len(chosen))]
     largest = _largest_region_slice(findings)
     if largest is not None and chosen and not _region_seen(findings, chosen):
-        chosen = [*chosen[: wanted - 1], largest]
+        chosen = [*chosen[: most - 1], largest]
     return chosen
 
 

@@ -99,7 +99,8 @@ def positive_subtypes(findings: Findings) -> list[tuple[Label, float]]:
     found = [
         (label, p)
         for label in SUBTYPES
-        if getattr(findings.positive, label.name) and (p := getattr(findings.probabilities, label.name)) is not None
+        if getattr(findings.positive, label.name)
+        and (p := getattr(findings.probabilities, label.name)) is not None
     ]
     return sorted(found, key=lambda pair: -pair[1])
 
@@ -107,7 +108,7 @@ def positive_subtypes(findings: Findings) -> list[tuple[Label, float]]:
 def probability(value: float | None, *, against: float | None = None) -> str:
     """Write a probability with two decimals, with more where only they tell it from ``against``."""
     if value is None:
-        return "–"
+        return "-"
     if against is not None and against != value:
         for decimals in (2, 3, 4):
             if f"{value:.{decimals}f}" != f"{against:.{decimals}f}":
@@ -118,19 +119,19 @@ def probability(value: float | None, *, against: float | None = None) -> str:
 def volume(ml: float | None) -> str:
     """Write a volume in millilitres."""
     if ml is None:
-        return "–"
+        return "-"
     return "under 0.1 mL" if 0 < ml < 0.05 else f"{ml:.1f} mL"
 
 
 def number_ranges(indices: Iterable[int]) -> str:
-    """Write slice indices as a person counts them, from 1: ``[3, 4, 5, 9]`` is ``4–6, 10``."""
+    """Write slice indices as a person counts them, from 1: ``[3, 4, 5, 9]`` is ``4-6, 10``."""
     spans: list[list[int]] = []
     for number in sorted({i + 1 for i in indices}):
         if spans and number == spans[-1][1] + 1:
             spans[-1][1] = number
         else:
             spans.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in spans)
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def printable(text: str) -> str:

@@ -1,0 +1,257 @@
+"""``ichor detect``: studies in, findings out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ichor.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ichor.cli.progress import ProgressLine
+    from ichor.detecting import Detection
+    from ichor.detecting.bundle import BundleCard
+    from ichor.findings import Findings
+    from ichor.reading.limits import Limits
+
+__all__ = ["detect"]
+
+EXIT_REFUSED = 3
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def detect(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...", help="Folders, DICOM files, zips, NIfTI volumes or pictures of a slice."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Write each result's files to a folder of its own in DIR."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="One findings object a line on standard output, nothing else there."),
+    ] = False,
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
+    bundle: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")] = "default",
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LIST",
+            help="With -o, what to write besides findings.json, slices.csv and report.html: nifti, overlay.",
+        ),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(metavar="UID", help="Assess this series (its UID, or the hash ichor gave it)."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="X", help="Suspect hemorrhage from this probability on (0 to 1).")
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Override a limit of the input (ichor info lists them); may repeat."
+        ),
+    ] = None,
+    original_uids: Annotated[
+        bool, typer.Option("--original-uids", help="Give original UIDs instead of hashes.")
+    ] = False,
+) -> None:
+    """Find hemorrhage on head CT.
+
+    Exit status: 0 every input was assessed, whatever was found; 2 bad usage; 3 at least one input could not
+    be assessed (the others are, and each says why).
+    """
+    formats = _formats(write, output)
+    limits = _limits(limit or [])
+    if threshold is not None and not 0 < threshold < 1:
+        raise UsageError(f"--threshold: found {threshold:g}; expected a probability between 0 and 1")
+    if output is not None:
+        _make_folder(output)
+
+    from ichor.cli.progress import ProgressLine
+    from ichor.detecting import detect_all
+
+    with ProgressLine() as progress:
+        progress("loading the model", 0.0)
+        writer = _Writer(output, formats, _card(bundle) if output is not None else None, set())
+        show = _Show(as_json, progress)
+        for detection in detect_all(
+            *inputs,
+            series=series,
+            bundle=bundle,
+            device=device.value,
+            limits=limits,
+            threshold=threshold,
+            original_uids=original_uids,
+            progress=progress,
+        ):
+            findings, written = writer.write(detection)
+            show(findings, written)
+    show.summary()
+    if show.refused:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _formats(write: list[str] | None, output: Path | None) -> tuple[str, ...]:
+    from ichor.reporting import DEFAULT_FORMATS, check_formats
+
+    names = [name.strip() for text in write or [] for name in text.split(",") if name.strip()]
+    formats = check_formats([*DEFAULT_FORMATS, *names])
+    if write is not None and output is None:
+        raise UsageError("--write: found no folder to write to; expected -o DIR with it")
+    return formats
+
+
+def _limits(overrides: list[str]) -> Limits:
+    from ichor.reading.limits import Limits
+
+    values: dict[str, float] = {}
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        try:
+            values[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(
+                f"--limit {text!r}: expected NAME=VALUE with a number, such as seconds=60"
+            ) from None
+        if not equals:
+            raise UsageError(f"--limit {text!r}: expected NAME=VALUE")
+    return Limits.from_environment(**values)
+
+
+def _make_folder(output: Path) -> None:
+    """Before anything is read: nobody wants to learn after minutes that the disk is read-only."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{output}: found that no folder can be made there ({error.strerror or type(error).__name__}); "
+            "expected a folder to write to; give another with -o"
+        ) from error
+
+
+def _card(bundle: str) -> BundleCard:
+    from ichor.detecting import load_bundle
+
+    return load_bundle(bundle).card
+
+
+@dataclass
+class _Writer:
+    """Writes each result to a folder of its own."""
+
+    output: Path | None
+    formats: tuple[str, ...]
+    card: BundleCard | None
+    taken: set[Path]
+
+    def write(self, detection: Detection) -> tuple[Findings, list[Path]]:
+        """Return the findings, with the time that writing took, and the files."""
+        if self.output is None:
+            return detection.findings, []
+        import time
+
+        from ichor.reporting import report_folder, write_report
+
+        started = time.perf_counter()
+        folder = report_folder(self.output, detection.findings.input, self.taken)
+        written = write_report(detection.findings, detection.exam, folder, self.formats, self.card)
+        seconds = detection.findings.seconds.model_copy(
+            update={"report": round(time.perf_counter() - started, 4)}
+        )
+        return detection.findings.model_copy(update={"seconds": seconds}), written
+
+
+class _Show:
+    """Shows each result as it comes: JSON or a table on standard output, complaints on standard error."""
+
+    def __init__(self, as_json: bool, progress: ProgressLine) -> None:
+        self.as_json = as_json
+        self.progress = progress
+        self.shown = self.suspected = self.refused = 0
+        self._console: Console | None = None
+
+    def __call__(self, findings: Findings, written: list[Path]) -> None:
+        """Show one result."""
+        self.progress.clear()
+        self.shown += 1
+        self.refused += not findings.assessable
+        self.suspected += bool(findings.positive.any)
+        if self.as_json:
+            _print_json(findings)
+        else:
+            from ichor.reporting import print_table
+
+            print_table(findings, self.console, written)
+        both_seen = not self.as_json and sys.stdout.isatty() and sys.stderr.isatty()
+        if not both_seen:  # else the table has just said it to the same eyes
+            _complain(findings, warnings_too=self.as_json)
+
+    @property
+    def console(self) -> Console:
+        """Standard output; as wide as the terminal, else wide enough for a sentence."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(highlight=False)
+            if not self._console.is_terminal:
+                self._console = Console(highlight=False, width=120)
+        return self._console
+
+    def summary(self) -> None:
+        """Print one line after several results."""
+        if self.as_json or self.shown < 2:
+            return
+        rest = self.shown - self.suspected - self.refused
+        self.console.print(
+            f"{self.shown} results: {self.suspected} suspected, {rest} not suspected, "
+            f"{self.refused} not assessed"
+        )
+
+
+def _print_json(findings: Findings) -> None:
+    """Write bytes: the line must be UTF-8 whatever the terminal's encoding."""
+    line = findings.to_json() + "\n"
+    sys.stdout.flush()
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:
+        sys.stdout.write(line)
+    else:
+        buffer.write(line.encode("utf-8"))
+    sys.stdout.flush()
+
+
+def _complain(findings: Findings, *, warnings_too: bool) -> None:
+    """Put refusals, and warnings where asked, on standard error: one line each."""
+    from ichor.reporting.words import printable, refusals
+
+    refused = refusals(findings)
+    name = printable(findings.input)
+    for w in refused:
+        print(f"{name}: not assessed: {printable(w.message)} [{w.code}]", file=sys.stderr)
+    if warnings_too:
+        for w in findings.warnings:
+            if w not in refused:
+                print(f"{name}: warning: {printable(w.message)} [{w.code}]", file=sys.stderr)
+    sys.stderr.flush()

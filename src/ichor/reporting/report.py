@@ -1,0 +1,174 @@
+"""All files of one input's report, in a folder of its own."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from ichor.errors import UsageError
+from ichor.exam import Exam, Picture
+from ichor.findings import Findings
+from ichor.reporting.files import write_csv, write_json, write_mask
+
+if TYPE_CHECKING:
+    from ichor.detecting.bundle import BundleCard
+
+__all__ = ["DEFAULT_FORMATS", "FORMATS", "LATER_FORMATS", "check_formats", "report_folder", "write_report"]
+
+FORMATS: tuple[str, ...] = ("json", "csv", "html", "overlay", "nifti")
+DEFAULT_FORMATS: tuple[str, ...] = ("json", "csv", "html")
+LATER_FORMATS: dict[str, str] = {
+    "seg": "DICOM segmentation",
+    "sr": "DICOM structured report",
+    "sc": "DICOM secondary capture",
+}
+"""Formats of the contract that this version cannot write yet."""
+
+_SUFFIXES = re.compile(r"(\.nii\.gz|\.tar\.gz|\.(nii|zip|dcm|dicom|ima|png|jpe?g|bmp|tiff?))$", re.IGNORECASE)
+_UNSAFE = re.compile(r"[^\w.+=@-]+")
+
+
+def check_formats(names: Iterable[str]) -> tuple[str, ...]:
+    """Return known formats in the order in which they are written, each once.
+
+    Raises
+    ------
+    UsageError
+        For a name that is no format, or one that a later version will write.
+    """
+    wanted = set(names)
+    for name in sorted(wanted):
+        if name in LATER_FORMATS:
+            raise UsageError(
+                f"--write {name}: found a format of a later version ({LATER_FORMATS[name]}); "
+                f"expected {', '.join(FORMATS)}; write nifti for a mask now"
+            )
+        if name not in FORMATS:
+            raise UsageError(f"--write {name}: found no such format; expected {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in wanted)
+
+
+def report_folder(parent: Path, source: str, taken: set[Path]) -> Path:
+    """Name the folder of one result: its input's base name, with ``-2``, ``-3`` ... where that is taken.
+
+    Parameters
+    ----------
+    parent
+        Folder of the whole run.
+    source
+        The input as the user named it (``archive.zip:entry`` within an archive).
+    taken
+        Folders of this run so far; the new one is added.
+
+    Returns
+    -------
+    pathlib.Path
+        Not made yet.
+    """
+    name = PurePath(source).name
+    if name in ("", ".", ".."):  # "." and "/" have no name of their own
+        name = Path(source).resolve().name
+    base = _UNSAFE.sub("_", _SUFFIXES.sub("", name)).strip("._") or "input"
+    # A name may be long, and some file systems do not tell capitals apart.
+    base = base[:100]
+    known = {str(path).casefold() for path in taken}
+    folder, count = parent / base, 1
+    while str(folder).casefold() in known:
+        count += 1
+        folder = parent / f"{base}-{count}"
+    taken.add(folder)
+    return folder
+
+
+def write_report(
+    findings: Findings,
+    image: Exam | Picture | None,
+    folder: Path,
+    formats: Iterable[str] = DEFAULT_FORMATS,
+    card: BundleCard | None = None,
+) -> list[Path]:
+    """Write one input's report.
+
+    Parameters
+    ----------
+    findings
+        What to report, also of a refused input.
+    image
+        What they were found on; None where it could not be read.
+    folder
+        Made where it does not exist; files of the same names in it are replaced.
+    formats
+        Of :data:`FORMATS`. What does not apply to the input (a NIfTI mask of a picture or of a refused
+        input, an overlay where no slice is suspicious) is not written.
+    card
+        Of the bundle that spoke, for the page; by default that of the default bundle if it is the one.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Files written, ``findings.json`` first.
+
+    Raises
+    ------
+    UsageError
+        For an unknown format, or a folder that cannot be written to.
+    """
+    wanted = check_formats(formats)
+    started = time.perf_counter()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = _write(findings, image, folder, wanted, card)
+        if "json" in wanted:
+            seconds = findings.seconds.model_copy(update={"report": round(time.perf_counter() - started, 4)})
+            timed = findings.model_copy(update={"seconds": seconds})
+            written.insert(0, write_json(timed, folder / "findings.json"))
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: found that it cannot be written to ({error.strerror or type(error).__name__}); "
+            "expected a folder with room and permission to write; give another with -o"
+        ) from error
+    return written
+
+
+def _write(
+    findings: Findings,
+    image: Exam | Picture | None,
+    folder: Path,
+    wanted: tuple[str, ...],
+    card: BundleCard | None,
+) -> list[Path]:
+    written: list[Path] = []
+    if "csv" in wanted:
+        written.append(write_csv(findings, folder / "slices.csv"))
+    if "html" in wanted:
+        from ichor.reporting.html import write_html
+
+        written.append(write_html(findings, image, folder / "report.html", card or _default_card(findings)))
+    if "overlay" in wanted and image is not None:
+        from ichor.reporting.overlay import write_overlays
+
+        written += write_overlays(findings, image, folder / "overlay")
+    if "nifti" in wanted:
+        target = folder / "mask.nii.gz"
+        if isinstance(image, Exam) and findings.mask is not None:
+            written.append(write_mask(findings, image, target))
+        else:
+            target.unlink(missing_ok=True)  # of an earlier run: not this run's
+    return written
+
+
+def _default_card(findings: Findings) -> BundleCard | None:
+    """Return the card of the default bundle where that is the bundle that spoke."""
+    from ichor.detecting.bundle import load_bundle
+    from ichor.errors import BundleError
+
+    if findings.bundle is None:
+        return None
+    try:
+        card = load_bundle("default").card
+    except BundleError:
+        return None  # the findings come from another bundle; the page then names it without its measures
+    return card if card.sha256 == findings.bundle.sha256 else None

@@ -1,0 +1,98 @@
+"""Findings on a terminal: a few lines that a radiologist can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ichor.findings import Findings
+from ichor.reporting.choice import suspicious_slices
+from ichor.reporting.words import number_ranges, positive_subtypes, printable, probability, verdict, volume
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["print_table"]
+
+_STYLES = {"positive": "bold red", "negative": "bold", "refused": "bold yellow"}
+
+
+def print_table(findings: Findings, console: Console, written: Sequence[Path] = ()) -> None:
+    """Print one input's findings.
+
+    Parameters
+    ----------
+    findings
+        Of any input, also of a refused one.
+    console
+        Of rich; colours only where it is a terminal.
+    written
+        Files of this input's report, to be named.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    said = verdict(findings)
+    console.print(Text(printable(findings.input), style="bold underline"), soft_wrap=True)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    headline = Text(
+        said.headline.upper() if said.kind != "negative" else said.headline, style=_STYLES[said.kind]
+    )
+    table.add_row("  verdict", headline)
+    for key, words in _rows(findings):
+        table.add_row(f"  {key}", Text(words))
+    for place, warning in enumerate(findings.warnings):
+        where = f" (slices {number_ranges(warning.slices)})" if warning.slices else ""
+        key = "" if place else "warnings" if findings.assessable else "reason"
+        table.add_row(
+            f"  {key}", Text.assemble((warning.code, "yellow"), f": {printable(warning.message)}{where}")
+        )
+    for place, path in enumerate(path for path in written if path.parent.name != "overlay"):
+        table.add_row("" if place else "  written", Text(str(path), overflow="fold"))
+    overlays = [path for path in written if path.parent.name == "overlay"]
+    if overlays:
+        table.add_row("", Text(f"{overlays[0].parent} ({len(overlays)} pictures)"))
+    console.print(table)
+    console.print()
+
+
+def _rows(findings: Findings) -> list[tuple[str, str]]:
+    p, threshold = findings.probabilities.any, findings.thresholds.any
+    if not findings.assessable or p is None or threshold is None:
+        return []
+    limit = probability(threshold, against=p)
+    rows = [("P(any)", f"{probability(p, against=threshold)}   (threshold {limit})")]
+    subtypes = positive_subtypes(findings)
+    if subtypes:
+        rows.append(
+            ("subtypes", ", ".join(f"{label.display.lower()} {probability(q)}" for label, q in subtypes))
+        )
+    elif findings.positive.any:
+        rows.append(("subtypes", "none above its threshold"))
+    if findings.regions:
+        n = len(findings.regions)
+        rows.append(
+            (
+                "outlined",
+                f"{volume(findings.volume_ml)} in {n} region{'s' if n > 1 else ''}"
+                if findings.volume_ml is not None
+                else f"{n} region{'s' if n > 1 else ''}, volume not known",
+            )
+        )
+    if findings.kind == "exam":
+        rows.append(("slices", _slices(findings)))
+    return rows
+
+
+def _slices(findings: Findings) -> str:
+    top = max(findings.slices, key=lambda s: s.probabilities.any or 0.0, default=None)
+    if top is None:
+        return str(findings.n_slices)
+    highest = (
+        f"highest on slice {top.index + 1} of {findings.n_slices} ({probability(top.probabilities.any)})"
+    )
+    suspicious = suspicious_slices(findings)
+    return f"{number_ranges(suspicious)} suspicious; {highest}" if suspicious else highest

@@ -1,0 +1,101 @@
+"""What is said in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from ichor.findings import Findings, FindingsWarning, LabelFlags
+from ichor.reporting.choice import reported_slices, suspicious_slices
+from ichor.reporting.words import number_ranges, positive_subtypes, printable, probability, verdict, volume
+
+from .cases import findings_on, phantom, refused
+
+
+@pytest.mark.parametrize(
+    ("value", "against", "text"),
+    [
+        (0.8731, 0.42, "0.87"),
+        (0.4199, 0.4201, "0.4199"),
+        (0.4216, 0.42, "0.422"),
+        (0.42, 0.42, "0.42"),
+        (0.0001, None, "<0.01"),
+        (0.99991, None, ">0.99"),
+        (0.995, None, "0.99"),
+        (None, None, "-"),
+    ],
+)
+def test_probabilities(value, against, text) -> None:
+    assert probability(value, against=against) == text
+
+
+def test_ranges_count_from_one() -> None:
+    assert number_ranges([5, 3, 4, 9]) == "4-6, 10"
+    assert number_ranges([]) == ""
+
+
+@pytest.mark.parametrize(("ml", "text"), [(None, "-"), (0.0, "0.0 mL"), (0.02, "under 0.1 mL"), (23.44, "23.4 mL")])
+def test_volumes(ml, text) -> None:
+    assert volume(ml) == text
+
+
+def test_verdicts() -> None:
+    exam, mask = phantom()
+    positive = verdict(findings_on(exam, mask))
+    assert positive.kind == "positive"
+    assert "0.98" in positive.sentence
+    assert "0.42" in positive.sentence
+    negative = verdict(findings_on(exam, 0 * mask))
+    assert negative.kind == "negative"
+    assert "does not rule" in negative.sentence
+    refusal = verdict(refused())
+    assert refusal.kind == "refused"
+    assert "ends within its pixels" in refusal.sentence
+
+
+def test_a_refused_input_gives_the_refusal_not_the_remarks() -> None:
+    remark = FindingsWarning(code="lossy_compression", message="Lossy.")
+    reason = FindingsWarning(code="not_a_head", message="Not a head.")
+    findings = Findings(input="x", kind="exam", n_slices=3, assessable=False, warnings=[remark, reason])
+    assert verdict(findings).sentence == "Not a head."
+
+
+def test_subtypes_most_probable_first() -> None:
+    exam, mask = phantom()
+    findings = findings_on(exam, mask, "subdural")
+    flags = LabelFlags(any=True, subdural=True, epidural=True)
+    names = [label.name for label, _ in positive_subtypes(findings.model_copy(update={"positive": flags}))]
+    assert names == ["subdural", "epidural"]
+
+
+def test_control_characters_never_reach_a_terminal() -> None:
+    assert printable("a\nb\x1b[31mé\u202e") == "a\\nb\\x1b[31mé\\u202e"
+
+
+def test_slices_to_look_at() -> None:
+    exam, mask = phantom()
+    findings = findings_on(exam, mask)
+    assert suspicious_slices(findings) == [4, 5, 6]
+    # 5 mm apart: neighbours only to make three.
+    assert reported_slices(findings) == [4, 6, 5]
+    thin, thin_mask = phantom(step=0.5)
+    far = reported_slices(findings_on(thin, thin_mask))
+    assert far[0] in (4, 5, 6)
+    assert len(far) == 3
+    assert len(reported_slices(findings_on(exam, 0 * mask))) == 3
+    assert suspicious_slices(findings_on(exam, 0 * mask)) == []
+    assert reported_slices(refused()) == []
+
+
+def test_the_largest_region_is_always_seen() -> None:
+    exam, mask = phantom(n=40)
+    findings = findings_on(exam, mask)
+    # A model that is most suspicious far from where its region lies.
+    slices = [
+        s.model_copy(
+            update={"probabilities": s.probabilities.model_copy(update={"any": 0.9 if s.index > 20 else 0.5})}
+        )
+        for s in findings.slices
+    ]
+    moved = findings.model_copy(update={"slices": slices}).with_mask(findings.mask)
+    assert set(reported_slices(moved)) & {4, 5, 6}
+    assert len(reported_slices(moved)) == 4
