@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ichor.detecting.bundle import BundleCard
 from ichor.exam import AIR_HU, Exam, Geometry, Source, hashed_uid
 from ichor.findings import Findings, FindingsWarning, LabelFlags, LabelValues, Region, SliceFindings
 from ichor.labels import LABEL_NAMES
@@ -48,7 +49,9 @@ def phantom(
     bleed = (np.hypot(x - 35, y + 40) < 12) & (s >= 4) & (s <= 6)
     volume[bleed] = 70
     uids = tuple(f"1.2.826.0.1.{k}" for k in range(n))
-    source = Source("phantom/", "dicom", "1.2.3.4", "1.2.3.5", uids, details={"manufacturer": "Phantoms & Co <x>"})
+    source = Source(
+        "phantom/", "dicom", "1.2.3.4", "1.2.3.5", uids, details={"manufacturer": "Phantoms & Co <x>"}
+    )
     return Exam(volume, geometry, source), bleed.astype(np.uint8)
 
 
@@ -70,7 +73,9 @@ def findings_on(
         SliceFindings(
             index=i,
             position_mm=float(g.distances[i]),
-            sop_instance_uid=hashed_uid(exam.source.sop_instance_uids[i]) if exam.source.sop_instance_uids else None,
+            sop_instance_uid=hashed_uid(exam.source.sop_instance_uids[i])
+            if exam.source.sop_instance_uids
+            else None,
             probabilities=_values(any_p[i], label),
         )
         for i in range(exam.n_slices)
@@ -92,9 +97,7 @@ def findings_on(
             )
         )
     p = _values(any_p.max(), label)
-    positive = {
-        name: getattr(p, name) >= getattr(THRESHOLDS, name) for name in LABEL_NAMES
-    }
+    positive = {name: getattr(p, name) >= getattr(THRESHOLDS, name) for name in LABEL_NAMES}
     return Findings(
         input=name or exam.source.input,
         kind="exam",
@@ -118,6 +121,53 @@ def refused(name: str = "broken.dcm", code: str = "unreadable") -> Findings:
     message = "Found a file that ends within its pixels; expected a whole one; send it again."
     warning = FindingsWarning(code=code, message=message)
     return Findings(input=name, kind=None, n_slices=0, assessable=False, warnings=[warning])
+
+
+def card(**changes: object) -> BundleCard:
+    """A card with every part filled."""
+    threshold = {"sensitivity": 0.93, "specificity": 0.71, "chosen_for": "exam sensitivity of at least 90%"}
+    parts: dict[str, object] = {
+        "name": "made-up",
+        "version": "0.0",
+        "sha256": "0" * 64,
+        "description": "Made up.",
+        "licence": "Apache-2.0",
+        "thresholds": {n: {"probability": getattr(THRESHOLDS, n), **threshold} for n in LABEL_NAMES},
+        "untrusted_labels": {"epidural": "only 3 patients with this subtype in the measured data"},
+        "trained_on": [
+            {
+                "name": "set",
+                "licence": "CC BY",
+                "citation": "A & B",
+                "exams": 7,
+                "slices": 99,
+                "note": "children too",
+            }
+        ],
+        "measured": [
+            {
+                "name": "slice AUC, any",
+                "value": 0.9512,
+                "low": 0.9,
+                "high": None,
+                "n": 99,
+                "unit": "99 slices, 20 positive, 7 patients",
+                "protocol": "five folds by patient",
+            },
+            {
+                "name": "exam AUC",
+                "value": None,
+                "low": None,
+                "high": None,
+                "n": 7,
+                "unit": "exams",
+                "protocol": "p",
+            },
+        ],
+        "limits": ["Children were few <2>."],
+        "card_text": "# Card",
+    }
+    return BundleCard.model_validate({**parts, **changes})
 
 
 def ct_ich(root: Path, patient: str) -> tuple[Exam, NDArray[np.uint8]]:

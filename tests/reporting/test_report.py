@@ -15,11 +15,19 @@ from PIL import Image
 
 from ichor.errors import UsageError
 from ichor.exam import Exam, Picture, Source
-from ichor.findings import Findings, FindingsWarning, LabelFlags, LabelValues, SliceFindings
+from ichor.findings import BundleReference, Findings, FindingsWarning, LabelFlags, LabelValues, SliceFindings
 from ichor.labels import LABEL_NAMES
-from ichor.reporting import check_formats, report_folder, write_csv, write_html, write_json, write_overlays, write_report
+from ichor.reporting import (
+    check_formats,
+    report_folder,
+    write_csv,
+    write_html,
+    write_json,
+    write_overlays,
+    write_report,
+)
 
-from .cases import THRESHOLDS, ct_ich, findings_on, phantom, refused
+from .cases import THRESHOLDS, card, ct_ich, findings_on, phantom, refused
 
 
 class _Page(html.parser.HTMLParser):
@@ -45,6 +53,7 @@ class _Page(html.parser.HTMLParser):
 
     def handle_endtag(self, tag) -> None:
         assert self.stack.pop() == tag
+        self.text += " "
 
     def handle_data(self, data) -> None:
         if not self.stack or self.stack[-1] != "style":
@@ -124,6 +133,28 @@ def test_page_of_a_negative_exam(tmp_path) -> None:
     assert not [a for t, a in page.tags if t == "path" and a.get("class") == "outline"]
 
 
+def test_page_tells_of_the_model(tmp_path) -> None:
+    exam, mask = phantom()
+    findings = findings_on(exam, mask)
+    bundle = BundleReference(name="made-up", version="0.0", sha256="0" * 64)
+    findings = findings.model_copy(update={"bundle": bundle}).with_mask(findings.mask)
+    text = " ".join(_Page(write_html(findings, exam, tmp_path / "report.html", card())).text.split())
+    for words in (
+        "made-up 0.0",
+        "0" * 64,
+        "chosen for exam sensitivity of at least 90%. It gave sensitivity 93% and specificity 71% there.",
+        "Epidural: only 3 patients",
+        "set: 7 exams, 99 slices; children too (A & B; CC BY)",
+        "slice AUC, any 0.951 - 99 slices, 20 positive, 7 patients five folds by patient",
+        "exam AUC - - 7 exams p",
+        "Children were few <2>.",
+    ):
+        assert words in text, words
+    other = findings.model_copy(update={"thresholds": THRESHOLDS.model_copy(update={"any": 0.2})})
+    text = " ".join(_Page(write_html(other, exam, tmp_path / "report.html", card())).text.split())
+    assert "This threshold was set for this run; the model's own is 0.42." in text
+
+
 def test_page_of_a_refused_input(tmp_path) -> None:
     page = _Page(write_html(refused("<b>&.dcm"), None, tmp_path / "report.html"))
     assert "Not assessed" in page.text
@@ -143,8 +174,14 @@ def test_page_of_a_picture(tmp_path) -> None:
     exam, mask = phantom()
     grey = np.clip((exam.volume[5] - 0) * 255 // 80, 0, 255).astype(np.uint8)
     picture = Picture(grey, Source("a.png", "picture"), (0, 0, *grey.shape), (300, 280))
-    p = LabelValues(any=0.9, epidural=0.1, intraparenchymal=0.8, intraventricular=0, subarachnoid=0, subdural=0.1)
-    region = findings_on(exam, mask).regions[0].model_copy(update={"volume_ml": None, "bbox_mm": None, "slices": [0]})
+    p = LabelValues(
+        any=0.9, epidural=0.1, intraparenchymal=0.8, intraventricular=0, subarachnoid=0, subdural=0.1
+    )
+    region = (
+        findings_on(exam, mask)
+        .regions[0]
+        .model_copy(update={"volume_ml": None, "bbox_mm": None, "slices": [0]})
+    )
     findings = Findings(
         input="a.png",
         kind="picture",
@@ -226,7 +263,15 @@ def test_folders_are_named_after_inputs_and_never_shared(tmp_path) -> None:
     taken: set[Path] = set()
     names = [
         report_folder(tmp_path, source, taken).name
-        for source in ("a/study/", "b/study", "b/STUDY", "c.nii.gz", "d/c.zip:e/f.dcm", "../we ird*|name.png", "...")
+        for source in (
+            "a/study/",
+            "b/study",
+            "b/STUDY",
+            "c.nii.gz",
+            "d/c.zip:e/f.dcm",
+            "../we ird*|name.png",
+            "...",
+        )
     ]
     assert names == ["study", "study-2", "STUDY-3", "c", "f", "we_ird_name", "input"]
 

@@ -15,7 +15,13 @@ from .cases import findings_on, phantom, refused
 
 def _text(findings, *, terminal: bool = False, width: int = 100, written: tuple[Path, ...] = ()) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=terminal, highlight=False, color_system="standard" if terminal else None)
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=terminal,
+        highlight=False,
+        color_system="standard" if terminal else None,
+    )
     print_table(findings, console, written)
     return out.getvalue()
 
@@ -23,7 +29,14 @@ def _text(findings, *, terminal: bool = False, width: int = 100, written: tuple[
 def test_positive() -> None:
     exam, mask = phantom()
     text = _text(findings_on(exam, mask, "subdural"))
-    for words in ("phantom/", "HEMORRHAGE SUSPECTED", "0.98", "threshold 0.42", "subdural 0.93", "6.8 mL in 1 region"):
+    for words in (
+        "phantom/",
+        "HEMORRHAGE SUSPECTED",
+        "0.98",
+        "threshold 0.42",
+        "subdural 0.93",
+        "6.8 mL in 1 region",
+    ):
         assert words in text, words
     assert "5-7 suspicious; highest on slice 5 of 12" in text
     assert "\x1b" not in text
@@ -59,7 +72,11 @@ def test_names_and_messages_are_taken_literally() -> None:
 
 def test_written_files_are_named(tmp_path) -> None:
     exam, mask = phantom()
-    written = (tmp_path / "report.html", tmp_path / "overlay" / "slice-001.png", tmp_path / "overlay" / "slice-002.png")
+    written = (
+        tmp_path / "report.html",
+        tmp_path / "overlay" / "slice-001.png",
+        tmp_path / "overlay" / "slice-002.png",
+    )
     text = _text(findings_on(exam, mask), width=300, written=written)
     assert str(tmp_path / "report.html") in text
     assert f"{tmp_path / 'overlay'} (2 pictures)" in text

@@ -33,7 +33,9 @@ def test_ranges_count_from_one() -> None:
     assert number_ranges([]) == ""
 
 
-@pytest.mark.parametrize(("ml", "text"), [(None, "-"), (0.0, "0.0 mL"), (0.02, "under 0.1 mL"), (23.44, "23.4 mL")])
+@pytest.mark.parametrize(
+    ("ml", "text"), [(None, "-"), (0.0, "0.0 mL"), (0.02, "under 0.1 mL"), (23.44, "23.4 mL")]
+)
 def test_volumes(ml, text) -> None:
     assert volume(ml) == text
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ichor.cli.detect import detect
+from ichor.cli.evaluate import evaluate
 from ichor.cli.info import info
 from ichor.cli.train import train
 from ichor.errors import BundleError, IchorError, RefusedInput, UsageError
@@ -23,7 +24,9 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 # typer carries its own copy of click from 0.16 on: its errors are found through its own classes.
-_CommandLineError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_CommandLineError: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if issubclass(c, Exception) and c.__name__ == "ClickException"
+)
 
 app = typer.Typer(
     name="ichor",
@@ -37,6 +40,7 @@ app = typer.Typer(
 app.command()(detect)
 app.command()(info)
 app.command()(train)
+app.command()(evaluate)
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,6 +75,10 @@ def run(arguments: Sequence[str]) -> int:
         0 done; 2 bad usage or an unusable bundle; 3 an input could not be assessed; 130 interrupted; 141 the
         reader of standard output went away.
     """
+    if not arguments:
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
+            run(["--help"])
+        return EXIT_USAGE
     command = typer.main.get_command(app)
     try:
         # Not command.main(): it frames errors over several lines, and takes Ctrl-C and closed pipes for its own.
@@ -86,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
         _silence_stdout()
         return EXIT_BROKEN_PIPE
     except _CommandLineError as error:
-        return _command_line_error(error, bool(arguments))
+        return _command_line_error(error)
     except RefusedInput as error:
         _complain(str(error))
         return EXIT_REFUSED
@@ -105,11 +113,8 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _command_line_error(error: Exception, any_arguments: bool) -> int:
+def _command_line_error(error: Exception) -> int:
     context = getattr(error, "ctx", None)
-    if not any_arguments:
-        print(context.get_help() if context else "", file=sys.stderr)
-        return EXIT_USAGE
     path = context.command_path if context else "ichor"
     words = " ".join(str(error.format_message() if hasattr(error, "format_message") else error).split())
     _complain(f"{words.rstrip('.')}. See '{path} --help'.")

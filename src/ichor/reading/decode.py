@@ -1,30 +1,46 @@
 """Stored pixel values of DICOM slices, from every transfer syntax that the core's decoders know.
 
-pydicom chooses among gdcm (JPEG lossless and lossy), pyjpegls (JPEG-LS) and openjpeg (JPEG 2000); where it
-declines 12-bit or retired JPEG processes, gdcm is asked directly.
+The decoders are pydicom's plugins: gdcm for the JPEG family (baseline, extended, progressive, lossless) and JPEG
+2000, pyjpegls for JPEG-LS, pydicom itself for RLE, and whatever is installed for the rest. They hold Python's
+global lock, so threads gain nothing; each stream is checked against the header before a decoder sees it.
 """
 
 from __future__ import annotations
 
-import re
-import struct
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels import iter_pixels
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLSTransferSyntaxes,
+    RLELossless,
+)
 
-from ichor.reading.headers import READ_ERRORS, SliceHeader, quiet_pydicom, unreadable
+from ichor.errors import RefusedInput
+from ichor.reading.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
+from ichor.reading.headers import SliceHeader
 from ichor.reading.limits import Limits
+from ichor.reading.streams import stream_fault
 
-__all__ = ["Stored", "decode"]
+__all__ = ["Stored", "decode", "decode_file"]
 
-_NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", ""}
-_RLE = "1.2.840.10008.1.2.5"
-_SYNTAX_ROOT = "1.2.840.10008.1.2.4."
+_NATIVE = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+_JPEG_ROOT = "1.2.840.10008.1.2.4."
+_DCT = {_JPEG_ROOT + tail for tail in ("50", "51", "52", "53", "54", "55", "56")}
 
 
 @dataclass(frozen=True)
@@ -44,79 +60,118 @@ class Stored:
 
 
 def decode(header: SliceHeader, limits: Limits) -> Stored:
-    """Decode the pixels of a slice.
+    """Decode the pixels of one slice.
 
     Raises
     ------
     RefusedInput
-        ``unreadable``: no pixels, a size that the data do not bear out, a stream that no decoder takes.
+        ``unreadable``: no pixels, a size that the data do not bear out, a stream that no decoder takes; or
+        ``limit_exceeded``.
     """
-    name = header.file.name
+    result = next(decode_file([header], limits))
+    if isinstance(result, RefusedInput):
+        raise result
+    return result
+
+
+def decode_file(headers: Sequence[SliceHeader], limits: Limits) -> Iterator[Stored | RefusedInput]:
+    """Decode slices of one file, which is parsed once.
+
+    Parameters
+    ----------
+    headers
+        Of slices that share their file; frames in any order.
+    limits
+        What may be spent.
+
+    Yields
+    ------
+    Stored or RefusedInput
+        One for each header, in order. Once one frame is broken, so are those after it.
+    """
+    first = headers[0]
+    name = first.file.name
+    done = 0
     try:
+        data = open_dataset(first.file, limits, pixels=True)
         with quiet_pydicom():
-            data = pydicom.dcmread(header.file.path, force=True)
-            if "PixelData" not in data:
-                raise unreadable(name, "no pixel data")
-            _check_size(header, data, limits)
-            values = _pixels(header, data)
+            syntax = _transfer_syntax(data)
+            _check_size(first, data, syntax, limits)
+            plugin = _prepare(data, syntax)
+        several = first.n_frames > 1
+        indices = [h.frame or 0 for h in headers] if several else None
+        frames = iter_pixels(data, indices=indices, decoding_plugin=plugin)
+        for header in headers:
+            with quiet_pydicom(), _mute_native_decoders(syntax):
+                values = next(frames, None)
+            stored = Stored(_clean(values, header, data), data)
+            done += 1
+            yield stored
+    except RefusedInput as refusal:
+        yield from [refusal] * (len(headers) - done)
+    except RecursionError:
+        refusal = limits.refuse(name, "sequence_depth", "sequences nested too deeply to be read")
+        yield from [refusal] * (len(headers) - done)
     except READ_ERRORS as error:
-        raise unreadable(name, f"pixels that cannot be decoded ({type(error).__name__})") from None
-    if values.shape != (header.rows, header.columns):
-        raise unreadable(name, f"pixels of shape {values.shape}", f"{header.rows} x {header.columns} grey pixels")
-    return Stored(_unused_bits(values, data), data)
+        refusal = unreadable(name, f"pixels that cannot be decoded ({type(error).__name__})")
+        yield from [refusal] * (len(headers) - done)
 
 
-def _pixels(header: SliceHeader, data: Dataset) -> NDArray[np.integer]:
-    if not header.transfer_syntax:
-        # No file meta information (a bare data set): pydicom has guessed the encoding while parsing.
-        data.file_meta = pydicom.dataset.FileMetaDataset()
-        little, implicit = data.original_encoding[1], data.original_encoding[0]
-        data.file_meta.TransferSyntaxUID = (
-            pydicom.uid.ImplicitVRLittleEndian
-            if implicit
-            else pydicom.uid.ExplicitVRLittleEndian
-            if little
-            else pydicom.uid.ExplicitVRBigEndian
-        )
-    index = header.frame if header.n_frames > 1 else None
+def _transfer_syntax(data: Dataset) -> UID:
+    meta = getattr(data, "file_meta", None)
+    if meta is not None and "TransferSyntaxUID" in meta:
+        return UID(str(meta.TransferSyntaxUID))
+    # A bare data set: pydicom has guessed the encoding while parsing.
+    implicit, little = data.original_encoding
+    data.file_meta = FileMetaDataset() if meta is None else meta
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    data.file_meta.TransferSyntaxUID = syntax
+    return syntax
+
+
+def _prepare(data: Dataset, syntax: UID) -> str:
+    """Choose the decoder; an empty name leaves the choice to pydicom."""
+    if syntax in _DCT and (syntax != JPEGBaseline8Bit or int(data.BitsAllocated) != 8):
+        # pydicom declines 12-bit and retired JPEG processes; gdcm finds the process and the precision in the
+        # stream, so that the name of the one syntax without such a check serves for all.
+        data.file_meta.TransferSyntaxUID = JPEGLossless
+        return "gdcm"
+    if syntax in JPEGLSTransferSyntaxes:
+        return "pyjpegls"
+    if syntax.startswith(_JPEG_ROOT) and syntax[len(_JPEG_ROOT) :] in ("50", "57", "70", "90", "91"):
+        return "gdcm"
+    return ""
+
+
+@contextlib.contextmanager
+def _mute_native_decoders(syntax: UID) -> Iterator[None]:
+    """Keep what the C libraries print on a doubtful stream off standard error.
+
+    libjpeg's remarks do not go through Python, so that the file descriptor itself is turned away meanwhile.
+    """
+    if syntax in _NATIVE or syntax == RLELossless:
+        yield
+        return
+    sys.stderr.flush()
     try:
-        values = pixel_array(data, index=index) if index is not None else pixel_array(data)
-    except READ_ERRORS:
-        if not header.transfer_syntax.startswith(_SYNTAX_ROOT + "5"):
-            raise
-        values = _gdcm(header.file.path, header)
-    if header.n_frames > 1 and values.ndim == 3:
-        values = values[header.frame or 0]
-    elif values.ndim == 3 and values.shape[0] == 1:
-        values = values[0]
-    if values.dtype.byteorder == ">":
-        values = values.astype(values.dtype.newbyteorder("="))
-    return np.asarray(values)
+        kept = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
-def _gdcm(path: Path, header: SliceHeader) -> NDArray[np.integer]:
-    """Decode a whole file with gdcm, for JPEG processes that pydicom does not hand to it."""
-    import gdcm
-
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    if not reader.Read():
-        raise ValueError("gdcm cannot read the file")
-    image = reader.GetImage()
-    kinds = {"UINT8": "u1", "INT8": "i1", "UINT12": "<u2", "INT12": "<i2", "UINT16": "<u2", "INT16": "<i2"}
-    kind = np.dtype(kinds[image.GetPixelFormat().GetScalarTypeAsString()])
-    expected = header.rows * header.columns * header.n_frames * kind.itemsize
-    if image.GetBufferLength() != expected:
-        raise ValueError("gdcm found another size")
-    buffer = image.GetBuffer().encode("utf-8", "surrogateescape")
-    values = np.frombuffer(buffer, kind)
-    shape = (header.n_frames, header.rows, header.columns) if header.n_frames > 1 else (header.rows, header.columns)
-    return values.reshape(shape)
-
-
-def _check_size(header: SliceHeader, data: Dataset, limits: Limits) -> None:
+def _check_size(header: SliceHeader, data: Dataset, syntax: UID, limits: Limits) -> None:
     """Compare what the header declares with what there is, before anything is allocated."""
     name = header.file.name
+    if "PixelData" not in data:
+        raise unreadable(name, "no pixel data")
     if not header.rows or not header.columns or header.samples != 1:
         found = f"{header.rows} x {header.columns} pixels of {header.samples} samples"
         raise unreadable(name, found, "a grey image")
@@ -125,45 +180,34 @@ def _check_size(header: SliceHeader, data: Dataset, limits: Limits) -> None:
     if header.rows * header.columns > limits.pixels:
         raise limits.refuse(name, "pixels", f"{header.rows} x {header.columns} pixels")
     raw = data.PixelData
-    size = header.rows * header.columns * header.n_frames * header.bits_allocated // 8
-    if header.transfer_syntax in _NATIVE:
+    if syntax in _NATIVE:
+        size = header.rows * header.columns * header.n_frames * header.bits_allocated // 8
         if len(raw) < size:
             raise unreadable(name, f"{len(raw):,} bytes of pixels", f"{size:,} for the declared size")
         return
-    if header.transfer_syntax == _RLE:
-        return
-    stream = _stream_size(raw)
-    if stream is not None and stream != (header.rows, header.columns):
+    n = 0
+    for frame in generate_frames(raw, number_of_frames=header.n_frames):
+        n += 1
+        fault = stream_fault(frame, header.rows, header.columns, header.bits_allocated, syntax)
+        if fault:
+            raise unreadable(name, fault, f"one grey image of {header.rows} x {header.columns} as declared")
+    if n < header.n_frames:
+        raise unreadable(name, f"{n} compressed frames", f"{header.n_frames} as declared")
+
+
+def _clean(values: NDArray[np.integer] | None, header: SliceHeader, data: Dataset) -> NDArray[np.integer]:
+    """Native byte order, the declared shape, and nothing above the stored bits (overlays, rubbish)."""
+    if values is None:
+        raise unreadable(header.file.name, "fewer frames than declared")
+    values = np.asarray(values)
+    if values.shape != (header.rows, header.columns) or values.dtype.kind not in "iu":
         raise unreadable(
-            name, f"a compressed image of {stream[0]} x {stream[1]}", f"{header.rows} x {header.columns} as declared"
+            header.file.name, f"pixels of shape {values.shape}", f"{header.rows} x {header.columns} grey pixels"
         )
-
-
-def _stream_size(raw: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG or JPEG 2000 stream declares itself; None where no header is found."""
-    head = raw[: 1 << 16]
-    start = head.find(b"\xff\x4f\xff\x51")
-    if start >= 0 and len(head) >= start + 24:
-        width, height, x0, y0 = struct.unpack(">LLLL", head[start + 8 : start + 24])
-        return height - y0, width - x0
-    start = head.find(b"\xff\xd8\xff")
-    if start < 0:
-        return None
-    # A frame header: SOF0-15 without the tables (C4, C8, CC), or JPEG-LS's F7.
-    for match in re.finditer(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]\x00", head[start:]):
-        at = start + match.start()
-        if len(head) >= at + 9:
-            rows, columns = struct.unpack(">HH", head[at + 5 : at + 9])
-            return rows, columns
-    return None
-
-
-def _unused_bits(values: NDArray[np.integer], data: Dataset) -> NDArray[np.integer]:
-    """Clear what lies above the stored bits (overlays, rubbish), keeping the sign."""
-    stored = int(data.get("BitsStored", 0) or 0)
-    width = values.dtype.itemsize * 8
+    if not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
+    stored, width = int(data.get("BitsStored", 0) or 0), values.dtype.itemsize * 8
     if not 0 < stored < width:
         return values
     shift = width - stored
-    shifted = np.left_shift(values, shift).astype(values.dtype)
-    return np.right_shift(shifted, shift)
+    return np.right_shift(np.left_shift(values, shift), shift)

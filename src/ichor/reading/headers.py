@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import struct
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ichor.errors import RefusedInput
+from ichor.reading.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 
-__all__ = ["READ_ERRORS", "SliceHeader", "is_dicom", "quiet_pydicom", "read_headers", "unreadable"]
-
-READ_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,  # RecursionError is one
-    MemoryError,
-    TypeError,
-    ValueError,
-    pydicom.errors.InvalidDicomError,
-    pydicom.errors.BytesLengthException,
-    struct.error,
-)
-"""What pydicom and the decoders raise on broken files; their texts may quote values and are not passed on."""
+__all__ = ["SliceHeader", "read_headers"]
 
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.2.1"
 _LEGACY_ENHANCED = "1.2.840.10008.5.1.4.1.1.2.2"
@@ -92,8 +68,8 @@ class SliceHeader:
         Frames of the object.
     study_uid, series_uid, sop_uid, sop_class, patient
         As stored; ``patient`` is only ever compared.
-    modality, image_type, body_part, description, kernel, contrast
-        Upper case; ``description`` joins series, study and protocol.
+    modality, image_type, body_part, label, description, kernel, contrast
+        Upper case; ``label`` is the series description, ``description`` joins series, study and protocol.
     position, orientation, spacing
         ``(3,)``, ``(6,)``, ``(2,)`` or None where absent or not to be used.
     thickness, location, number
@@ -119,6 +95,7 @@ class SliceHeader:
     modality: str
     image_type: tuple[str, ...]
     body_part: str
+    label: str
     description: str
     kernel: str
     contrast: str
@@ -139,45 +116,6 @@ class SliceHeader:
     facts: dict[str, str]
 
 
-@contextlib.contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's remarks, which quote values of the header, out of logs and standard error."""
-    logger = logging.getLogger("pydicom")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
-
-
-def is_dicom(path: Path) -> bool:
-    """Tell from its first bytes whether a file is DICOM, with or without the 128-byte preamble."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(140)
-    except OSError:
-        return False
-    if start[128:132] == b"DICM":
-        return True
-    if len(start) < 16:
-        return False
-    group, element = struct.unpack("<HH", start[:4])
-    if group not in (0x0002, 0x0008) or element > 0x0070:
-        return False
-    explicit = start[4:6].isalpha() and start[4:6].isupper()
-    return explicit or struct.unpack("<L", start[4:8])[0] < 1024
-
-
-def unreadable(name: str, found: str, expected: str = "a DICOM image") -> RefusedInput:
-    """Make the refusal for a file that cannot be decoded."""
-    return RefusedInput(
-        name, "unreadable", found=found, expected=expected, remedy="send the image again from its source"
-    )
-
-
 def read_headers(file: InputFile, limits: Limits) -> list[SliceHeader]:
     """Read the header of one file: one entry a slice, several for a multi-frame CT.
 
@@ -186,14 +124,11 @@ def read_headers(file: InputFile, limits: Limits) -> list[SliceHeader]:
     RefusedInput
         ``unreadable``, or ``limit_exceeded``.
     """
-    size = file.path.stat().st_size
-    if size > limits.file_bytes:
-        raise limits.refuse(file.name, "file_bytes", f"{size:,} bytes")
+    data = open_dataset(file, limits, tags=_TAGS)
     try:
         with quiet_pydicom():
-            data = pydicom.dcmread(file.path, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
-            if str(data.get("SOPClassUID", "")) in _MULTI_FRAME:
-                data = pydicom.dcmread(file.path, stop_before_pixels=True, force=True)
+            if _text(data, "SOPClassUID") in _MULTI_FRAME:
+                data = open_dataset(file, limits)
             return _headers_of(data, file, limits)
     except RecursionError:
         raise limits.refuse(file.name, "sequence_depth", "sequences nested too deeply to be read") from None
@@ -205,10 +140,12 @@ def _headers_of(data: Dataset, file: InputFile, limits: Limits) -> list[SliceHea
     meta = getattr(data, "file_meta", None)
     syntax = meta.get("TransferSyntaxUID", None) if meta is not None else None
     frames = _integer(data, "NumberOfFrames") or 1
-    if not 0 < frames <= limits.frames:
+    if frames < 1:
+        raise unreadable(file.name, f"{frames} frames", "at least one")
+    if frames > limits.frames:
         raise limits.refuse(file.name, "frames", f"{frames:,} frames")
     rows, columns = _integer(data, "Rows") or 0, _integer(data, "Columns") or 0
-    if rows * columns > limits.pixels:
+    if rows < 0 or columns < 0 or rows * columns > limits.pixels:
         raise limits.refuse(file.name, "pixels", f"{rows} x {columns} pixels")
     kernel = _text(data, "ConvolutionKernel")
     facts = {
@@ -230,6 +167,7 @@ def _headers_of(data: Dataset, file: InputFile, limits: Limits) -> list[SliceHea
         modality=_text(data, "Modality").upper(),
         image_type=tuple(part.strip().upper() for part in _text(data, "ImageType").split("\\")),
         body_part=_text(data, "BodyPartExamined").upper(),
+        label=_text(data, "SeriesDescription").upper(),
         description=" ".join(_text(data, k) for k in ("SeriesDescription", "StudyDescription", "ProtocolName")).upper(),
         kernel=kernel.upper(),
         contrast=_text(data, "ContrastBolusAgent").upper(),
@@ -247,12 +185,13 @@ def _headers_of(data: Dataset, file: InputFile, limits: Limits) -> list[SliceHea
         photometric=_text(data, "PhotometricInterpretation").upper(),
         transfer_syntax=str(syntax or ""),
         lossy=_text(data, "LossyImageCompression") == "01",
-        facts={k: v for k, v in facts.items() if v},
+        facts={k: shown for k, v in facts.items() if (shown := _printable(v))},
     )
     if header.sop_class in _MULTI_FRAME:
         return [_frame(header, data, k) for k in range(frames)]
     if frames > 1:
-        return [replace(header, frame=k) for k in range(frames)]
+        # Frames of one plain object share its position, so that only their number tells them apart.
+        return [replace(header, frame=k, number=k + 1, position=None, location=None) for k in range(frames)]
     return [header]
 
 
@@ -267,6 +206,8 @@ def _frame(header: SliceHeader, data: Dataset, k: int) -> SliceHeader:
         return Dataset()
 
     measures, frame_type = group("PixelMeasuresSequence"), _text(group("CTImageFrameTypeSequence"), "FrameType")
+    kernel = header.kernel or _text(group("CTReconstructionSequence"), "ConvolutionKernel").upper()
+    agents = header.contrast or _text(data, "ContrastBolusAgentSequence").upper()
     return replace(
         header,
         frame=k,
@@ -276,6 +217,8 @@ def _frame(header: SliceHeader, data: Dataset, k: int) -> SliceHeader:
         thickness=_above_zero(_number(measures, "SliceThickness")),
         number=k + 1,
         image_type=tuple(p.strip().upper() for p in frame_type.split("\\")) if frame_type else header.image_type,
+        kernel=kernel,
+        contrast=agents,
         body_part=header.body_part or _text(group("FrameAnatomySequence"), "AnatomicRegionSequence").upper(),
     )
 
@@ -297,6 +240,11 @@ def _text(data: Dataset, keyword: str) -> str:
     if keyword.endswith("Sequence"):
         return " ".join(_text(item, "CodeMeaning") for item in value)
     return "\\".join(str(v) for v in value)
+
+
+def _printable(text: str) -> str:
+    """Keep what can be shown on one line."""
+    return "".join(c for c in text if c.isprintable())[:80]
 
 
 def _floats(data: Dataset, keyword: str, n: int) -> NDArray[np.float64] | None:

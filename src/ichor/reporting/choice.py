@@ -28,10 +28,10 @@ def suspicious_slices(findings: Findings) -> list[int]:
 def reported_slices(findings: Findings) -> list[int]:
     """Choose the slices that a report shows, the most suspicious first.
 
-    Of the suspicious slices (of all, where none is) those with the highest probability, none closer than 7.5 mm
-    (two slices where positions are not known) to one already taken, at most four; then, to make three, those
-    with the next highest probability. Where the largest region would not be seen, the slice on which it is
-    largest takes the last place.
+    Of the suspicious slices (of all, where none is) those with the highest probability, none closer than
+    7.5 mm (two slices where positions are not known) to one already taken, at most four; then, to make three,
+    those with the next highest probability. Where the largest region would not be seen, the slice on which
+    it is largest takes the last place.
 
     Returns
     -------

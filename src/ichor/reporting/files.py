@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from ichor.exam import Exam
 from ichor.findings import Findings
@@ -98,7 +99,8 @@ def write_mask(findings: Findings, exam: Exam, path: Path) -> Path:
     from ichor.reading.nifti import to_nifti_space
 
     array, affine = to_nifti_space(findings.mask, exam)
-    image = nibabel.Nifti1Image(np.ascontiguousarray(array, dtype=np.uint8), affine)
+    make: Any = nibabel.Nifti1Image  # its calls have no types
+    image = make(np.ascontiguousarray(array, dtype=np.uint8), affine)
     image.set_sform(affine, code="scanner")
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"ichor: suspected hemorrhage, by region"

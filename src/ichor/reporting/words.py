@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -77,13 +78,13 @@ def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
         return ""
     if abs(used - own.probability) > 1e-6:
         return f"This threshold was set for this run; the model's own is {probability(own.probability)}."
-    text = f"The threshold was chosen for {own.chosen_for}"
+    text = f"The threshold was chosen for {own.chosen_for}."
     figures = [
         f"{name} {value:.0%}"
         for name, value in (("sensitivity", own.sensitivity), ("specificity", own.specificity))
-        if value is not None
+        if value is not None and math.isfinite(value)
     ]
-    return f"{text}: {', '.join(figures)} of exams in cross-validation." if figures else f"{text}."
+    return f"{text} It gave {' and '.join(figures)} there." if figures else text
 
 
 def refusals(findings: Findings) -> list[FindingsWarning]:

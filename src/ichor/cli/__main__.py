@@ -1,0 +1,5 @@
+"""``python -m ichor.cli``: the same as the command ``ichor``."""
+
+from ichor.cli import main
+
+main()

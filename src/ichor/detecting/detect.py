@@ -1,0 +1,290 @@
+"""Detection: what a path, an exam or a picture says, in one call; the command mirrors it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor.detecting.aggregate import exam_logits
+from ichor.detecting.bundle import Bundle, load_bundle
+from ichor.detecting.engine import open_engine
+from ichor.detecting.localise import Regions, localise
+from ichor.detecting.quality import assess
+from ichor.errors import RefusedInput, UsageError
+from ichor.exam import Exam, Picture, hashed_uid
+from ichor.findings import (
+    BundleReference,
+    Findings,
+    FindingsWarning,
+    LabelFlags,
+    LabelValues,
+    Seconds,
+    SliceFindings,
+)
+from ichor.labels import LABEL_NAMES
+from ichor.notices import Notice
+from ichor.preparing.stacks import Prepared, prepare
+from ichor.preparing.windows import from_grey
+
+if TYPE_CHECKING:
+    from ichor.reading.limits import Limits
+
+__all__ = ["Detection", "Options", "detect", "detect_all"]
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One result: the findings, and the exam or picture they are of (None where it could not be read)."""
+
+    findings: Findings
+    exam: Exam | Picture | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to detect.
+
+    Attributes
+    ----------
+    bundle
+        Name or path of the model.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    threshold
+        Probability from which ``any`` is called, instead of the bundle's.
+    original_uids
+        Give UIDs as stored instead of hashed.
+    """
+
+    bundle: str = "default"
+    device: str = "auto"
+    threshold: float | None = None
+    original_uids: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise UsageError(f"threshold: found {self.threshold:g}; expected a probability between 0 and 1")
+
+
+def detect(
+    subject: str | os.PathLike[str] | Exam | Picture,
+    *,
+    series: str | None = None,
+    bundle: str = "default",
+    device: str = "auto",
+    limits: Limits | None = None,
+    threshold: float | None = None,
+    original_uids: bool = False,
+) -> Findings:
+    """Detect hemorrhage in one exam or picture.
+
+    Parameters
+    ----------
+    subject
+        A path that holds one exam or picture, or what :func:`ichor.read` gave.
+    series
+        Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
+    bundle, device, threshold, original_uids
+        See :class:`Options`.
+    limits
+        How much of an input is read; by default those of the environment.
+
+    Returns
+    -------
+    Findings
+        An input that cannot be assessed gives ``assessable`` False and the reason in ``warnings``.
+
+    Raises
+    ------
+    UsageError
+        Where the path holds several exams: :func:`detect_all` gives each.
+    """
+    options = Options(bundle, device, threshold, original_uids)
+    if isinstance(subject, Exam | Picture):
+        return _detect_one(subject, options)
+    results = list(
+        detect_all(
+            subject,
+            series=series,
+            bundle=bundle,
+            device=device,
+            limits=limits,
+            threshold=threshold,
+            original_uids=original_uids,
+        )
+    )
+    if len(results) != 1:
+        raise UsageError(f"{subject}: found {len(results)} exams; expected one; use ichor.detect_all to get each")
+    return results[0].findings
+
+
+def detect_all(
+    *inputs: str | os.PathLike[str],
+    series: str | None = None,
+    bundle: str = "default",
+    device: str = "auto",
+    limits: Limits | None = None,
+    threshold: float | None = None,
+    original_uids: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Detection]:
+    """Detect hemorrhage in everything that some paths hold.
+
+    Parameters
+    ----------
+    *inputs
+        Folders, files, zips.
+    series, bundle, device, limits, threshold, original_uids
+        As in :func:`detect`.
+    progress
+        Called with what is being done and the share of the present input that is done.
+
+    Yields
+    ------
+    Detection
+        One an exam, picture, or input that could not be read, in the order of the inputs.
+    """
+    from ichor.reading import read_all
+
+    options = Options(bundle, device, threshold, original_uids)
+    load_bundle(bundle)  # a wrong bundle must not cost the reading of a study first
+    tell = progress or (lambda *_: None)
+    for one in inputs:
+        name = os.path.basename(os.path.normpath(os.fspath(one)))
+        tell(f"reading {name}", 0.0)
+        for result in read_all(one, series=series, limits=limits):
+            if isinstance(result, RefusedInput):
+                yield Detection(_refused(result, options), None)
+                continue
+            tell(f"detecting {name}", 0.5)
+            yield Detection(_detect_one(result, options), result)
+            tell(f"reading {name}", 1.0)
+
+
+def _detect_one(subject: Exam | Picture, options: Options) -> Findings:
+    bundle = load_bundle(options.bundle)
+    began = time.perf_counter()
+    prepared = prepare(subject, bundle.manifest.preparation)
+    quality = assess(subject, prepared)
+    seconds = Seconds(read=round(subject.read_seconds, 4), prepare=round(time.perf_counter() - began, 4))
+    notices = [*subject.notices, *quality]
+    findings = _described(subject, options, bundle, notices)
+    if any(n.decision == "refuse" for n in quality):
+        return findings.model_copy(update={"seconds": seconds})
+    began = time.perf_counter()
+    maps, logits = open_engine(bundle, options.device).run(prepared.stack)
+    regions = _regions(subject, maps, prepared, bundle)
+    slices, exam = _probabilities(logits, prepared, bundle)
+    if subject.n_slices == 1:
+        exam = slices[0]  # one slice is judged as a slice
+    thresholds = [bundle.manifest.thresholds[n].probability for n in LABEL_NAMES]
+    if options.threshold is not None:
+        thresholds[0] = options.threshold
+    flags = {n: bool(p >= t) for n, p, t in zip(LABEL_NAMES, exam, thresholds, strict=True)}
+    if not flags["any"]:
+        flags = dict.fromkeys(flags, False)  # no subtype of a hemorrhage that is not called
+    seconds = seconds.model_copy(update={"detect": round(time.perf_counter() - began, 4)})
+    return findings.model_copy(
+        update={
+            "assessable": True,
+            "probabilities": LabelValues.of(np.round(exam, 4)),
+            "thresholds": LabelValues.of(thresholds),
+            "positive": LabelFlags(**flags),
+            "slices": _slice_findings(subject, slices, options),
+            "regions": regions.regions,
+            "volume_ml": regions.volume_ml,
+            "seconds": seconds,
+        }
+    ).with_mask(regions.mask)
+
+
+def _probabilities(
+    logits: NDArray[np.float32], prepared: Prepared, bundle: Bundle
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Calibrated probabilities of native slices ``(n, 6)`` and of the exam ``(6,)``.
+
+    No subtype is more probable than a hemorrhage at all: where it came out so, it is lowered to ``any``.
+    """
+    native = prepared.transform.values_to_native(logits.astype(np.float64))
+    exam = exam_logits(logits, bundle.manifest.exam_rule.slices)
+    calibration = bundle.manifest.calibration
+    both = calibration.slice_probabilities(native), calibration.exam_probabilities(exam)
+    for p in both:
+        p[..., 1:] = np.minimum(p[..., 1:], p[..., :1])
+    return both
+
+
+def _regions(subject: Exam | Picture, maps: NDArray[np.float32], prepared: Prepared, bundle: Bundle) -> Regions:
+    volume = from_grey(subject.grey)[None] if isinstance(subject, Picture) else subject.volume
+    return localise(maps, volume, prepared.transform, bundle.manifest.localisation)
+
+
+def _slice_findings(
+    subject: Exam | Picture, probabilities: NDArray[np.float64], options: Options
+) -> list[SliceFindings]:
+    uids = subject.source.sop_instance_uids
+    known = isinstance(subject, Exam) and subject.geometry.positions_known
+    positions = subject.geometry.distances if isinstance(subject, Exam) else [0.0]
+    return [
+        SliceFindings(
+            index=k,
+            position_mm=round(float(positions[k]), 3) if known else None,
+            sop_instance_uid=_uid(uids[k], options) if uids else None,
+            probabilities=LabelValues.of(np.round(row, 4)),
+        )
+        for k, row in enumerate(probabilities)
+    ]
+
+
+def _uid(uid: str, options: Options) -> str | None:
+    if not uid:
+        return None
+    return uid if options.original_uids else hashed_uid(uid)
+
+
+def _warnings(notices: list[Notice]) -> list[FindingsWarning]:
+    return [
+        FindingsWarning(code=n.code, message=n.message, slices=None if n.slices is None else list(n.slices))
+        for n in notices
+    ]
+
+
+def _described(subject: Exam | Picture, options: Options, bundle: Bundle, notices: list[Notice]) -> Findings:
+    """Findings of what was read, before anything is judged."""
+    spacing = None
+    if isinstance(subject, Exam) and subject.geometry.spacing_known:
+        rows, columns = subject.geometry.spacing
+        spacing = [round(float(v), 4) for v in (subject.geometry.slice_step, rows, columns)]
+    return Findings(
+        input=subject.source.input,
+        kind="picture" if isinstance(subject, Picture) else "exam",
+        study_uid=_uid(subject.source.study_uid, options),
+        series_uid=_uid(subject.source.series_uid, options),
+        n_slices=subject.n_slices,
+        spacing_mm=spacing,
+        assessable=False,
+        warnings=_warnings(notices),
+        bundle=BundleReference(name=bundle.name, version=bundle.version, sha256=bundle.sha256),
+    )
+
+
+def _refused(refusal: RefusedInput, options: Options) -> Findings:
+    """Findings of an input that could not be read."""
+    bundle = load_bundle(options.bundle)
+    own = FindingsWarning(code=refusal.code, message=refusal.sentence)
+    return Findings(
+        input=refusal.source,
+        kind=None,
+        n_slices=0,
+        assessable=False,
+        warnings=[own, *_warnings(list(getattr(refusal, "notices", ())))],
+        bundle=BundleReference(name=bundle.name, version=bundle.version, sha256=bundle.sha256),
+    )

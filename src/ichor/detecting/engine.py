@@ -1,0 +1,120 @@
+"""Running a bundle's graph in ONNX Runtime."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnxruntime
+
+    from ichor.detecting.bundle import Bundle
+
+__all__ = ["Engine", "available_providers", "open_engine"]
+
+_BATCH = 4
+"""Slices at a time: larger batches fall out of the processor's cache (benchmarks/detect.py --batches)."""
+_CUDA = "CUDAExecutionProvider"
+
+
+class Engine:
+    """A session over a bundle's slice graph.
+
+    Parameters
+    ----------
+    session
+        Open.
+    batch
+        Slices at a time.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, batch: int = _BATCH) -> None:
+        self.session = session
+        self.batch = batch
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return str(self.session.get_providers()[0])
+
+    def run(self, stack: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Judge slices.
+
+        Parameters
+        ----------
+        stack
+            ``(m, channels, rows, columns)`` float32, 0..1.
+
+        Returns
+        -------
+        maps
+            ``(m, 6, rows / stride, columns / stride)`` logits.
+        slices
+            ``(m, 6)`` logits.
+        """
+        maps, slices = [], []
+        for start in range(0, len(stack), self.batch):
+            a, b = self.session.run(["map", "slice"], {"stack": stack[start : start + self.batch]})
+            maps.append(a)
+            slices.append(b)
+        return np.concatenate(maps), np.concatenate(slices)
+
+
+def available_providers() -> list[str]:
+    """Return ONNX Runtime's execution providers on this machine."""
+    import onnxruntime
+
+    return list(onnxruntime.get_available_providers())
+
+
+def open_engine(bundle: Bundle, device: str = "auto") -> Engine:
+    """Open a bundle's graph on a device; the session is kept for the life of the process.
+
+    Parameters
+    ----------
+    bundle
+        Checked by :func:`~ichor.detecting.bundle.load_bundle`.
+    device
+        ``auto`` (CUDA if ONNX Runtime has it, else CPU), ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    UsageError
+        For another name, or CUDA where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device {device!r}: expected auto, cpu or cuda")
+    there = _CUDA in available_providers()
+    if device == "cuda" and not there:
+        raise UsageError(
+            "device 'cuda': found no CUDA provider in ONNX Runtime; expected one; "
+            "install onnxruntime-gpu in place of onnxruntime, or use --device cpu"
+        )
+    cuda = there and device != "cpu"
+    engine = _session(bundle.graph("slice"), bundle.manifest.graphs["slice"].sha256, cuda)
+    if device == "cuda" and engine.provider != _CUDA:
+        raise UsageError("device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu")
+    return engine
+
+
+@functools.lru_cache(maxsize=4)
+def _session(path: Path, sha256: str, cuda: bool) -> Engine:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = int(os.environ.get("ICHOR_THREADS", "0") or 0)
+    providers = [_CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except (RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph) as error:
+        raise BundleError(f"{path}: ONNX Runtime cannot open the graph ({type(error).__name__})") from None
+    return Engine(session)

@@ -1,0 +1,161 @@
+"""From the model's map to regions: where, how much, and of which subtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ichor.detecting.bundle import Localisation
+from ichor.exam import Geometry
+from ichor.findings import Region
+from ichor.labels import SUBTYPE_NAMES
+from ichor.preparing.grid import GridTransform
+
+__all__ = ["Regions", "localise"]
+
+_MAX_REGIONS = 255
+
+
+@dataclass(frozen=True)
+class Regions:
+    """All regions of an exam.
+
+    Attributes
+    ----------
+    regions
+        Largest first.
+    mask
+        ``(n, rows, columns)`` uint8: number of the region (1-based), 0 elsewhere.
+    volume_ml
+        Of all regions; None where spacing is unknown.
+    """
+
+    regions: list[Region]
+    mask: NDArray[np.uint8]
+    volume_ml: float | None
+
+
+def localise(
+    map_logits: NDArray[np.float32],
+    volume: NDArray[np.int16],
+    transform: GridTransform,
+    rule: Localisation,
+) -> Regions:
+    """Find the regions.
+
+    The map of ``any`` is carried to the native slices and cut at the rule's probability; what is no blood by its
+    Hounsfield units is taken off; pieces that touch, within a slice or across neighbouring ones, are one
+    region. A voxel counts with its pixel's area times the part of the normal that its slice stands for, so
+    that uneven gaps and tilt give the right volume.
+
+    Parameters
+    ----------
+    map_logits
+        ``(m, 6, h, w)`` on the grid.
+    volume
+        ``(n, rows, columns)`` HU.
+    transform
+        Of the same exam.
+    rule
+        The bundle's.
+
+    Returns
+    -------
+    Regions
+        Empty where the map stays below.
+    """
+    geometry = transform.geometry
+    any_map = 1 / (1 + np.exp(-map_logits[:, 0]))
+    mask = np.zeros(volume.shape, np.uint8)
+    # Only native slices that some hot slice of the grid speaks for.
+    hot = (any_map >= rule.probability).any(axis=(1, 2))
+    wanted = np.flatnonzero((transform.spread[:, hot] > 0).any(axis=1))
+    if not len(wanted):
+        return Regions([], mask, 0.0 if geometry.spacing_known else None)
+    native = transform.to_native(any_map, wanted)
+    blood = np.zeros(volume.shape, bool)
+    for k, plane in zip(wanted, native, strict=True):
+        candidate = plane >= rule.probability
+        if candidate.any():
+            blood[k] = candidate & _blood_like(volume[k], candidate, rule)
+    labels, count = ndimage.label(blood, structure=np.ones((3, 3, 3)))
+    if not count:
+        return Regions([], mask, 0.0 if geometry.spacing_known else None)
+    voxel_ml = geometry.slice_extents * geometry.spacing[0] * geometry.spacing[1] / 1000
+    boxes = ndimage.find_objects(labels)
+    sizes = np.array(
+        [float(((labels[box] == i + 1).sum(axis=(1, 2)) * voxel_ml[box[0]]).sum()) for i, box in enumerate(boxes)]
+    )
+    pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    enough = sizes >= rule.min_volume_ml if geometry.spacing_known else pixels >= rule.min_pixels * (volume.shape[2] / 512) ** 2
+    order = [i for i in np.argsort(-sizes, kind="stable") if enough[i]][:_MAX_REGIONS]
+    regions = []
+    subtype_maps = _subtypes(map_logits)
+    for number, i in enumerate(order, start=1):
+        inside = labels[boxes[i]] == i + 1
+        mask[boxes[i]][inside] = number
+        regions.append(
+            _region(inside, boxes[i], float(sizes[i]), geometry, _region_subtypes(inside, boxes[i], transform, subtype_maps))
+        )
+    total = float(sizes[order].sum()) if geometry.spacing_known else None
+    return Regions(regions, mask, None if total is None else round(total, 3))
+
+
+def _blood_like(
+    plane: NDArray[np.int16], candidate: NDArray[np.bool_], rule: Localisation
+) -> NDArray[np.bool_]:
+    """Where a slice, lightly smoothed, may be blood; computed around the candidates only."""
+    rows, columns = np.flatnonzero(candidate.any(axis=1)), np.flatnonzero(candidate.any(axis=0))
+    area = np.s_[max(0, rows[0] - 4) : rows[-1] + 5, max(0, columns[0] - 4) : columns[-1] + 5]
+    smooth = ndimage.gaussian_filter(np.clip(plane[area].astype(np.float32), -200, 300), 1.0)
+    out = np.zeros(plane.shape, bool)
+    out[area] = (smooth >= rule.low_hu) & (smooth <= rule.high_hu)
+    return out
+
+
+def _subtypes(map_logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(m, 5, h, w)`` probability of each subtype a pixel."""
+    return np.asarray(1 / (1 + np.exp(-map_logits[:, 1:])))
+
+
+def _region_subtypes(
+    inside: NDArray[np.bool_],
+    box: tuple[slice, slice, slice],
+    transform: GridTransform,
+    subtype_maps: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Mean of each subtype's map over a region's voxels, made to sum to 1."""
+    voxels = np.argwhere(inside) + [s.start for s in box]
+    if len(voxels) > 4000:
+        voxels = voxels[:: len(voxels) // 4000 + 1]
+    grid = transform.patient_to_grid(transform.geometry.voxel_to_patient(voxels))
+    stride = (transform.spec.rows / subtype_maps.shape[2], transform.spec.columns / subtype_maps.shape[3])
+    at = np.stack([grid[:, 0], (grid[:, 1] + 0.5) / stride[0] - 0.5, (grid[:, 2] + 0.5) / stride[1] - 0.5])
+    at = np.clip(np.rint(at).astype(int), 0, np.array(subtype_maps.shape)[[0, 2, 3], None] - 1)
+    mean = subtype_maps[at[0], :, at[1], at[2]].mean(axis=0).astype(np.float64) + 1e-6
+    return np.asarray(mean / mean.sum())
+
+
+def _region(
+    inside: NDArray[np.bool_],
+    box: tuple[slice, slice, slice],
+    volume_ml: float,
+    geometry: Geometry,
+    subtypes: NDArray[np.float64],
+) -> Region:
+    low, high = [s.start for s in box], [s.stop - 1 for s in box]
+    touched = [int(k + low[0]) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
+    corners = np.array([[s, r, c] for s in (low[0], high[0]) for r in (low[1], high[1]) for c in (low[2], high[2])])
+    points = geometry.voxel_to_patient(corners)
+    known = geometry.spacing_known
+    return Region(
+        label=SUBTYPE_NAMES[int(subtypes.argmax())],
+        probabilities={n: round(float(p), 4) for n, p in zip(SUBTYPE_NAMES, subtypes, strict=True)},
+        volume_ml=round(volume_ml, 3) if known else None,
+        slices=touched,
+        bbox_mm=[round(float(v), 2) for v in (*points.min(axis=0), *points.max(axis=0))] if known else None,
+        bbox_voxels=[*low, *high],
+    )

@@ -1,0 +1,209 @@
+"""Is this an axial head CT at all, and what is wrong with it? Asked before any probability is given.
+
+The answer rests on what makes a head in CT: a closed shell of bone around a roundish space filled with
+tissue of brain's density. Abdomen, chest, phantoms, MR and photographs have no such thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ichor.exam import Exam, Picture
+from ichor.notices import Notice, notice
+from ichor.preparing.stacks import Prepared
+
+__all__ = ["Cranium", "assess", "find_cranium"]
+
+_STRIDE = 4
+"""Grid pixels for one pixel looked at: about 2.5 mm."""
+_BONE_HU = 200.0
+_BONE_OF_PICTURE_HU = 66.0
+"""In a picture's brain window bone is white, or nearly."""
+_BRAIN_HU = (0.0, 85.0)
+_BRAIN_OF_PICTURE_HU = (4.0, 74.0)
+_MIN_SPACE = 0.10
+"""Intracranial space of a slice through the brain, as a share of the grid; mm² below, where known."""
+_SPACE_MM2 = (2500.0, 26000.0)
+_MIN_BRAIN = 0.72
+_MIN_ENCLOSED = 0.72
+_MIN_ROUND = 0.62
+_MIN_BRAIN_SLICES = 4
+_METAL_HU = 2800
+_METAL_MM2 = 40.0
+_MOTION_MM = 8.0
+
+
+@dataclass(frozen=True)
+class Cranium:
+    """What each slice of the grid shows of a cranium.
+
+    Attributes
+    ----------
+    space
+        ``(m,)`` intracranial space as a share of the grid.
+    brain
+        ``(m,)`` share of that space with brain's density.
+    enclosed
+        ``(m,)`` share of its edge that lies on bone.
+    roundness
+        ``(m,)`` its area over that of the circle around it with the same second moments' ellipse: 1 for an ellipse.
+    centre
+        ``(m, 2)`` its centre in grid pixels.
+    """
+
+    space: NDArray[np.float64]
+    brain: NDArray[np.float64]
+    enclosed: NDArray[np.float64]
+    roundness: NDArray[np.float64]
+    centre: NDArray[np.float64]
+
+    def brain_slices(self, pixel_mm: float | None, grid_pixels: int) -> NDArray[np.bool_]:
+        """``(m,)`` which slices go through a cranium with brain in it."""
+        there = (
+            (self.space >= _MIN_SPACE)
+            & (self.brain >= _MIN_BRAIN)
+            & (self.enclosed >= _MIN_ENCLOSED)
+            & (self.roundness >= _MIN_ROUND)
+        )
+        if pixel_mm is not None:
+            area = self.space * grid_pixels * pixel_mm**2
+            there &= (area >= _SPACE_MM2[0]) & (area <= _SPACE_MM2[1])
+        return np.asarray(there)
+
+
+def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
+    """Look for a closed shell of bone around brain in each slice.
+
+    Parameters
+    ----------
+    hu
+        ``(m, rows, columns)`` HU on the grid.
+    picture
+        The HU come from a picture in the brain window: bone is what is nearly white.
+    """
+    m, rows, columns = hu.shape
+    blocks = hu.reshape(m, rows // _STRIDE, _STRIDE, columns // _STRIDE, _STRIDE)
+    coarse = blocks.mean(axis=(2, 4))
+    brain_low, brain_high = _BRAIN_OF_PICTURE_HU if picture else _BRAIN_HU
+    # The densest pixel speaks for its block: a child's skull is thinner than one.
+    bone = blocks.max(axis=(2, 4)) >= (_BONE_OF_PICTURE_HU if picture else _BONE_HU)
+    disk = np.hypot(*np.mgrid[-3:4, -3:4]) <= 3.2
+    space, brain, enclosed, roundness = (np.zeros(m) for _ in range(4))
+    centre = np.full((m, 2), np.nan)
+    for k in range(m):
+        # The slice's own edge may cut the head: bone is taken to go on there, and what lies on it counts as open.
+        framed = np.pad(ndimage.binary_closing(np.pad(bone[k], 6), disk)[6:-6, 6:-6], 1, constant_values=True)
+        labels, count = ndimage.label(~framed)
+        if not count:
+            continue
+        inside = _best_space(labels, count, np.pad(coarse[k], 1, constant_values=-1000), (brain_low, brain_high))
+        if inside is None:
+            continue
+        inside = inside[1:-1, 1:-1]
+        area = int(inside.sum())
+        tissue = coarse[k][inside]
+        edge = ndimage.binary_dilation(np.pad(inside, 1)) & ~np.pad(inside, 1)
+        on_bone = np.pad(bone[k], 1)
+        near_bone = ndimage.binary_dilation(on_bone, disk)
+        where = np.stack(np.nonzero(inside))
+        spread = np.cov(where) + np.eye(2) / 12
+        ellipse = 4 * np.pi * np.sqrt(max(float(np.linalg.det(spread)), 1e-6))
+        space[k] = area / inside.size
+        brain[k] = np.mean((tissue > brain_low) & (tissue < brain_high))
+        enclosed[k] = float((edge & near_bone).sum() / max(1, edge.sum()))
+        roundness[k] = min(1.0, area / ellipse)
+        centre[k] = where.mean(axis=1) * _STRIDE
+    return Cranium(space, brain, enclosed, roundness, centre)
+
+
+def _best_space(
+    labels: NDArray[np.int32], count: int, hu: NDArray[np.float32], brain: tuple[float, float]
+) -> NDArray[np.bool_] | None:
+    """The enclosed piece with the most brain-like pixels."""
+    like = (hu > brain[0]) & (hu < brain[1])
+    votes = np.bincount(labels[like], minlength=count + 1)
+    votes[0] = 0
+    best = int(votes.argmax())
+    return labels == best if votes[best] > 20 else None
+
+
+def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
+    """Judge an exam or a picture before detection.
+
+    Parameters
+    ----------
+    subject
+        As read.
+    prepared
+        The same on the model's grid.
+
+    Returns
+    -------
+    list of Notice
+        Those whose decision is ``refuse`` mean that no verdict may be given.
+    """
+    picture = isinstance(subject, Picture)
+    transform = prepared.transform
+    known = transform.geometry.spacing_known
+    cranium = find_cranium(prepared.hu, picture=picture)
+    pixels = prepared.hu[0].size
+    brains = cranium.brain_slices(transform.pixel_mm if known else None, pixels)
+    needed = 1 if subject.n_slices == 1 else min(_MIN_BRAIN_SLICES, max(2, transform.n_slices // 3))
+    if brains.sum() < needed:
+        what = "picture" if picture else "exam"
+        found = f"{int(brains.sum())} of {transform.n_slices} slices show" if transform.n_slices > 1 else "it does not show"
+        return [notice("not_a_head", f"This {what} does not look like an axial head CT: {found} brain within closed bone.")]
+    if isinstance(subject, Picture):
+        return []
+    return [*_clipped(subject, brains, prepared), *_metal(subject), *_motion(cranium, brains, prepared)]
+
+
+def _native_slices(mask: NDArray[np.bool_], prepared: Prepared) -> list[int]:
+    """Native slices that a choice of the grid's slices speaks for."""
+    return np.flatnonzero((prepared.transform.spread[:, mask] > 0.5).any(axis=1)).tolist()
+
+
+def _clipped(exam: Exam, brains: NDArray[np.bool_], prepared: Prepared) -> list[Notice]:
+    """Head tissue on the edge of the image in slices through the brain."""
+    at = _native_slices(brains, prepared)
+    cut = []
+    for k in at:
+        plane = exam.volume[k]
+        edges = (plane[0], plane[-1], plane[:, 0], plane[:, -1])
+        if max(float(np.mean((e > -100) & (e < 1500))) for e in edges) > 0.15:
+            cut.append(k)
+    if len(cut) < max(1, len(at) // 4):
+        return []
+    return [notice("head_clipped", f"The head is cut by the edge of the image in {len(cut)} slices.", cut)]
+
+
+def _metal(exam: Exam) -> list[Notice]:
+    geometry = exam.geometry
+    pixel = geometry.spacing[0] * geometry.spacing[1]
+    dense = (exam.volume >= _METAL_HU).sum(axis=(1, 2)) * pixel
+    slices = np.flatnonzero(dense >= _METAL_MM2).tolist()
+    if not slices:
+        return []
+    return [notice("metal", f"There is dense metal in {len(slices)} slices; streaks may hide or imitate blood.", slices)]
+
+
+def _motion(cranium: Cranium, brains: NDArray[np.bool_], prepared: Prepared) -> list[Notice]:
+    """The cranium's centre jumps sideways from one slice to the next."""
+    pairs = np.flatnonzero(brains[1:] & brains[:-1])
+    gaps = np.diff(prepared.transform.distances)
+    jumps = np.linalg.norm(np.diff(cranium.centre, axis=0), axis=1) * prepared.transform.pixel_mm
+    # At the base the space itself changes shape: only slices with alike areas can tell.
+    ratio = cranium.space[1:] / np.maximum(cranium.space[:-1], 1e-6)
+    alike = (ratio > 0.85) & (ratio < 1.18)
+    moved = [k for k in pairs if gaps[k] <= 8.0 and alike[k] and jumps[k] > _MOTION_MM]
+    if not moved:
+        return []
+    at = np.zeros(len(brains), bool)
+    at[[k + 1 for k in moved]] = True
+    return [
+        notice("motion", "The head lies elsewhere in neighbouring slices; the patient may have moved.", _native_slices(at, prepared))
+    ]

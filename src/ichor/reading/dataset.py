@@ -1,0 +1,226 @@
+"""Opening DICOM files without trusting them: bounded reads, bounded inflation, bounded nesting, no chatter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom import config
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+from ichor.errors import RefusedInput
+from ichor.reading.files import InputFile
+from ichor.reading.limits import Limits
+
+__all__ = ["READ_ERRORS", "is_dicom", "open_dataset", "quiet_pydicom", "unreadable"]
+
+READ_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    pydicom.errors.InvalidDicomError,
+    pydicom.errors.BytesLengthException,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom and the decoders raise on broken files; their texts may quote values and are not passed on."""
+
+_PREAMBLE = 128
+_PIXEL_GROUP = 0x7FE0
+_CHUNK = 1 << 20
+
+
+class _Quiet:
+    """Counts who reads at the moment: warnings and pydicom's settings belong to the whole process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.readers = 0
+        self.undo = contextlib.ExitStack()
+
+
+_quiet = _Quiet()
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom's remarks, which quote values of the header, out of logs and standard error.
+
+    May be nested and entered from several threads: the first one in sets, the last one out restores.
+    """
+    with _quiet.lock:
+        _quiet.readers += 1
+        if _quiet.readers == 1:
+            logger = logging.getLogger("pydicom")
+            _quiet.undo.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            _quiet.undo.callback(setattr, logger, "disabled", logger.disabled)
+            logger.disabled = True
+            mode = config.settings.reading_validation_mode
+            _quiet.undo.callback(setattr, config.settings, "reading_validation_mode", mode)
+            config.settings.reading_validation_mode = config.IGNORE
+    try:
+        yield
+    finally:
+        with _quiet.lock:
+            _quiet.readers -= 1
+            if _quiet.readers == 0:
+                _quiet.undo.close()
+
+
+class _Bounded(io.BufferedReader):
+    """A file that never allocates for more bytes than it has left, whatever length a header forges."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("rb", buffering=0))
+        self._bytes = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _CHUNK:
+            size = min(size, max(0, self._bytes - self.tell()))
+        return super().read(size)
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell from its first bytes whether a file is DICOM, with or without the 128-byte preamble."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_PREAMBLE + 12)
+    except OSError:
+        return False
+    if start[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
+        return True
+    if len(start) < 16:
+        return False
+    group, element = struct.unpack("<HH", start[:4])
+    if group not in (0x0002, 0x0008) or element > 0x0070:
+        return False
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return explicit or bool(struct.unpack("<L", start[4:8])[0] < 1024)
+
+
+def unreadable(name: str, found: str, expected: str = "a DICOM image") -> RefusedInput:
+    """Make the refusal for a file that cannot be decoded."""
+    return RefusedInput(
+        name, "unreadable", found=found, expected=expected, remedy="send the image again from its source"
+    )
+
+
+def open_dataset(
+    file: InputFile, limits: Limits, *, tags: Sequence[str] | None = None, pixels: bool = False
+) -> Dataset:
+    """Parse one file.
+
+    Parameters
+    ----------
+    file
+        To be parsed.
+    limits
+        What may be spent.
+    tags
+        Keywords to keep; None for all.
+    pixels
+        Whether to go on to the pixel data.
+
+    Raises
+    ------
+    RefusedInput
+        ``unreadable`` or ``limit_exceeded``.
+    """
+    try:
+        size = file.path.stat().st_size
+        if size > limits.file_bytes:
+            raise limits.refuse(file.name, "file_bytes", f"{size:,} bytes")
+        with quiet_pydicom(), _Bounded(file.path) as stream:
+            inflated = _inflated(stream, file, limits, size)
+            if inflated is not None:
+                data = _parse_inflated(inflated, tags, pixels)
+            else:
+                stream.seek(0)
+                wanted: list[Any] | None = list(tags) if tags is not None else None
+                data = pydicom.dcmread(
+                    stream, stop_before_pixels=not pixels, specific_tags=wanted, force=True
+                )
+            if _deeper_than(data, limits.sequence_depth):
+                raise limits.refuse(file.name, "sequence_depth", f"more than {limits.sequence_depth} nested sequences")
+    except RecursionError:
+        raise limits.refuse(file.name, "sequence_depth", "sequences nested too deeply to be read") from None
+    except READ_ERRORS as error:
+        raise unreadable(file.name, f"a file that cannot be parsed ({type(error).__name__})") from None
+    return data
+
+
+def _inflated(
+    stream: _Bounded, file: InputFile, limits: Limits, size: int
+) -> tuple[FileMetaDataset, io.BytesIO] | None:
+    """Meta information and unpacked data set of a file in the deflated transfer syntax; None for any other."""
+    start = stream.read(_PREAMBLE + 4 + 4096)
+    if str(DeflatedExplicitVRLittleEndian).encode() not in start or start[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+        return None
+    stream.seek(_PREAMBLE + 4)
+    meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2))
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return None
+    most = min(limits.file_bytes, size * limits.archive_ratio)
+    inflater, out, n = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), 0
+    packed = stream.read(_CHUNK)
+    while packed and not inflater.eof:
+        n += out.write(inflater.decompress(packed, _CHUNK))
+        if n > most:
+            raise limits.refuse(file.name, "archive_ratio", f"{size:,} bytes that unpack to more than {most:,}")
+        packed = inflater.unconsumed_tail or stream.read(_CHUNK)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    out.seek(0)
+    return meta, out
+
+
+def _parse_inflated(
+    inflated: tuple[FileMetaDataset, io.BytesIO], tags: Sequence[str] | None, pixels: bool
+) -> Dataset:
+    meta, stream = inflated
+    data = read_dataset(
+        stream,
+        False,
+        True,
+        stop_when=None if pixels else (lambda tag, vr, length: tag.group >= _PIXEL_GROUP),
+        specific_tags=None if tags is None else [pydicom.tag.Tag(tag) for tag in tags],
+    )
+    data.file_meta = meta
+    data.set_original_encoding(False, True, "iso8859")
+    return data
+
+
+def _deeper_than(data: Dataset, limit: int) -> bool:
+    """Tell whether sequences nest deeper, without recursion and without parsing what is not parsed yet."""
+    level = [data]
+    for _ in range(limit + 1):
+        level = [
+            item
+            for holder in level
+            for element in holder.values()
+            if isinstance(element.value, DicomSequence)
+            for item in element.value
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,97 @@
+"""What a compressed stream says of itself, read before a native decoder trusts it."""
+
+from __future__ import annotations
+
+import struct
+
+from pydicom.uid import JPEG2000TransferSyntaxes, RLELossless
+
+__all__ = ["stream_fault"]
+
+_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+"""SOF markers of JPEG (the tables C4 and CC, and the reserved C8, are none) and that of JPEG-LS."""
+_MOST_TILES = 4096
+_JPEG_ROOT = "1.2.840.10008.1.2.4."
+
+
+def stream_fault(frame: bytes, rows: int, columns: int, bits_allocated: int, syntax: str) -> str | None:
+    """Tell in which way a stream contradicts its DICOM header, or None where it does not.
+
+    Parameters
+    ----------
+    frame
+        One encoded frame.
+    rows, columns, bits_allocated
+        As the DICOM header declares them.
+    syntax
+        Transfer syntax UID.
+    """
+    if syntax == RLELossless:
+        return _rle_fault(frame, rows * columns, bits_allocated)
+    if not syntax.startswith(_JPEG_ROOT):
+        return None
+    is_wavelet = syntax in JPEG2000TransferSyntaxes or syntax.startswith(_JPEG_ROOT + "20")
+    described = _jpeg2000(frame) if is_wavelet else _jpeg(frame)
+    if described is None:
+        return "a compressed stream without a usable header"
+    height, width, components, bits = described
+    if (height, width) != (rows, columns):
+        return f"a compressed image of {height} x {width}"
+    if components != 1:
+        return f"a compressed image of {components} components"
+    if bits > bits_allocated:
+        return f"a compressed image of {bits} bits in {bits_allocated} allocated"
+    return None
+
+
+def _jpeg(frame: bytes) -> tuple[int, int, int, int] | None:
+    """Rows, columns, components and bits of a JPEG or JPEG-LS stream."""
+    if frame[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 4 <= len(frame):
+        if frame[at] != 0xFF:
+            return None
+        marker = frame[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        length = struct.unpack_from(">H", frame, at + 2)[0]
+        if marker in _FRAME_HEADERS:
+            if at + 10 > len(frame):
+                return None
+            bits, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
+            return rows, columns, components, bits
+        if length < 2 or marker in (0xD9, 0xDA):
+            return None
+        at += 2 + length
+    return None
+
+
+def _jpeg2000(frame: bytes) -> tuple[int, int, int, int] | None:
+    """Rows, columns, components and bits of a JPEG 2000 codestream (bare, or within a JP2 box)."""
+    at = frame[: 1 << 16].find(b"\xff\x4f\xff\x51")
+    if at < 0 or at + 45 > len(frame):
+        return None
+    width, height, x0, y0, tile_w, tile_h, tile_x, tile_y, components = struct.unpack_from(">8LH", frame, at + 8)
+    if not tile_w or not tile_h or x0 >= width or y0 >= height or tile_x > x0 or tile_y > y0:
+        return None
+    if -(-(width - tile_x) // tile_w) * -(-(height - tile_y) // tile_h) > _MOST_TILES:
+        return None
+    return height - y0, width - x0, components, (frame[at + 42] & 0x7F) + 1
+
+
+def _rle_fault(frame: bytes, pixels: int, bits_allocated: int) -> str | None:
+    """Segments must number one a byte of a pixel, and lie in order within the frame."""
+    if len(frame) < 64:
+        return "a run-length stream without a header"
+    n, *offsets = struct.unpack_from("<16L", frame)
+    if n != bits_allocated // 8:
+        return f"a run-length stream of {n} segments"
+    used = offsets[:n]
+    if used[0] < 64 or sorted(used) != used or used[-1] >= len(frame):
+        return "a run-length stream whose segments do not fit"
+    # Two bytes expand to 128 at most: less than this cannot fill the image.
+    if (len(frame) - 64) * 64 < pixels * n:
+        return f"a run-length stream of {len(frame):,} bytes"
+    return None
