@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ichor.notices import Notice
+
 __all__ = ["BundleError", "IchorError", "RefusedInput", "UsageError"]
 
 
@@ -28,14 +30,30 @@ class RefusedInput(IchorError):
         A code of :mod:`ichor.notices` whose decision is ``refuse``.
     found, expected, remedy
         Three short clauses, without a patient's name, identifier or date in them.
+    notices
+        What else was noticed before the refusal.
+    study_uid
+        Original UID of the study concerned; empty where it is unknown or there is none.
     """
 
-    def __init__(self, source: str, code: str, *, found: str, expected: str, remedy: str) -> None:
+    def __init__(
+        self,
+        source: str,
+        code: str,
+        *,
+        found: str,
+        expected: str,
+        remedy: str,
+        notices: tuple[Notice, ...] = (),
+        study_uid: str = "",
+    ) -> None:
         self.source = source
         self.code = code
         self.found = found
         self.expected = expected
         self.remedy = remedy
+        self.notices = notices
+        self.study_uid = study_uid
         super().__init__(f"{source}: found {found}; expected {expected}; {remedy} [{code}]")
 
     @property

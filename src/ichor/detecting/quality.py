@@ -30,7 +30,16 @@ _MIN_SPACE = 0.10
 _SPACE_MM2 = (2500.0, 26000.0)
 _MIN_BRAIN = 0.72
 _MIN_ENCLOSED = 0.72
-_MIN_ROUND = 0.62
+_MIN_ENCLOSED_OF_PICTURE = 0.6
+"""A large bleed is as white as bone in a picture, and opens the shell that is looked for."""
+_MIN_ROUND = 0.55
+_MIN_SURROUND = 0.7
+_MIN_SURROUND_OF_SHELL = 0.4
+"""Enough where the shell itself leaves no doubt: slices through the base have a face around them."""
+_SHELL = 7
+"""Coarse pixels (about 18 mm) that skull and scalp may take around the brain."""
+_AIR_HU = -300.0
+_AIR_OF_PICTURE_HU = 14.0
 _MIN_BRAIN_SLICES = 4
 _METAL_HU = 2800
 _METAL_MM2 = 40.0
@@ -51,6 +60,8 @@ class Cranium:
         ``(m,)`` share of its edge that lies on bone.
     roundness
         ``(m,)`` its area over that of the circle around it with the same second moments' ellipse: 1 for an ellipse.
+    surround
+        ``(m,)`` share of what lies well outside the shell that is as dark as air.
     centre
         ``(m, 2)`` its centre in grid pixels.
     """
@@ -59,16 +70,20 @@ class Cranium:
     brain: NDArray[np.float64]
     enclosed: NDArray[np.float64]
     roundness: NDArray[np.float64]
+    surround: NDArray[np.float64]
     centre: NDArray[np.float64]
 
-    def brain_slices(self, pixel_mm: float | None, grid_pixels: int) -> NDArray[np.bool_]:
+    def brain_slices(self, pixel_mm: float | None, grid_pixels: int, *, picture: bool) -> NDArray[np.bool_]:
         """``(m,)`` which slices go through a cranium with brain in it."""
         there = (
             (self.space >= _MIN_SPACE)
             & (self.brain >= _MIN_BRAIN)
-            & (self.enclosed >= _MIN_ENCLOSED)
+            & (self.enclosed >= (_MIN_ENCLOSED_OF_PICTURE if picture else _MIN_ENCLOSED))
             & (self.roundness >= _MIN_ROUND)
         )
+        if picture:  # a photograph goes on around whatever looks like a shell; below the brain, so does a face
+            sound = (self.surround >= _MIN_SURROUND_OF_SHELL) & (self.enclosed >= 0.92) & (self.roundness >= 0.84)
+            there &= (self.surround >= _MIN_SURROUND) | sound
         if pixel_mm is not None:
             area = self.space * grid_pixels * pixel_mm**2
             there &= (area >= _SPACE_MM2[0]) & (area <= _SPACE_MM2[1])
@@ -91,24 +106,17 @@ def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
     brain_low, brain_high = _BRAIN_OF_PICTURE_HU if picture else _BRAIN_HU
     # The densest pixel speaks for its block: a child's skull is thinner than one.
     bone = blocks.max(axis=(2, 4)) >= (_BONE_OF_PICTURE_HU if picture else _BONE_HU)
-    disk = np.hypot(*np.mgrid[-3:4, -3:4]) <= 3.2
-    space, brain, enclosed, roundness = (np.zeros(m) for _ in range(4))
+    disk = np.hypot(*np.mgrid[-2:3, -2:3]) <= 2.3
+    space, brain, enclosed, roundness, surround = (np.zeros(m) for _ in range(5))
     centre = np.full((m, 2), np.nan)
     for k in range(m):
-        # The slice's own edge may cut the head: bone is taken to go on there, and what lies on it counts as open.
-        framed = np.pad(ndimage.binary_closing(np.pad(bone[k], 6), disk)[6:-6, 6:-6], 1, constant_values=True)
-        labels, count = ndimage.label(~framed)
-        if not count:
-            continue
-        inside = _best_space(labels, count, np.pad(coarse[k], 1, constant_values=-1000), (brain_low, brain_high))
+        inside = _largest_tissue(coarse[k], bone[k], (brain_low, brain_high), disk)
         if inside is None:
             continue
-        inside = inside[1:-1, 1:-1]
         area = int(inside.sum())
         tissue = coarse[k][inside]
         edge = ndimage.binary_dilation(np.pad(inside, 1)) & ~np.pad(inside, 1)
-        on_bone = np.pad(bone[k], 1)
-        near_bone = ndimage.binary_dilation(on_bone, disk)
+        near_bone = ndimage.binary_dilation(np.pad(bone[k], 1), disk)
         where = np.stack(np.nonzero(inside))
         spread = np.cov(where) + np.eye(2) / 12
         ellipse = 4 * np.pi * np.sqrt(max(float(np.linalg.det(spread)), 1e-6))
@@ -116,19 +124,23 @@ def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
         brain[k] = np.mean((tissue > brain_low) & (tissue < brain_high))
         enclosed[k] = float((edge & near_bone).sum() / max(1, edge.sum()))
         roundness[k] = min(1.0, area / ellipse)
+        beyond = ~ndimage.binary_dilation(inside, iterations=_SHELL)
+        air = coarse[k][beyond] < (_AIR_OF_PICTURE_HU if picture else _AIR_HU)
+        surround[k] = air.mean() if air.size > 0.02 * inside.size else 1.0
         centre[k] = where.mean(axis=1) * _STRIDE
-    return Cranium(space, brain, enclosed, roundness, centre)
+    return Cranium(space, brain, enclosed, roundness, surround, centre)
 
 
-def _best_space(
-    labels: NDArray[np.int32], count: int, hu: NDArray[np.float32], brain: tuple[float, float]
+def _largest_tissue(
+    hu: NDArray[np.float32], bone: NDArray[np.bool_], brain: tuple[float, float], disk: NDArray[np.bool_]
 ) -> NDArray[np.bool_] | None:
-    """The enclosed piece with the most brain-like pixels."""
-    like = (hu > brain[0]) & (hu < brain[1])
-    votes = np.bincount(labels[like], minlength=count + 1)
-    votes[0] = 0
-    best = int(votes.argmax())
-    return labels == best if votes[best] > 20 else None
+    """The largest piece of brain-like tissue, its holes filled; shaved, so that a suture does not join the scalp."""
+    like = (hu > brain[0]) & (hu < brain[1]) & ~bone
+    labels, count = ndimage.label(ndimage.binary_opening(like, disk))
+    if not count:
+        return None
+    largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
+    return np.asarray(ndimage.binary_fill_holes(labels == largest))
 
 
 def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
@@ -151,7 +163,7 @@ def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
     known = transform.geometry.spacing_known
     cranium = find_cranium(prepared.hu, picture=picture)
     pixels = prepared.hu[0].size
-    brains = cranium.brain_slices(transform.pixel_mm if known else None, pixels)
+    brains = cranium.brain_slices(transform.pixel_mm if known else None, pixels, picture=picture)
     needed = 1 if subject.n_slices == 1 else min(_MIN_BRAIN_SLICES, max(2, transform.n_slices // 3))
     if brains.sum() < needed:
         what = "picture" if picture else "exam"

@@ -7,16 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from scipy import ndimage
 
 from ichor.exam import AIR_HU
+from ichor.reading.dataset import READ_ERRORS
 from ichor.reading.decode import Stored
-from ichor.reading.headers import READ_ERRORS, SliceHeader
+from ichor.reading.headers import SliceHeader
 
 __all__ = ["HounsfieldSlice", "no_hounsfield_reason", "to_hounsfield"]
 
 _MAX_HU = 30_000
 _COARSEST_STEP_HU = 8.0
 """A scale coarser than this cannot show blood beside brain (30 HU apart)."""
+_TISSUE_HU = (-200, 3000)
+"""A padding value within these is a value of tissue too: it counts as padding at the border only."""
+_NOTABLE_SHARE = 0.005
+"""Of the pixels of a slice: fewer below -1024 HU are noise, and clipped without a word."""
+_WRAP = 4096
+_WRAPPED_INTERCEPT = -1000.0
 
 
 @dataclass(frozen=True)
@@ -56,17 +64,22 @@ def to_hounsfield(stored: Stored, header: SliceHeader) -> HounsfieldSlice:
         slope = 1.0
         # Signed values that reach to air already are HU; unsigned ones carry the customary offset.
         intercept = 0.0 if values.min() < -500 else -1024.0
-    padding = _padding(data, values)
-    raw = values.astype(np.float32)
     wrapped = _is_wrapped(values, data, float(intercept or 0.0))
+    raw = values.astype(np.float32)
     if wrapped:
-        raw = (raw + 1000) % 4096
-        intercept = -1000.0
+        raw = (raw - np.float32(_WRAPPED_INTERCEPT)) % _WRAP
+        intercept = _WRAPPED_INTERCEPT
     hu = raw * np.float32(slope) + np.float32(intercept)
     outside = hu < AIR_HU
-    if padding is not None:
+    padded = bool(np.count_nonzero(outside) > _NOTABLE_SHARE * hu.size)
+    padding = _padding(data, values, wrapped)
+    if padding is not None and padding.any():
+        shown = float(hu[padding][0])
+        if _TISSUE_HU[0] < shown < _TISSUE_HU[1]:
+            padding = _at_border(padding)
+        # Air that is called padding stays the air it is: nothing to tell.
+        padded |= bool(padding.any()) and shown != AIR_HU
         outside |= padding
-    padded = bool(outside.any())
     hu[outside] = AIR_HU
     return HounsfieldSlice(
         hu=np.rint(np.clip(hu, AIR_HU, _MAX_HU)).astype(np.int16),
@@ -124,8 +137,12 @@ def _number(data: Dataset, keyword: str) -> float | None:
     return value if np.isfinite(value) and abs(value) < 1e6 else None
 
 
-def _padding(data: Dataset, values: NDArray[np.integer]) -> NDArray[np.bool_] | None:
-    """Where the padding value (or the range from it to its limit) stands."""
+def _padding(data: Dataset, values: NDArray[np.integer], wrapped: bool) -> NDArray[np.bool_] | None:
+    """Where the padding value (or the range from it to its limit) stands; None where no tag names one."""
+    corners = {int(values[i, j]) for i in (0, -1) for j in (0, -1)}
+    # Scanners fill the corners with -2000; wrapped into twelve bits that is 2096, which no tag tells.
+    if wrapped and corners == {_WRAP - 2000}:
+        return np.asarray(values == _WRAP - 2000)
     try:
         first = int(data.get("PixelPaddingValue"))
     except READ_ERRORS:
@@ -134,11 +151,20 @@ def _padding(data: Dataset, values: NDArray[np.integer]) -> NDArray[np.bool_] | 
         last = int(data.get("PixelPaddingRangeLimit"))
     except READ_ERRORS:
         last = first
-    if values.dtype.kind == "i" and first >= 1 << 15:
+    if values.dtype.kind == "i":
         # An unsigned tag over signed pixels: the same bits.
-        first, last = first - (1 << 16), last - (1 << 16) if last >= 1 << 15 else last
+        first, last = (v - (1 << 16) if v >= 1 << 15 else v for v in (first, last))
+    else:
+        first, last = (v + (1 << 16) if v < 0 else v for v in (first, last))
     low, high = min(first, last), max(first, last)
     return np.asarray((values >= low) & (values <= high))
+
+
+def _at_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep what hangs together with the border of the image."""
+    pieces, _ = ndimage.label(mask)
+    border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+    return np.asarray(np.isin(pieces, border[border > 0]))
 
 
 def _is_wrapped(values: NDArray[np.integer], data: Dataset, intercept: float) -> bool:

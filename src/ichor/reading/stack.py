@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,24 @@ from ichor.exam import Geometry
 from ichor.notices import Notice, notice
 from ichor.reading.headers import SliceHeader
 
-__all__ = ["MIN_COVERAGE_MM", "MIN_SLICES", "Stack", "stack_slices"]
+__all__ = ["AXIAL_COSINE", "MIN_COVERAGE_MM", "MIN_SLICES", "Stack", "stack_slices"]
 
 MIN_SLICES = 5
 """Fewer slices are no exam."""
 MIN_COVERAGE_MM = 40.0
 """Less of the head than this is no exam."""
-_AXIAL_COSINE = 0.7
+AXIAL_COSINE = 0.7
 """Slices whose normal is within 45 degrees of the patient's long axis are axial."""
 _OBLIQUE_DEGREES = 10.0
 _TILT_DEGREES = 0.5
 _THICK_MM = 7.0
 _STAND_IN_SPACING_MM = 0.45
 _STAND_IN_STEP_MM = 5.0
+_SAME_PLACE_MM = 0.05
+_SAME_DIRECTION = 0.02
+"""Difference of a direction's components: about one degree."""
+_MOST_GROUPS = 32
+"""Sizes or orientations told apart in one series; what differs from all of them is left out with the rest."""
 _AXIAL = np.array([1.0, 0, 0, 0, 1, 0])
 
 
@@ -67,19 +71,21 @@ def stack_slices(headers: Sequence[SliceHeader], source: str, *, single: bool) -
         ``orientation_not_axial``, ``order_unknown`` or ``too_few_slices``.
     """
     notices: list[Notice] = []
-    kept = _largest_group(headers, _matrix, "mixed_size", "of another size or spacing", notices)
-    oriented = [h for h in kept if h.orientation is not None]
-    if len(oriented) < len(kept):
-        notices.append(
-            notice("orientation_missing", f"{len(kept) - len(oriented)} of {len(kept)} slices have no usable orientation.")
-        )
-    if oriented:
-        kept = _largest_group(oriented, _direction, "mixed_orientation", "of another orientation", notices)
+    try:
+        return _stack(headers, source, single, notices)
+    except RefusedInput as refusal:
+        refusal.notices = (*refusal.notices, *notices)
+        raise
+
+
+def _stack(headers: Sequence[SliceHeader], source: str, single: bool, notices: list[Notice]) -> Stack:
+    kept = _largest_group(headers, _same_matrix, "mixed_size", "of another size or pixel spacing", notices)
+    kept = _with_orientation(kept, notices)
     orientation = kept[0].orientation if kept[0].orientation is not None else _AXIAL
     row, column = orientation[:3], orientation[3:]
     normal = np.cross(row, column)
     normal = -normal if normal[2] < 0 else normal
-    if normal[2] < _AXIAL_COSINE:
+    if normal[2] < AXIAL_COSINE:
         angle = np.degrees(np.arccos(np.clip(normal[2], -1, 1)))
         raise RefusedInput(
             source,
@@ -88,7 +94,7 @@ def stack_slices(headers: Sequence[SliceHeader], source: str, *, single: bool) -
             expected="axial slices",
             remedy="give the axial series of the study",
         )
-    kept, positions, known = _order(kept, normal, source, notices)
+    kept, positions, known, step_known = _order(kept, normal, source, notices)
     kept, positions = _without_duplicates(kept, positions, normal, notices)
     spacing = kept[0].spacing
     if spacing is None:
@@ -99,7 +105,7 @@ def stack_slices(headers: Sequence[SliceHeader], source: str, *, single: bool) -
         row_direction=row,
         column_direction=column,
         spacing=(float(spacing[0]), float(spacing[1])),
-        spacing_known=kept[0].spacing is not None and known,
+        spacing_known=kept[0].spacing is not None and step_known,
         positions_known=known,
         thickness=np.array([h.thickness or np.nan for h in kept], dtype=np.float64),
     )
@@ -118,65 +124,105 @@ def stack_slices(headers: Sequence[SliceHeader], source: str, *, single: bool) -
     return Stack(tuple(kept), geometry, tuple(notices))
 
 
-def _matrix(header: SliceHeader) -> tuple[object, ...]:
-    spacing = None if header.spacing is None else tuple(np.round(header.spacing, 3))
-    return header.rows, header.columns, spacing
+def _same_matrix(a: SliceHeader, b: SliceHeader) -> bool:
+    if (a.rows, a.columns) != (b.rows, b.columns) or (a.spacing is None) != (b.spacing is None):
+        return False
+    return a.spacing is None or b.spacing is None or bool(np.allclose(a.spacing, b.spacing, rtol=0.002))
 
 
-def _direction(header: SliceHeader) -> tuple[object, ...]:
-    """Orientation to about half a degree, so that rounding in the header parts nothing."""
-    return tuple(np.round(header.orientation / 0.02).astype(int)) if header.orientation is not None else ()
+def _same_direction(a: SliceHeader, b: SliceHeader) -> bool:
+    """Parallel to within a degree, so that rounding in the header parts nothing."""
+    if a.orientation is None or b.orientation is None:
+        return a.orientation is b.orientation
+    return bool(np.abs(a.orientation - b.orientation).max() < _SAME_DIRECTION)
 
 
 def _largest_group(
     headers: Sequence[SliceHeader],
-    key: Callable[[SliceHeader], tuple[object, ...]],
+    same: Callable[[SliceHeader, SliceHeader], bool],
     code: str,
     what: str,
     notices: list[Notice],
 ) -> list[SliceHeader]:
-    counts = Counter(key(h) for h in headers)
-    common, n = counts.most_common(1)[0]
-    if n < len(headers):
-        notices.append(notice(code, f"{len(headers) - n} of {len(headers)} slices are {what}; they were left out."))
-    return [h for h in headers if key(h) == common]
+    groups: list[list[SliceHeader]] = []
+    for header in headers:
+        for group in groups:
+            if same(group[0], header):
+                group.append(header)
+                break
+        else:
+            if len(groups) < _MOST_GROUPS:
+                groups.append([header])
+    largest = max(groups, key=len)
+    out = len(headers) - len(largest)
+    if out:
+        verb = "slice is" if out == 1 else "slices are"
+        notices.append(notice(code, f"{out} of {len(headers)} {verb} {what} and left out."))
+    return largest
+
+
+def _with_orientation(headers: list[SliceHeader], notices: list[Notice]) -> list[SliceHeader]:
+    """One orientation for all: where it is missing in a few, those are out; where in most, it is assumed."""
+    oriented = [h for h in headers if h.orientation is not None]
+    lacking = len(headers) - len(oriented)
+    if not lacking:
+        return _largest_group(oriented, _same_direction, "mixed_orientation", "of another orientation", notices)
+    text = f"{lacking} of {len(headers)} slices have no usable orientation"
+    if len(oriented) >= lacking:
+        notices.append(notice("orientation_missing", f"{text} and were left out."))
+        return _largest_group(oriented, _same_direction, "mixed_orientation", "of another orientation", notices)
+    if oriented:
+        notices.append(notice("orientation_missing", f"{text}; that of the others was assumed."))
+        return [replace(h, orientation=oriented[0].orientation) for h in headers]
+    notices.append(notice("orientation_missing", f"{text}; a standard axial one was assumed."))
+    return headers
 
 
 def _order(
     headers: list[SliceHeader], normal: NDArray[np.float64], source: str, notices: list[Notice]
-) -> tuple[list[SliceHeader], NDArray[np.float64], bool]:
-    """Sort along the normal; without positions by slice location, then by number."""
-    if all(h.position is not None for h in headers):
-        positions = np.stack([h.position for h in headers if h.position is not None])
+) -> tuple[list[SliceHeader], NDArray[np.float64], bool, bool]:
+    """Sort along the normal; without positions by slice location, then by number.
+
+    Returns the slices, their positions, whether these are the header's, and whether their distances are.
+    """
+    placed = [h for h in headers if h.position is not None]
+    if placed and 2 * len(placed) >= len(headers):
+        positions = np.stack([h.position for h in placed if h.position is not None])
         along = positions @ normal
-        order = sorted(range(len(headers)), key=lambda i: (round(along[i], 2), _number(headers[i])))
-        return [headers[i] for i in order], positions[order], True
+        if len(headers) == 1 or np.ptp(along) > _SAME_PLACE_MM or len({h.number for h in placed}) == 1:
+            if len(placed) < len(headers):
+                text = f"{len(headers) - len(placed)} of {len(headers)} slices have no position and were left out."
+                notices.append(notice("position_missing", text))
+            order = sorted(range(len(placed)), key=lambda i: (round(along[i], 2), _number(placed[i])))
+            return [placed[i] for i in order], positions[order], True, True
+        lacking = "All slices claim one position"
+    else:
+        lacking = f"{len(headers) - len(placed)} of {len(headers)} slices have no position"
     if len(headers) == 1:
-        if headers[0].position is None:
-            notices.append(notice("position_missing", "The slice has no position."))
-        return headers, np.zeros((1, 3)), False
-    located = all(h.location is not None for h in headers)
+        notices.append(notice("position_missing", "The slice has no position."))
+        return headers, np.zeros((1, 3)), False, headers[0].thickness is not None
     numbers = [h.number for h in headers]
-    if located and len({h.location for h in headers}) > 1:
+    if len({h.location for h in headers}) == len(headers) and all(h.location is not None for h in headers):
         # Slice location grows towards the head on every scanner that writes it in patient terms.
         headers = sorted(headers, key=lambda h: h.location or 0.0)
         heights = np.array([h.location or 0.0 for h in headers])
-        by = "slice location"
+        by, step_known = "slice location gave order and distances", True
     elif None not in numbers and len(set(numbers)) == len(numbers):
         headers = sorted(headers, key=_number)
         step = headers[0].thickness or _STAND_IN_STEP_MM
         heights = step * np.arange(len(headers), dtype=np.float64)
-        by = "instance number"
+        step_known = headers[0].thickness is not None
+        by = f"instance number gave the order, taken to run towards the vertex, {step:g} mm apart"
     else:
         raise RefusedInput(
             source,
             "order_unknown",
-            found="slices without position, location or distinct numbers",
+            found="slices without distinct positions, locations or numbers",
             expected="something that says how they follow each other",
             remedy="export the series again with its positions",
         )
-    notices.append(notice("position_missing", f"Some slices have no position; {by} gave the order of all."))
-    return headers, heights[:, None] * normal, False
+    notices.append(notice("position_missing", f"{lacking}; {by}."))
+    return headers, heights[:, None] * normal, False, step_known
 
 
 def _without_duplicates(
@@ -185,7 +231,7 @@ def _without_duplicates(
     along = positions @ normal
     keep = [0]
     for i in range(1, len(headers)):
-        if along[i] - along[keep[-1]] > 0.05:
+        if along[i] - along[keep[-1]] > _SAME_PLACE_MM:
             keep.append(i)
     if len(keep) < len(headers):
         dropped = len(headers) - len(keep)
@@ -193,7 +239,8 @@ def _without_duplicates(
         notices.append(
             notice(
                 "positions_duplicate",
-                f"{dropped} slices lie where another one does; the first by number was kept.",
+                f"{dropped} {'slice lies' if dropped == 1 else 'slices lie'} where another one does; "
+                "the first by instance number was kept.",
                 places,
             )
         )
@@ -207,7 +254,7 @@ def _describe(geometry: Geometry, headers: Sequence[SliceHeader]) -> list[Notice
     off_axis = float(np.degrees(np.arccos(np.clip(normal[2], -1, 1))))
     tilt = geometry.tilt_degrees if geometry.positions_known else 0.0
     if tilt > _TILT_DEGREES:
-        out.append(notice("gantry_tilt", f"The slices are sheared by {tilt:.1f} degrees (gantry tilt); this was corrected for."))
+        out.append(notice("gantry_tilt", f"The slices are sheared by {tilt:.1f} degrees against their normal (gantry tilt); each keeps its own position."))
     roll = float(np.degrees(np.arcsin(np.clip(np.sort(np.abs(geometry.row_direction))[1], 0, 1))))
     if off_axis - tilt > _OBLIQUE_DEGREES or roll > _OBLIQUE_DEGREES:
         out.append(notice("oblique", f"The slices are oblique: {max(off_axis, roll):.0f} degrees from the patient's axes."))
@@ -246,7 +293,7 @@ def _gaps(geometry: Geometry) -> list[Notice]:
     holes = np.flatnonzero((ratio > 1.6) & (np.abs(ratio - np.round(ratio)) < 0.15))
     if len(holes):
         missing = int(np.round(ratio[holes]).sum() - len(holes))
-        out.append(notice("slices_missing", f"About {missing} slices seem to be missing.", holes.tolist()))
+        out.append(notice("slices_missing", f"About {missing} {'slice seems' if missing == 1 else 'slices seem'} to be missing: gaps of a multiple of the step.", holes.tolist()))
     return out
 
 

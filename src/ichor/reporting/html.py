@@ -37,6 +37,16 @@ class _Bar:
     positive: bool
     caution: str
 
+    @property
+    def state(self) -> str:
+        """How the probability stands to its threshold."""
+        if self.threshold is None:
+            return "no threshold"
+        if self.value < self.threshold:
+            return f"below {self.threshold_text}"
+        # A subtype is not called where hemorrhage itself is not.
+        return f"at or above {self.threshold_text}" + ("" if self.positive else ", not called")
+
 
 @dataclass(frozen=True)
 class _Shown:

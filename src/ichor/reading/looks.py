@@ -1,0 +1,66 @@
+"""What a few slices look like, by their mixture of tissues: enough to tell a head from a belly or a chest.
+
+This serves the choice of a series and turns away what is plainly elsewhere. Whether the whole exam is a head fit to
+be assessed is judged later, and more closely, where the model is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Looks", "looks_like", "tissue_shares"]
+
+Looks = Literal["head", "elsewhere", "unclear"]
+
+_BLOCK = 4
+"""Pixels are averaged over squares of this side, so that the noise of thin or sharp slices does not count as fat."""
+_BODY_HU = -300
+_BRAIN_HU, _BONE_HU, _FAT_HU = (5, 80), 250, (-150, -40)
+
+
+def tissue_shares(hu: NDArray[np.int16]) -> tuple[float, float, float] | None:
+    """Shares of brain-like, bone and fat pixels within the body.
+
+    Parameters
+    ----------
+    hu
+        ``(rows, columns)`` HU of one slice.
+
+    Returns
+    -------
+    tuple of float, or None
+        Brain, bone, fat, each of 0 to 1; None where less than 2 % of the slice is body.
+    """
+    rows, columns = (n // _BLOCK * _BLOCK for n in hu.shape)
+    if not rows or not columns:
+        return None
+    blocks = hu[:rows, :columns].reshape(rows // _BLOCK, _BLOCK, columns // _BLOCK, _BLOCK).mean(axis=(1, 3))
+    n = np.count_nonzero(blocks > _BODY_HU)
+    if n < 0.02 * blocks.size:
+        return None
+    brain = np.count_nonzero((blocks > _BRAIN_HU[0]) & (blocks < _BRAIN_HU[1])) / n
+    bone = np.count_nonzero(blocks > _BONE_HU) / n
+    fat = np.count_nonzero((blocks > _FAT_HU[0]) & (blocks < _FAT_HU[1])) / n
+    return brain, bone, fat
+
+
+def looks_like(slices: Sequence[NDArray[np.int16]]) -> Looks:
+    """Judge middle slices of a series by the medians of their tissue shares.
+
+    A head is much brain in a shell of bone with little fat. A trunk is a quarter fat or more, and less than half of
+    it has the density of brain. Measured on the exams that this was built with, heads have 2 to 20 % of
+    fat, and abdomens and chests 33 to 58 %.
+    """
+    shares = [s for s in map(tissue_shares, slices) if s is not None]
+    if not shares:
+        return "unclear"
+    brain, bone, fat = np.median(shares, axis=0)
+    if fat > 0.28 and brain < 0.45:
+        return "elsewhere"
+    if brain > 0.35 and 0.04 < bone < 0.45 and fat < 0.25:
+        return "head"
+    return "unclear"
