@@ -69,14 +69,14 @@ class Geometry:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """Unit vector ``(3,)`` at a right angle to the slices, towards the vertex (z of it is not negative)."""
+        """Unit vector ``(3,)`` at a right angle to the slices, towards the vertex (its z is not negative)."""
         normal = np.cross(self.row_direction, self.column_direction)
         return -normal if normal[2] < 0 else normal
 
     @property
     def distances(self) -> NDArray[np.float64]:
         """``(n,)`` mm along :attr:`normal`, growing with the slice index (``position_mm`` of findings)."""
-        return self.positions @ self.normal
+        return np.asarray(self.positions @ self.normal)
 
     @property
     def gaps(self) -> NDArray[np.float64]:
@@ -100,11 +100,12 @@ class Geometry:
         if self.n_slices < 2:
             return np.array([self.slice_step])
         gaps = np.minimum(self.gaps, 2 * self.slice_step)
-        return (np.concatenate([gaps[:1], gaps]) + np.concatenate([gaps, gaps[-1:]])) / 2
+        below, above = np.concatenate([gaps[:1], gaps]), np.concatenate([gaps, gaps[-1:]])
+        return np.asarray((below + above) / 2)
 
     @property
     def tilt_degrees(self) -> float:
-        """Angle between the line through the slices' positions and their normal, in degrees, from positions."""
+        """Angle between the line through the slices' positions and their normal, in degrees."""
         if self.n_slices < 2:
             return 0.0
         along = self.positions[-1] - self.positions[0]
@@ -153,7 +154,11 @@ class Geometry:
         base = np.stack([_interpolate(s, index, self.positions[:, axis]) for axis in range(3)], axis=-1)
         offset = points - base
         return np.stack(
-            [s, offset @ self.column_direction / self.spacing[0], offset @ self.row_direction / self.spacing[1]],
+            [
+                s,
+                offset @ self.column_direction / self.spacing[0],
+                offset @ self.row_direction / self.spacing[1],
+            ],
             axis=-1,
         )
 

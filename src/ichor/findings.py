@@ -11,7 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["SCHEMA", "BundleReference", "Findings", "FindingsWarning", "LabelValues", "Region", "Seconds", "SliceFindings"]
+__all__ = [
+    "SCHEMA",
+    "BundleReference",
+    "Findings",
+    "FindingsWarning",
+    "LabelValues",
+    "Region",
+    "Seconds",
+    "SliceFindings",
+]
 
 SCHEMA = "ichor.findings/1"
 
@@ -55,7 +64,9 @@ class SliceFindings(_Model):
     """One native slice."""
 
     index: int = Field(ge=0, description="0-based, in the exam's order: towards the vertex")
-    position_mm: float | None = Field(description="along the slice normal, patient coordinates, growing towards the vertex")
+    position_mm: float | None = Field(
+        description="along the slice normal, patient coordinates, growing towards the vertex"
+    )
     sop_instance_uid: str | None = Field(description="hashed unless the user asked for original UIDs")
     probabilities: LabelValues
 
@@ -101,17 +112,19 @@ class Seconds(_Model):
 class Findings(_Model):
     """What detection says of one exam or picture.
 
-    ``mask`` is not part of the JSON: it is the ``(n, rows, columns)`` uint8 array on the native slices, 0 where
-    there is no bleed, otherwise the number of the region (1-based) that the voxel belongs to.
+    ``mask`` is not part of the JSON: it is the ``(n, rows, columns)`` uint8 array on the native slices, 0
+    where there is no bleed, otherwise the number of the region (1-based) that the voxel belongs to.
     """
 
-    schema_: Literal["ichor.findings/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["ichor.findings/1"] = Field(default="ichor.findings/1", alias="schema")
     input: str
     kind: Literal["exam", "picture"] | None = Field(description="null where it could not be told")
     study_uid: str | None = None
     series_uid: str | None = None
     n_slices: int
-    spacing_mm: list[float] | None = Field(default=None, description="between slices, between rows, between columns")
+    spacing_mm: list[float] | None = Field(
+        default=None, description="between slices, between rows, between columns"
+    )
     probabilities: LabelValues = LabelValues()
     thresholds: LabelValues = LabelValues()
     positive: LabelFlags = LabelFlags()

@@ -43,7 +43,9 @@ LABELS: tuple[Label, ...] = (
     Label("epidural", "EDH", "Epidural", "82999001", "Epidural hemorrhage", "#f2a541"),
     Label("intraparenchymal", "IPH", "Intraparenchymal", "274100004", "Cerebral hemorrhage", "#d1495b"),
     Label("intraventricular", "IVH", "Intraventricular", "23276006", "Ventricular hemorrhage", "#6a8fd8"),
-    Label("subarachnoid", "SAH", "Subarachnoid", "21454007", "Subarachnoid intracranial hemorrhage", "#4bb3a4"),
+    Label(
+        "subarachnoid", "SAH", "Subarachnoid", "21454007", "Subarachnoid intracranial hemorrhage", "#4bb3a4"
+    ),
     Label("subdural", "SDH", "Subdural", "35486000", "Subdural hemorrhage", "#9d6fc9"),
 )
 """All six, ``any`` first, then the subtypes in alphabetical order (RSNA's order of columns here)."""

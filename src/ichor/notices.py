@@ -70,11 +70,21 @@ NOTICES: dict[str, NoticeKind] = {
     for kind in (
         # -- files -------------------------------------------------------------------------------
         NoticeKind("not_found", "refuse", "The path does not exist or cannot be opened."),
-        NoticeKind("not_an_image", "leave_out", "A file that is no DICOM, NIfTI or picture; a folder may hold any."),
+        NoticeKind(
+            "not_an_image", "leave_out", "A file that is no DICOM, NIfTI or picture; a folder may hold any."
+        ),
         NoticeKind("unreadable", "refuse", "The file is broken: its header or its pixels cannot be decoded."),
-        NoticeKind("slice_unreadable", "leave_out", "One file of a series cannot be decoded; the other slices are read."),
+        NoticeKind(
+            "slice_unreadable",
+            "leave_out",
+            "One file of a series cannot be decoded; the other slices are read.",
+        ),
         NoticeKind("limit_exceeded", "refuse", "Larger, deeper, longer or slower than the limits allow."),
-        NoticeKind("unsafe_archive", "refuse", "An archive whose entries leave its folder, are links, or unpack to far more than it holds."),
+        NoticeKind(
+            "unsafe_archive",
+            "refuse",
+            "An archive whose entries leave its folder, are links, or unpack to far more than it holds.",
+        ),
         NoticeKind("no_image", "refuse", "Nothing that could be assessed was found in the input."),
         # -- choosing the series -----------------------------------------------------------------
         NoticeKind("series_chosen", "go_on", "Several series were present; says which was taken and why."),
@@ -82,48 +92,138 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind("series_not_found", "refuse", "The series asked for with --series is not in the input."),
         NoticeKind("modality_not_ct", "refuse", "MR, a dose report, or anything but CT."),
         NoticeKind("localizer", "leave_out", "A scout view; not a cross-section of the head."),
-        NoticeKind("secondary_capture", "leave_out", "A screen capture or dose sheet stored as DICOM; it has no Hounsfield units."),
+        NoticeKind(
+            "secondary_capture",
+            "leave_out",
+            "A screen capture or dose sheet stored as DICOM; it has no Hounsfield units.",
+        ),
         NoticeKind("body_part_not_head", "refuse", "The header or the pixels say another part of the body."),
-        NoticeKind("contrast", "go_on", "The header names a contrast agent; the model knows non-contrast exams only."),
-        NoticeKind("bone_kernel", "go_on", "Only a sharp (bone) reconstruction is present; noise is higher than the model knows."),
+        NoticeKind(
+            "contrast", "go_on", "The header names a contrast agent; the model knows non-contrast exams only."
+        ),
+        NoticeKind(
+            "bone_kernel",
+            "go_on",
+            "Only a sharp (bone) reconstruction is present; noise is higher than the model knows.",
+        ),
         # -- Hounsfield units --------------------------------------------------------------------
-        NoticeKind("no_hounsfield", "refuse", "The pixels have no Hounsfield scale (no rescale, or values that cannot be HU)."),
-        NoticeKind("rescale_assumed", "go_on", "Rescale slope or intercept was absent; the values themselves show which applies."),
-        NoticeKind("wrapped_intercept", "go_on", "12-bit unsigned pixels with a wrapped intercept; the offset was restored."),
-        NoticeKind("rescale_varies", "go_on", "Rescale differs between slices; each slice was converted with its own."),
+        NoticeKind(
+            "no_hounsfield",
+            "refuse",
+            "The pixels have no Hounsfield scale (no rescale, or values that cannot be HU).",
+        ),
+        NoticeKind(
+            "rescale_assumed",
+            "go_on",
+            "Rescale slope or intercept was absent; the values themselves show which applies.",
+        ),
+        NoticeKind(
+            "wrapped_intercept",
+            "go_on",
+            "12-bit unsigned pixels with a wrapped intercept; the offset was restored.",
+        ),
+        NoticeKind(
+            "rescale_varies",
+            "go_on",
+            "Rescale differs between slices; each slice was converted with its own.",
+        ),
         NoticeKind("padding_replaced", "go_on", "Padding pixels were set to air (-1024 HU)."),
-        NoticeKind("monochrome1", "go_on", "The pixels are stored inverted for display; Hounsfield units are not affected."),
+        NoticeKind(
+            "monochrome1",
+            "go_on",
+            "The pixels are stored inverted for display; Hounsfield units are not affected.",
+        ),
         NoticeKind("lossy_compression", "go_on", "The pixels were stored with lossy compression."),
         # -- geometry ----------------------------------------------------------------------------
-        NoticeKind("mixed_patients", "go_on", "Files of several patients lie in one input; each study is assessed alone."),
-        NoticeKind("mixed_size", "leave_out", "Slices of another pixel size or matrix in the series; the larger group was taken."),
-        NoticeKind("mixed_orientation", "leave_out", "Slices of another orientation in the series; the larger group was taken."),
-        NoticeKind("gantry_tilt", "go_on", "The slices are sheared against their normal; positions are used, nothing is resampled."),
-        NoticeKind("oblique", "go_on", "The slices are oblique to the patient's axes, but still axial within 45 degrees."),
-        NoticeKind("orientation_flipped", "go_on", "Rows or columns run the other way; they are turned for the model and turned back."),
-        NoticeKind("orientation_not_axial", "refuse", "A coronal or sagittal series; the model reads axial slices."),
-        NoticeKind("orientation_missing", "go_on", "No orientation in the header; a standard axial one is assumed."),
-        NoticeKind("position_missing", "go_on", "No positions in the header; slice location or instance number gives the order."),
-        NoticeKind("order_unknown", "refuse", "Neither position, location nor number says how the slices follow each other."),
+        NoticeKind(
+            "mixed_patients",
+            "go_on",
+            "Files of several patients lie in one input; each study is assessed alone.",
+        ),
+        NoticeKind(
+            "mixed_size",
+            "leave_out",
+            "Slices of another pixel size or matrix in the series; the larger group was taken.",
+        ),
+        NoticeKind(
+            "mixed_orientation",
+            "leave_out",
+            "Slices of another orientation in the series; the larger group was taken.",
+        ),
+        NoticeKind(
+            "gantry_tilt",
+            "go_on",
+            "The slices are sheared against their normal; positions are used, nothing is resampled.",
+        ),
+        NoticeKind(
+            "oblique",
+            "go_on",
+            "The slices are oblique to the patient's axes, but still axial within 45 degrees.",
+        ),
+        NoticeKind(
+            "orientation_flipped",
+            "go_on",
+            "Rows or columns run the other way; they are turned for the model and turned back.",
+        ),
+        NoticeKind(
+            "orientation_not_axial", "refuse", "A coronal or sagittal series; the model reads axial slices."
+        ),
+        NoticeKind(
+            "orientation_missing", "go_on", "No orientation in the header; a standard axial one is assumed."
+        ),
+        NoticeKind(
+            "position_missing",
+            "go_on",
+            "No positions in the header; slice location or instance number gives the order.",
+        ),
+        NoticeKind(
+            "order_unknown",
+            "refuse",
+            "Neither position, location nor number says how the slices follow each other.",
+        ),
         NoticeKind("spacing_missing", "go_on", "No pixel spacing: volumes and lengths cannot be given."),
-        NoticeKind("spacing_uneven", "go_on", "The gaps between slices differ; each slice keeps its own position and share of volume."),
-        NoticeKind("slices_missing", "go_on", "Gaps of a whole multiple of the step: slices seem to be missing there."),
-        NoticeKind("positions_duplicate", "leave_out", "Two slices at one position; the first by instance number was kept."),
+        NoticeKind(
+            "spacing_uneven",
+            "go_on",
+            "The gaps between slices differ; each slice keeps its own position and share of volume.",
+        ),
+        NoticeKind(
+            "slices_missing",
+            "go_on",
+            "Gaps of a whole multiple of the step: slices seem to be missing there.",
+        ),
+        NoticeKind(
+            "positions_duplicate",
+            "leave_out",
+            "Two slices at one position; the first by instance number was kept.",
+        ),
         NoticeKind("thickness_mixed", "go_on", "Slice thickness differs within the series."),
         NoticeKind("slices_thick", "go_on", "Slices thicker than 7 mm; small bleeds may be averaged away."),
-        NoticeKind("too_few_slices", "refuse", "Too few slices, or too little of the head, for a verdict on an exam."),
-        NoticeKind("single_slice", "go_on", "One slice was given by name; the verdict is on that slice alone."),
+        NoticeKind(
+            "too_few_slices", "refuse", "Too few slices, or too little of the head, for a verdict on an exam."
+        ),
+        NoticeKind(
+            "single_slice", "go_on", "One slice was given by name; the verdict is on that slice alone."
+        ),
         # -- pictures ----------------------------------------------------------------------------
-        NoticeKind("picture", "go_on", "A picture has no Hounsfield units: a brain window (level 40, width 80) is assumed; no volume."),
+        NoticeKind(
+            "picture",
+            "go_on",
+            "A picture has no Hounsfield units: a brain window (level 40, width 80) is assumed; no volume.",
+        ),
         NoticeKind("picture_cropped", "go_on", "Borders or text around the slice were cut away."),
-        NoticeKind("picture_inverted", "go_on", "The picture looked inverted (bone dark) and was turned back."),
+        NoticeKind(
+            "picture_inverted", "go_on", "The picture looked inverted (bone dark) and was turned back."
+        ),
         NoticeKind("picture_too_small", "refuse", "Fewer pixels than a slice can be judged on."),
         NoticeKind("picture_multipage", "go_on", "A file of several pages; each is judged alone."),
         # -- quality -----------------------------------------------------------------------------
         NoticeKind("not_a_head", "refuse", "The image does not look like an axial head CT."),
         NoticeKind("head_clipped", "go_on", "The head is cut by the edge of the image."),
         NoticeKind("metal", "go_on", "Heavy metal; streaks may hide or imitate blood."),
-        NoticeKind("motion", "go_on", "Neighbouring slices do not follow each other; the patient may have moved."),
+        NoticeKind(
+            "motion", "go_on", "Neighbouring slices do not follow each other; the patient may have moved."
+        ),
     )
 }
 """All codes. A new condition is a new line here."""

@@ -33,7 +33,10 @@ def test_log_loss_is_rsna_s():
     p = np.array([[0.9, 0.1, 0.7, 0.2, 0.1, 0.1], [0.2, 0.1, 0.1, 0.1, 0.1, 0.1]])
     weights = np.array([2, 1, 1, 1, 1, 1]) / 7
     by_hand = [
-        sum(w * -(y * np.log(q) + (1 - y) * np.log(1 - q)) for w, y, q in zip(weights, row, probs, strict=True))
+        sum(
+            w * -(y * np.log(q) + (1 - y) * np.log(1 - q))
+            for w, y, q in zip(weights, row, probs, strict=True)
+        )
         for row, probs in zip(labels, p, strict=True)
     ]
     assert weighted_log_loss(labels, p) == pytest.approx(np.mean(by_hand))

@@ -58,7 +58,11 @@ def sampler_of(recipe, hold_out=()):
 
 
 def test_a_batch_is_the_same_for_the_same_step():
-    a, b, other = sampler_of(small_recipe()).batch(3), sampler_of(small_recipe()).batch(3), sampler_of(small_recipe()).batch(4)
+    a, b, other = (
+        sampler_of(small_recipe()).batch(3),
+        sampler_of(small_recipe()).batch(3),
+        sampler_of(small_recipe()).batch(4),
+    )
     assert torch.equal(a.hu, b.hu) and torch.equal(a.blood, b.blood)
     assert not torch.equal(a.hu, other.hu)
     assert a.hu.shape == (6, 3, 96, 64)

@@ -14,16 +14,20 @@ __all__ = ["train"]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe of the package (default) or a YAML file.")] = "default",
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe of the package (default) or a YAML file.")
+    ] = "default",
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; goes on where it stopped.")] = Path(
-        "runs/default"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the run; goes on where it stopped.")
+    ] = Path("runs/default"),
     parts: Annotated[
-        str, typer.Option(help="Which parts: fold-0,fold-1,...,all; or 'everything' (also writes the bundle).")
+        str,
+        typer.Option(help="Which parts: fold-0,fold-1,...,all; or 'everything' (also writes the bundle)."),
     ] = "everything",
     weights: Annotated[
-        Path | None, typer.Option(help="ImageNet weights (safetensors, timm's names); without it, from timm's hub.")
+        Path | None,
+        typer.Option(help="ImageNet weights (safetensors, timm's names); without it, from timm's hub."),
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
 ) -> None:
@@ -38,7 +42,9 @@ def train(
             f"training: found no {error.name}; expected the extra 'train'; run pip install 'ichor[train]'"
         ) from error
     if weights is not None and not weights.is_file():
-        raise UsageError(f"{weights}: found no file; expected ImageNet weights as safetensors (docs/how-to/train.md)")
+        raise UsageError(
+            f"{weights}: found no file; expected ImageNet weights as safetensors (docs/how-to/train.md)"
+        )
     if threads:
         torch.set_num_threads(threads)
     run = Run(load_recipe(recipe), data, output, weights or True, _log)

@@ -77,7 +77,9 @@ class CtIch:
         pixel = (float(meta["px"]) if known else _TYPICAL_PIXEL_MM) * 512 / volume.shape[1]
         step = float(meta["dz"] or _SLICE_STEP_MM)
         geometry = Geometry(
-            positions=np.stack([np.zeros(len(rows)), np.zeros(len(rows)), step * np.arange(len(rows))], axis=1),
+            positions=np.stack(
+                [np.zeros(len(rows)), np.zeros(len(rows)), step * np.arange(len(rows))], axis=1
+            ),
             row_direction=np.array([1.0, 0, 0]),
             column_direction=np.array([0, 1.0, 0]),
             spacing=(pixel, pixel),
@@ -91,12 +93,15 @@ class CtIch:
         return (self.load(p) for p in self._slices)
 
     def boxes(self, patient: str, index: int) -> list[tuple[int, tuple[float, float, float, float]]]:
-        """Return what each box of the ``index``-th slice holds (1 to 5 or ``ANY_SUBTYPE``) and its x0, y0, x1, y1."""
+        """Return each box of the ``index``-th slice: 1 to 5 or ``ANY_SUBTYPE``, and x0, y0, x1, y1."""
         row = self._slices[patient][index]
         present = [place for place, column in enumerate(_COLUMNS) if place and row[column] == "1"]
         subtype = present[0] if len(present) == 1 else ANY_SUBTYPE  # of a box without a class
         return [
-            (_BOX_CLASSES.get(b["cls"], subtype), (float(b["x0"]), float(b["y0"]), float(b["x1"]), float(b["y1"])))
+            (
+                _BOX_CLASSES.get(b["cls"], subtype),
+                (float(b["x0"]), float(b["y0"]), float(b["x1"]), float(b["y1"])),
+            )
             for b in self._boxes.get((patient, row["slice"]), [])
         ]
 

@@ -76,7 +76,10 @@ class Dataset(Protocol):
 
 
 def blood_in_box(
-    blood: NDArray[np.uint8], hu: NDArray[np.floating], box: tuple[float, float, float, float], subtype: int
+    blood: NDArray[np.uint8],
+    hu: NDArray[np.floating] | NDArray[np.integer],
+    box: tuple[float, float, float, float],
+    subtype: int,
 ) -> None:
     """Mark what looks like blood inside a loose box: a weak mask.
 

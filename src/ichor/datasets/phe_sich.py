@@ -69,7 +69,10 @@ class PheSich:
         blood = np.zeros(volume.shape, np.uint8)
         for k, row in enumerate(rows):
             if near[k]:
-                bright = ndimage.gaussian_filter(volume[k].astype(np.float32), 1.5) >= _UNLABELLED_LOOKS_LIKE_BLOOD_HU
+                bright = (
+                    ndimage.gaussian_filter(volume[k].astype(np.float32), 1.5)
+                    >= _UNLABELLED_LOOKS_LIKE_BLOOD_HU
+                )
                 bone = ndimage.binary_dilation(volume[k] >= 79, iterations=3)
                 blood[k][bright & ~bone] = UNKNOWN
             for box in filter(None, row["boxes"].split(";")):

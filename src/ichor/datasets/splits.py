@@ -28,7 +28,9 @@ def patient_folds(patients: dict[str, NDArray[np.float32]], n_folds: int, seed: 
     names = sorted(patients)
     labels = np.nan_to_num(np.stack([patients[n] for n in names]))
     counts = labels.sum(axis=0)
-    order = np.random.default_rng(seed).permutation(len(names))
-    rarest = [min((counts[j], j) for j in np.flatnonzero(row)) if row.any() else (np.inf, 6) for row in labels]
-    order = sorted(order, key=lambda i: rarest[i])
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    rarest = [
+        min((counts[j], j) for j in np.flatnonzero(row)) if row.any() else (np.inf, 6) for row in labels
+    ]
+    order = sorted(shuffled, key=lambda i: rarest[i])
     return {names[i]: place % n_folds for place, i in enumerate(order)}

@@ -51,10 +51,11 @@ class Store:
         """``(N,)`` 0 for the lowest slice of an exam to 1 for its highest."""
         counts = np.bincount(self.exam)
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        return (np.arange(len(self.exam)) - first[self.exam]) / np.maximum(counts - 1, 1)[self.exam]
+        height = np.arange(len(self.exam)) - first[self.exam]
+        return np.asarray(height / np.maximum(counts - 1, 1)[self.exam])
 
     def neighbours(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
-        """``(len(index), 3)`` the slice below, the slice, the slice above; at an exam's ends the slice itself."""
+        """``(len(index), 3)`` the slice below, the slice, the one above; at an exam's ends itself."""
         below = np.maximum(index - 1, 0)
         above = np.minimum(index + 1, len(self.exam) - 1)
         below = np.where(self.exam[below] == self.exam[index], below, index)
@@ -123,7 +124,9 @@ def _build(dataset: Dataset, spec: GridSpec, home: Path) -> None:
 def _on_grid(item: LabelledExam, spec: GridSpec) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     transform = plan_grid(item.exam.volume, item.exam.geometry, spec)
     if transform.n_slices != item.exam.n_slices:
-        raise ValueError(f"{item.dataset}/{item.patient}: thin slices; labels are a slice, slabs are not built here")
+        raise ValueError(
+            f"{item.dataset}/{item.patient}: thin slices; labels are a slice, slabs are not built here"
+        )
     planes = np.rint(transform.to_grid(item.exam.volume)).astype(np.int16)
     marks = np.zeros(planes.shape, np.uint8)
     for value in np.unique(item.blood):

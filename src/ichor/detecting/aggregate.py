@@ -27,4 +27,4 @@ def exam_logits(slice_logits: NDArray[np.floating], hottest: int = 2) -> NDArray
         ``(6,)``.
     """
     ordered = np.sort(np.asarray(slice_logits, dtype=np.float64), axis=0)
-    return ordered[-hottest:].mean(axis=0)
+    return np.asarray(ordered[-hottest:].mean(axis=0))

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,7 +123,9 @@ def detect(
         )
     )
     if len(results) != 1:
-        raise UsageError(f"{subject}: found {len(results)} exams; expected one; use ichor.detect_all to get each")
+        raise UsageError(
+            f"{subject}: found {len(results)} exams; expected one; use ichor.detect_all to get each"
+        )
     return results[0].findings
 
 
@@ -158,7 +161,7 @@ def detect_all(
     load_bundle(bundle)  # a wrong bundle must not cost the reading of a study first
     tell = progress or (lambda *_: None)
     for one in inputs:
-        name = os.path.basename(os.path.normpath(os.fspath(one)))
+        name = Path(one).name
         tell(f"reading {name}", 0.0)
         for result in read_all(one, series=series, limits=limits):
             if isinstance(result, RefusedInput):
@@ -222,7 +225,9 @@ def _probabilities(
     return both
 
 
-def _regions(subject: Exam | Picture, maps: NDArray[np.float32], prepared: Prepared, bundle: Bundle) -> Regions:
+def _regions(
+    subject: Exam | Picture, maps: NDArray[np.float32], prepared: Prepared, bundle: Bundle
+) -> Regions:
     volume = from_grey(subject.grey)[None] if isinstance(subject, Picture) else subject.volume
     return localise(maps, volume, prepared.transform, bundle.manifest.localisation)
 
@@ -258,7 +263,7 @@ def _warnings(notices: list[Notice]) -> list[FindingsWarning]:
 
 
 def _described(subject: Exam | Picture, options: Options, bundle: Bundle, notices: list[Notice]) -> Findings:
-    """Findings of what was read, before anything is judged."""
+    """Tell what was read, before anything is judged."""
     spacing = None
     if isinstance(subject, Exam) and subject.geometry.spacing_known:
         rows, columns = subject.geometry.spacing
@@ -277,7 +282,7 @@ def _described(subject: Exam | Picture, options: Options, bundle: Bundle, notice
 
 
 def _refused(refusal: RefusedInput, options: Options) -> Findings:
-    """Findings of an input that could not be read."""
+    """Tell of an input that could not be read."""
     bundle = load_bundle(options.bundle)
     own = FindingsWarning(code=refusal.code, message=refusal.sentence)
     return Findings(

@@ -101,7 +101,9 @@ def open_engine(bundle: Bundle, device: str = "auto") -> Engine:
     cuda = there and device != "cpu"
     engine = _session(bundle.graph("slice"), bundle.manifest.graphs["slice"].sha256, cuda)
     if device == "cuda" and engine.provider != _CUDA:
-        raise UsageError("device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu")
+        raise UsageError(
+            "device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu"
+        )
     return engine
 
 

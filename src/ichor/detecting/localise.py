@@ -46,8 +46,8 @@ def localise(
 ) -> Regions:
     """Find the regions.
 
-    The map of ``any`` is carried to the native slices and cut at the rule's probability; what is no blood by its
-    Hounsfield units is taken off; pieces that touch, within a slice or across neighbouring ones, are one
+    The map of ``any`` is carried to the native slices and cut at the rule's probability; what is no blood by
+    its Hounsfield units is taken off; pieces that touch, within a slice or across neighbouring ones, are one
     region. A voxel counts with its pixel's area times the part of the normal that its slice stands for, so
     that uneven gaps and tilt give the right volume.
 
@@ -68,7 +68,7 @@ def localise(
         Empty where the map stays below.
     """
     geometry = transform.geometry
-    any_map = 1 / (1 + np.exp(-map_logits[:, 0]))
+    any_map = np.asarray(1 / (1 + np.exp(-map_logits[:, 0])), dtype=np.float32)
     mask = np.zeros(volume.shape, np.uint8)
     # Only native slices that some hot slice of the grid speaks for.
     hot = (any_map >= rule.probability).any(axis=(1, 2))
@@ -87,10 +87,17 @@ def localise(
     voxel_ml = geometry.slice_extents * geometry.spacing[0] * geometry.spacing[1] / 1000
     boxes = ndimage.find_objects(labels)
     sizes = np.array(
-        [float(((labels[box] == i + 1).sum(axis=(1, 2)) * voxel_ml[box[0]]).sum()) for i, box in enumerate(boxes)]
+        [
+            float(((labels[box] == i + 1).sum(axis=(1, 2)) * voxel_ml[box[0]]).sum())
+            for i, box in enumerate(boxes)
+        ]
     )
     pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    enough = sizes >= rule.min_volume_ml if geometry.spacing_known else pixels >= rule.min_pixels * (volume.shape[2] / 512) ** 2
+    enough = (
+        sizes >= rule.min_volume_ml
+        if geometry.spacing_known
+        else pixels >= rule.min_pixels * (volume.shape[2] / 512) ** 2
+    )
     order = [i for i in np.argsort(-sizes, kind="stable") if enough[i]][:_MAX_REGIONS]
     regions = []
     subtype_maps = _subtypes(map_logits)
@@ -98,7 +105,13 @@ def localise(
         inside = labels[boxes[i]] == i + 1
         mask[boxes[i]][inside] = number
         regions.append(
-            _region(inside, boxes[i], float(sizes[i]), geometry, _region_subtypes(inside, boxes[i], transform, subtype_maps))
+            _region(
+                inside,
+                boxes[i],
+                float(sizes[i]),
+                geometry,
+                _region_subtypes(inside, boxes[i], transform, subtype_maps),
+            )
         )
     total = float(sizes[order].sum()) if geometry.spacing_known else None
     return Regions(regions, mask, None if total is None else round(total, 3))
@@ -148,7 +161,9 @@ def _region(
 ) -> Region:
     low, high = [s.start for s in box], [s.stop - 1 for s in box]
     touched = [int(k + low[0]) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
-    corners = np.array([[s, r, c] for s in (low[0], high[0]) for r in (low[1], high[1]) for c in (low[2], high[2])])
+    corners = np.array(
+        [[s, r, c] for s in (low[0], high[0]) for r in (low[1], high[1]) for c in (low[2], high[2])]
+    )
     points = geometry.voxel_to_patient(corners)
     known = geometry.spacing_known
     return Region(

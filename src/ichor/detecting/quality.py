@@ -59,7 +59,7 @@ class Cranium:
     enclosed
         ``(m,)`` share of its edge that lies on bone.
     roundness
-        ``(m,)`` its area over that of the circle around it with the same second moments' ellipse: 1 for an ellipse.
+        ``(m,)`` its area over that of the ellipse with the same second moments: 1 for an ellipse.
     surround
         ``(m,)`` share of what lies well outside the shell that is as dark as air.
     centre
@@ -81,8 +81,12 @@ class Cranium:
             & (self.enclosed >= (_MIN_ENCLOSED_OF_PICTURE if picture else _MIN_ENCLOSED))
             & (self.roundness >= _MIN_ROUND)
         )
-        if picture:  # a photograph goes on around whatever looks like a shell; below the brain, so does a face
-            sound = (self.surround >= _MIN_SURROUND_OF_SHELL) & (self.enclosed >= 0.92) & (self.roundness >= 0.84)
+        if (
+            picture
+        ):  # a photograph goes on around whatever looks like a shell; below the brain, so does a face
+            sound = (
+                (self.surround >= _MIN_SURROUND_OF_SHELL) & (self.enclosed >= 0.92) & (self.roundness >= 0.84)
+            )
             there &= (self.surround >= _MIN_SURROUND) | sound
         if pixel_mm is not None:
             area = self.space * grid_pixels * pixel_mm**2
@@ -134,7 +138,7 @@ def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
 def _largest_tissue(
     hu: NDArray[np.float32], bone: NDArray[np.bool_], brain: tuple[float, float], disk: NDArray[np.bool_]
 ) -> NDArray[np.bool_] | None:
-    """The largest piece of brain-like tissue, its holes filled; shaved, so that a suture does not join the scalp."""
+    """Find the largest piece of brain-like tissue, holes filled; shaved, lest a suture join it to the scalp."""
     like = (hu > brain[0]) & (hu < brain[1]) & ~bone
     labels, count = ndimage.label(ndimage.binary_opening(like, disk))
     if not count:
@@ -167,8 +171,17 @@ def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
     needed = 1 if subject.n_slices == 1 else min(_MIN_BRAIN_SLICES, max(2, transform.n_slices // 3))
     if brains.sum() < needed:
         what = "picture" if picture else "exam"
-        found = f"{int(brains.sum())} of {transform.n_slices} slices show" if transform.n_slices > 1 else "it does not show"
-        return [notice("not_a_head", f"This {what} does not look like an axial head CT: {found} brain within closed bone.")]
+        found = (
+            f"{int(brains.sum())} of {transform.n_slices} slices show"
+            if transform.n_slices > 1
+            else "it does not show"
+        )
+        return [
+            notice(
+                "not_a_head",
+                f"This {what} does not look like an axial head CT: {found} brain within closed bone.",
+            )
+        ]
     if isinstance(subject, Picture):
         return []
     return [*_clipped(subject, brains, prepared), *_metal(subject), *_motion(cranium, brains, prepared)]
@@ -200,11 +213,17 @@ def _metal(exam: Exam) -> list[Notice]:
     slices = np.flatnonzero(dense >= _METAL_MM2).tolist()
     if not slices:
         return []
-    return [notice("metal", f"There is dense metal in {len(slices)} slices; streaks may hide or imitate blood.", slices)]
+    return [
+        notice(
+            "metal",
+            f"There is dense metal in {len(slices)} slices; streaks may hide or imitate blood.",
+            slices,
+        )
+    ]
 
 
 def _motion(cranium: Cranium, brains: NDArray[np.bool_], prepared: Prepared) -> list[Notice]:
-    """The cranium's centre jumps sideways from one slice to the next."""
+    """Notice where the cranium's centre jumps sideways from one slice to the next."""
     pairs = np.flatnonzero(brains[1:] & brains[:-1])
     gaps = np.diff(prepared.transform.distances)
     jumps = np.linalg.norm(np.diff(cranium.centre, axis=0), axis=1) * prepared.transform.pixel_mm
@@ -217,5 +236,9 @@ def _motion(cranium: Cranium, brains: NDArray[np.bool_], prepared: Prepared) -> 
     at = np.zeros(len(brains), bool)
     at[[k + 1 for k in moved]] = True
     return [
-        notice("motion", "The head lies elsewhere in neighbouring slices; the patient may have moved.", _native_slices(at, prepared))
+        notice(
+            "motion",
+            "The head lies elsewhere in neighbouring slices; the patient may have moved.",
+            _native_slices(at, prepared),
+        )
     ]

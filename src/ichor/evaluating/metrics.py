@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-__all__ = ["Interval", "bootstrap", "calibration_error", "roc_auc", "sensitivity_specificity", "weighted_log_loss"]
+__all__ = [
+    "Interval",
+    "bootstrap",
+    "calibration_error",
+    "roc_auc",
+    "sensitivity_specificity",
+    "weighted_log_loss",
+]
 
 Floats = NDArray[np.floating]
 Statistic = Callable[[Floats, Floats], float]
@@ -60,7 +67,7 @@ def sensitivity_specificity(labels: Floats, scores: Floats, threshold: float) ->
 
 
 def calibration_error(labels: Floats, probabilities: Floats, bins: int = 10) -> float:
-    """Expected calibration error over ``bins`` equal counts: mean gap between probability and frequency."""
+    """Return the expected calibration error: mean gap between probability and frequency, equal counts a bin."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     parts = np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels)))
     gaps = [abs(labels[p].mean() - probabilities[p].mean()) * len(p) for p in parts if len(p)]

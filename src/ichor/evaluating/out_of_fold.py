@@ -1,4 +1,4 @@
-"""What a run's folds say of exams that they did not train on: calibrated across folds, measured with intervals."""
+"""What a run's folds say of exams that they did not train on: calibrated across folds, with intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ from ichor.evaluating.metrics import (
 )
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["MIN_POSITIVE_PATIENTS", "Calibration", "OutOfFold", "Figure", "best_threshold", "figures", "fit_calibration", "read_predictions"]
+__all__ = [
+    "MIN_POSITIVE_PATIENTS",
+    "Calibration",
+    "Figure",
+    "OutOfFold",
+    "best_threshold",
+    "figures",
+    "fit_calibration",
+    "read_predictions",
+]
 
 MIN_POSITIVE_PATIENTS = 10
 """Below this a subtype's figures say little, and the card says so."""
@@ -95,7 +104,9 @@ def read_predictions(folder: Path, dataset: Dataset, head: str = "map") -> OutOf
     """
     files = sorted(Path(folder).glob("fold-*/predictions.csv"))
     if not files:
-        raise UsageError(f"{folder}: found no fold-*/predictions.csv; expected a run's folds; run ichor train first")
+        raise UsageError(
+            f"{folder}: found no fold-*/predictions.csv; expected a run's folds; run ichor train first"
+        )
     fold_of: dict[str, int] = {}
     logits: dict[str, list[list[float]]] = {}
     for number, file in enumerate(files):
@@ -148,7 +159,9 @@ def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.float32]) ->
     return Calibration(scale, offset)
 
 
-def _crossfit(logits: NDArray[np.float64], labels: NDArray[np.float32], folds: NDArray[np.intp]) -> NDArray[np.float64]:
+def _crossfit(
+    logits: NDArray[np.float64], labels: NDArray[np.float32], folds: NDArray[np.intp]
+) -> NDArray[np.float64]:
     """Probabilities of each fold from a calibration fitted on the others."""
     out = np.zeros_like(logits)
     for fold in np.unique(folds):
@@ -177,7 +190,11 @@ def figures(run: OutOfFold) -> list[Figure]:
         few = int(run.exam_labels[:, j].sum())
         note = auc if few >= MIN_POSITIVE_PATIENTS else f"{auc}; only {few} positive patients"
         out.append(
-            Figure(f"slice AUC, {name}", bootstrap(roc_auc, run.labels[:, j], run.logits[:, j], run.patients), note)
+            Figure(
+                f"slice AUC, {name}",
+                bootstrap(roc_auc, run.labels[:, j], run.logits[:, j], run.patients),
+                note,
+            )
         )
         out.append(
             Figure(
@@ -198,24 +215,24 @@ def figures(run: OutOfFold) -> list[Figure]:
         ("slice calibration error, any", run.labels[:, 0], slice_p[:, 0], run.patients),
         ("exam calibration error, any", run.exam_labels[:, 0], exam_p[:, 0], run.exam_patients),
     ):
-        out.append(Figure(name, bootstrap(calibration_error, labels, p, who), f"10 bins of equal count, {crossfit}"))
+        out.append(
+            Figure(name, bootstrap(calibration_error, labels, p, who), f"10 bins of equal count, {crossfit}")
+        )
     called = np.zeros(len(exam_p))
     for fold in np.unique(run.exam_folds):
         inside = run.exam_folds == fold
         others = _crossfit(run.exam_logits[~inside], run.exam_labels[~inside], run.exam_folds[~inside])
         called[inside] = exam_p[inside, 0] >= best_threshold(run.exam_labels[~inside, 0], others[:, 0], 0.9)
     protocol = "threshold chosen on the other folds for 90 % exam sensitivity"
-    for place, name in enumerate(("exam sensitivity, any", "exam specificity, any")):
-        out.append(
-            Figure(
-                name,
-                bootstrap(
-                    lambda y, s, place=place: sensitivity_specificity(y, s, 0.5)[place],
-                    run.exam_labels[:, 0],
-                    called,
-                    run.exam_patients,
-                ),
-                protocol,
-            )
-        )
+    for name, statistic in (("exam sensitivity, any", _sensitivity), ("exam specificity, any", _specificity)):
+        interval = bootstrap(statistic, run.exam_labels[:, 0], called, run.exam_patients)
+        out.append(Figure(name, interval, protocol))
     return out
+
+
+def _sensitivity(labels: NDArray[np.floating], called: NDArray[np.floating]) -> float:
+    return sensitivity_specificity(labels, called, 0.5)[0]
+
+
+def _specificity(labels: NDArray[np.floating], called: NDArray[np.floating]) -> float:
+    return sensitivity_specificity(labels, called, 0.5)[1]

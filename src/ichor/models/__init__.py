@@ -1,0 +1,1 @@
+"""Models: networks over timm encoders."""

@@ -16,7 +16,9 @@ __all__ = ["MapNet"]
 class _Block(nn.Sequential):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
         )
 
 
@@ -40,7 +42,8 @@ class MapNet(nn.Module):
     dropout
         Before the pooled head.
     weights
-        ``True``: ImageNet weights from timm's hub. A path: a safetensors file under timm's names. ``None``: random.
+        ``True``: ImageNet weights from timm's hub. A path: a safetensors file under timm's names.
+        ``None``: random.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class MapNet(nn.Module):
             pretrained=bool(weights),
             pretrained_cfg_overlay=overlay,
         )
-        channels = self.encoder.feature_info.channels()
+        channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[union-attr, operator]
         self.up = nn.ModuleList()
         below = channels[-1]
         for skip, width in zip(reversed(channels[:-1]), widths, strict=True):
@@ -71,7 +74,7 @@ class MapNet(nn.Module):
         self.map_head = nn.Conv2d(below, 6, 1)
         self.pooled_head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels[-1], 6))
         self.hottest = hottest
-        nn.init.constant_(self.map_head.bias, -4.0)
+        self.map_head.bias = nn.Parameter(torch.full((6,), -4.0))
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Judge slices.

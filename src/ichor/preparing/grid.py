@@ -116,7 +116,9 @@ class GridTransform:
         offset = np.asarray(points, dtype=np.float64) - self.corner
         z = offset @ self.geometry.normal
         index = _interp_line(z, self.distances, np.arange(self.n_slices), 1 / self.spec.slab_mm)
-        return np.stack([index, offset @ self.down / self.pixel_mm, offset @ self.right / self.pixel_mm], axis=-1)
+        return np.stack(
+            [index, offset @ self.down / self.pixel_mm, offset @ self.right / self.pixel_mm], axis=-1
+        )
 
     def upright(self, planes: NDArray[np.generic]) -> NDArray[np.generic]:
         """Turn native planes ``(..., rows, columns)`` upright; a view."""
@@ -246,7 +248,9 @@ def plan_grid(volume: NDArray[np.int16], geometry: Geometry, spec: GridSpec) -> 
         corner = corner + (native_right if transpose else native_down) * (shape[0] - 1) * spacing[0]
     if flip_columns:
         corner = corner + (native_down if transpose else native_right) * (shape[1] - 1) * spacing[1]
-    drift = np.stack([(corner - corner[0]) @ down / spacing[0], (corner - corner[0]) @ right / spacing[1]], axis=1)
+    drift = np.stack(
+        [(corner - corner[0]) @ down / spacing[0], (corner - corner[0]) @ right / spacing[1]], axis=1
+    )
 
     boxes, areas = head_boxes(volume)
     boxes = _upright_boxes(boxes, (rows, columns), transpose, flip_rows, flip_columns)
@@ -322,7 +326,10 @@ def _slabs(
 
 
 def _interp_line(
-    x: NDArray[np.float64], xp: NDArray[np.floating] | NDArray[np.integer], fp: NDArray[np.floating] | NDArray[np.integer], slope: float
+    x: NDArray[np.float64],
+    xp: NDArray[np.floating] | NDArray[np.integer],
+    fp: NDArray[np.floating] | NDArray[np.integer],
+    slope: float,
 ) -> NDArray[np.float64]:
     """Linear interpolation, continued beyond the ends; through one point with ``slope``."""
     if len(xp) < 2:

@@ -29,9 +29,9 @@ class Window:
 
     def apply(self, hu: ArrayLike) -> NDArray[np.float32]:
         """Map HU of any shape to 0..1, clipped."""
-        scaled = np.subtract(hu, self.low, dtype=np.float32)
+        scaled: NDArray[np.float32] = np.subtract(hu, self.low, dtype=np.float32)
         scaled /= np.float32(self.width)
-        return np.clip(scaled, 0, 1, out=scaled)
+        return np.asarray(np.clip(scaled, 0, 1, out=scaled))
 
     def to_grey(self, hu: ArrayLike) -> NDArray[np.uint8]:
         """Map HU of any shape to 0..255, rounded."""
@@ -66,4 +66,5 @@ def combine(hu: ArrayLike, windows: tuple[Window, ...]) -> NDArray[np.float32]:
 
 def from_grey(grey: ArrayLike, window: Window = BRAIN) -> NDArray[np.int16]:
     """Undo a window: 0..255 of any shape to HU, as far as the window let through."""
-    return np.rint(np.asarray(grey, dtype=np.float32) * (window.width / 255) + window.low).astype(np.int16)
+    hu = np.asarray(grey, dtype=np.float32) * np.float32(window.width / 255) + np.float32(window.low)
+    return np.asarray(np.rint(hu), dtype=np.int16)

@@ -162,7 +162,9 @@ def open_dataset(
                     stream, stop_before_pixels=not pixels, specific_tags=wanted, force=True
                 )
             if _deeper_than(data, limits.sequence_depth):
-                raise limits.refuse(file.name, "sequence_depth", f"more than {limits.sequence_depth} nested sequences")
+                raise limits.refuse(
+                    file.name, "sequence_depth", f"more than {limits.sequence_depth} nested sequences"
+                )
     except RecursionError:
         raise limits.refuse(file.name, "sequence_depth", "sequences nested too deeply to be read") from None
     except READ_ERRORS as error:
@@ -175,10 +177,15 @@ def _inflated(
 ) -> tuple[FileMetaDataset, io.BytesIO] | None:
     """Meta information and unpacked data set of a file in the deflated transfer syntax; None for any other."""
     start = stream.read(_PREAMBLE + 4 + 4096)
-    if str(DeflatedExplicitVRLittleEndian).encode() not in start or start[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+    if (
+        str(DeflatedExplicitVRLittleEndian).encode() not in start
+        or start[_PREAMBLE : _PREAMBLE + 4] != b"DICM"
+    ):
         return None
     stream.seek(_PREAMBLE + 4)
-    meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2))
+    meta = FileMetaDataset(
+        read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+    )
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return None
     most = min(limits.file_bytes, size * limits.archive_ratio)
@@ -187,7 +194,9 @@ def _inflated(
     while packed and not inflater.eof:
         n += out.write(inflater.decompress(packed, _CHUNK))
         if n > most:
-            raise limits.refuse(file.name, "archive_ratio", f"{size:,} bytes that unpack to more than {most:,}")
+            raise limits.refuse(
+                file.name, "archive_ratio", f"{size:,} bytes that unpack to more than {most:,}"
+            )
         packed = inflater.unconsumed_tail or stream.read(_CHUNK)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     out.seek(0)

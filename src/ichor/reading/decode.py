@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -36,11 +36,17 @@ from ichor.reading.headers import SliceHeader
 from ichor.reading.limits import Limits
 from ichor.reading.streams import stream_fault
 
-__all__ = ["Stored", "decode", "decode_file"]
+__all__ = ["LOSSY_SYNTAXES", "Stored", "decode", "decode_file"]
 
-_NATIVE = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+_NATIVE = {
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+}
 _JPEG_ROOT = "1.2.840.10008.1.2.4."
-_DCT = {_JPEG_ROOT + tail for tail in ("50", "51", "52", "53", "54", "55", "56")}
+LOSSY_SYNTAXES = {_JPEG_ROOT + tail for tail in ("50", "51", "52", "53", "54", "55", "56")}
+"""JPEG by cosine transform: never lossless."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +116,11 @@ def decode_file(headers: Sequence[SliceHeader], limits: Limits) -> Iterator[Stor
     except RefusedInput as refusal:
         yield from [refusal] * (len(headers) - done)
     except RecursionError:
-        refusal = limits.refuse(name, "sequence_depth", "sequences nested too deeply to be read")
-        yield from [refusal] * (len(headers) - done)
+        deep = limits.refuse(name, "sequence_depth", "sequences nested too deeply to be read")
+        yield from [deep] * (len(headers) - done)
     except READ_ERRORS as error:
-        refusal = unreadable(name, f"pixels that cannot be decoded ({type(error).__name__})")
-        yield from [refusal] * (len(headers) - done)
+        broken = unreadable(name, f"pixels that cannot be decoded ({type(error).__name__})")
+        yield from [broken] * (len(headers) - done)
 
 
 def _transfer_syntax(data: Dataset) -> UID:
@@ -131,7 +137,7 @@ def _transfer_syntax(data: Dataset) -> UID:
 
 def _prepare(data: Dataset, syntax: UID) -> str:
     """Choose the decoder; an empty name leaves the choice to pydicom."""
-    if syntax in _DCT and (syntax != JPEGBaseline8Bit or int(data.BitsAllocated) != 8):
+    if syntax in LOSSY_SYNTAXES and (syntax != JPEGBaseline8Bit or int(data.BitsAllocated) != 8):
         # pydicom declines 12-bit and retired JPEG processes; gdcm finds the process and the precision in the
         # stream, so that the name of the one syntax without such a check serves for all.
         data.file_meta.TransferSyntaxUID = JPEGLossless
@@ -202,7 +208,9 @@ def _clean(values: NDArray[np.integer] | None, header: SliceHeader, data: Datase
     values = np.asarray(values)
     if values.shape != (header.rows, header.columns) or values.dtype.kind not in "iu":
         raise unreadable(
-            header.file.name, f"pixels of shape {values.shape}", f"{header.rows} x {header.columns} grey pixels"
+            header.file.name,
+            f"pixels of shape {values.shape}",
+            f"{header.rows} x {header.columns} grey pixels",
         )
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
@@ -210,4 +218,4 @@ def _clean(values: NDArray[np.integer] | None, header: SliceHeader, data: Datase
     if not 0 < stored < width:
         return values
     shift = width - stored
-    return np.right_shift(np.left_shift(values, shift), shift)
+    return np.asarray(np.right_shift(np.left_shift(values, shift), shift))

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
 
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Source, hashed_uid
 from ichor.notices import Notice, notice
-from ichor.reading.decode import decode
+from ichor.reading.dataset import is_dicom, quiet_pydicom, unreadable
 from ichor.reading.files import InputFile
-from ichor.reading.headers import SliceHeader, is_dicom, read_headers, unreadable
-from ichor.reading.hounsfield import HounsfieldSlice, no_hounsfield_reason, to_hounsfield
+from ichor.reading.headers import SliceHeader, read_headers
+from ichor.reading.hounsfield import no_hounsfield_reason
 from ichor.reading.limits import Deadline, Limits
+from ichor.reading.looks import Looks, looks_like
 from ichor.reading.series import (
     Candidate,
     exclusion,
-    head_share,
     is_bone_kernel,
     names_contrast,
     score,
     series_exclusion,
+    split_by_kernel,
 )
-from ichor.reading.stack import Stack, stack_slices
+from ichor.reading.stack import stack_slices
+from ichor.reading.volume import MOST_BROKEN, details, pixel_notices, read_middle, read_volume
 
 __all__ = ["is_dicom", "read_dicom"]
 
-_MOST_BROKEN = 0.2
-"""With more of its slices unreadable than this, a series is refused as a whole."""
-_EXPECTED = {
-    "modality_not_ct": ("no CT image", "give the CT series of the study"),
-    "localizer": ("only localizers (scout views)", "give the axial series of the study"),
-    "secondary_capture": ("only screen captures or dose sheets", "give the axial series of the study"),
-    "body_part_not_head": ("a series of another part of the body", "give a head CT"),
-    "no_hounsfield": ("maps without Hounsfield units", "give the plain series of the study"),
+_MOST_LOOKED_AT = 8
+"""Series whose pixels are looked at before one is taken: those with the most points by their headers."""
+_LEFT_OUT = {
+    "modality_not_ct": ("no CT image (another modality, a report)", "give the CT series of the study"),
+    "localizer": ("a localizer (scout view)", "give the axial series of the study"),
+    "secondary_capture": ("a screen capture or dose sheet", "give the axial series of the study"),
+    "body_part_not_head": (
+        "another part of the body by its header",
+        "give a head CT, or take the series by its UID",
+    ),
+    "no_hounsfield": ("a map without Hounsfield units", "give the plain series of the study"),
 }
-_PRIORITY = ("body_part_not_head", "no_hounsfield", "localizer", "secondary_capture", "modality_not_ct")
+"""What is wrong with it, in words, and what to do. In the order in which one of several reasons is told."""
+_TOLD = ("body_part_not_head", "no_hounsfield", "localizer", "secondary_capture", "modality_not_ct")
 
 
 def read_dicom(
@@ -57,7 +59,8 @@ def read_dicom(
     Parameters
     ----------
     files
-        All DICOM files of one input, of any number of patients, studies and series.
+        Files of one input, of any number of patients, studies and series; those that are no DICOM are counted and
+        left out.
     source
         The input as the user named it.
     series
@@ -70,37 +73,101 @@ def read_dicom(
     Returns
     -------
     list of Exam or RefusedInput
-        One entry a study, in the order in which studies first appear.
+        One entry a study, in the order in which studies first appear; empty where no file is DICOM.
     """
-    studies: dict[str, list[SliceHeader]] = {}
-    broken: list[RefusedInput] = []
-    for file in files:
-        deadline.check()
+    with quiet_pydicom():
         try:
-            for header in read_headers(file, limits):
-                studies.setdefault(header.study_uid, []).append(header)
+            headers, broken, junk = _scan(files, limits, deadline)
         except RefusedInput as refusal:
-            broken.append(refusal)
-    if not studies:
-        return [broken[0]] if broken else []
-    # A DICOMDIR and its like have neither pixels nor a study of their own.
-    images = {uid: headers for uid, headers in studies.items() if any(h.rows for h in headers)}
-    shared: list[Notice] = [
-        notice("slice_unreadable", f"{len(broken)} files could not be read and were left out.")
-    ] if broken else []
-    if len({h.patient for headers in images.values() for h in headers}) > 1:
-        shared.append(notice("mixed_patients", "The input holds files of several patients; each study was taken alone."))
-    results: list[Exam | RefusedInput] = []
-    for headers in (images or studies).values():
-        try:
-            results.append(_read_study(headers, source, series, limits, deadline, single_file, shared))
-        except RefusedInput as refusal:
-            results.append(refusal)
+            return [refusal]
+        n_readable = len({h.file.path for h in headers})
+        if broken and len(broken) > MOST_BROKEN * (len(broken) + n_readable):
+            return [
+                broken[0] if len(broken) == 1 else _mostly_broken(source, broken, len(broken) + n_readable)
+            ]
+        studies, shared = _studies(headers, broken, junk, len(files))
+        if headers and not studies:
+            return [_only_indexes(source)]
+        results: list[Exam | RefusedInput] = []
+        for members in studies:
+            try:
+                results.append(_read_study(members, source, series, limits, deadline, single_file, shared))
+            except RefusedInput as refusal:
+                refusal.study_uid = members[0].study_uid
+                refusal.notices = (*shared, *refusal.notices)
+                results.append(refusal)
     if series is not None and len(results) > 1:
         # The series asked for lies in one of the studies; the others need not complain.
         found = [r for r in results if isinstance(r, Exam) or r.code != "series_not_found"]
         return found or results[:1]
     return results
+
+
+def _scan(
+    files: Sequence[InputFile], limits: Limits, deadline: Deadline
+) -> tuple[list[SliceHeader], list[RefusedInput], int]:
+    """Read every header: those of slices, the refusals of broken files, and the number of files that are no DICOM."""
+    headers: list[SliceHeader] = []
+    broken: list[RefusedInput] = []
+    junk = 0
+    for file in files:
+        deadline.check()
+        if not is_dicom(file.path):
+            junk += 1
+            continue
+        try:
+            headers += read_headers(file, limits)
+        except RefusedInput as refusal:
+            broken.append(refusal)
+    return headers, broken, junk
+
+
+def _mostly_broken(source: str, broken: list[RefusedInput], n: int) -> RefusedInput:
+    if all(r.code == "limit_exceeded" for r in broken):
+        return broken[0]
+    return unreadable(source, f"{len(broken)} of {n} DICOM files that cannot be read", "a whole series")
+
+
+def _only_indexes(source: str) -> RefusedInput:
+    return RefusedInput(
+        source,
+        "no_image",
+        found="an index (DICOMDIR), or a data set that holds no object",
+        expected="an axial non-contrast head CT",
+        remedy="give the folder that the index lies in, with its images",
+    )
+
+
+def _studies(
+    headers: list[SliceHeader], broken: list[RefusedInput], junk: int, n_files: int
+) -> tuple[list[list[SliceHeader]], list[Notice]]:
+    """Part the slices by patient and study, and say what holds for all of them."""
+    shared: list[Notice] = []
+    # A DICOMDIR and its like name no object; they index others.
+    objects = [h for h in headers if h.sop_class or h.rows]
+    nothing = junk + len(headers) - len(objects)
+    if nothing:
+        verb = "file is no image" if nothing == 1 else "files are no images"
+        shared.append(
+            notice("not_an_image", f"{nothing} of {n_files} {verb} (indexes or other files); left out.")
+        )
+    if broken:
+        verb = "file has a header that" if len(broken) == 1 else "files have headers that"
+        shared.append(notice("slice_unreadable", f"{len(broken)} {verb} cannot be read; left out."))
+    groups: dict[tuple[str, str], list[SliceHeader]] = {}
+    for header in objects:
+        groups.setdefault((header.patient, header.study_uid or header.series_uid), []).append(header)
+    if len({h.patient for h in objects if h.rows}) > 1:
+        shared.append(
+            notice("mixed_patients", "The input holds files of several patients; each study was taken alone.")
+        )
+    studies = list(groups.values())
+    with_images = [members for members in studies if any(h.rows for h in members)]
+    if with_images and len(with_images) < len(studies):
+        n = len(studies) - len(with_images)
+        text = f"{n} {'study holds' if n == 1 else 'studies hold'} reports and no images; left out."
+        shared.append(notice("series_left_out", text))
+    return with_images or studies, shared
 
 
 def _read_study(
@@ -112,44 +179,51 @@ def _read_study(
     single_file: bool,
     shared: list[Notice],
 ) -> Exam:
-    began = time.perf_counter()
-    chosen, notices = _choose(headers, source, series, limits)
-    if len(chosen.headers) > limits.frames:
-        raise limits.refuse(source, "frames", f"{len(chosen.headers):,} slices")
-    stack = stack_slices(chosen.headers, source, single=single_file)
-    voxels = len(stack.headers) * stack.headers[0].rows * stack.headers[0].columns
-    if voxels > limits.voxels:
-        raise limits.refuse(source, "voxels", f"{voxels:,} voxels")
-    stack, slices, lost = _decode_all(stack, source, limits, deadline, single_file)
-    volume = np.stack([s.hu for s in slices])
-    reason = no_hounsfield_reason(volume, max(abs(s.slope) for s in slices))
-    if reason:
-        raise RefusedInput(
-            source,
-            "no_hounsfield",
-            found=reason,
-            expected="Hounsfield units (air near -1000, bone above 300)",
-            remedy="give the original CT images, not a map, a capture or a coarsely compressed copy",
-        )
-    first = stack.headers[0]
-    exam_source = Source(
-        input=source,
-        format="dicom",
-        study_uid=first.study_uid,
-        series_uid=first.series_uid,
-        sop_instance_uids=tuple(h.sop_uid for h in stack.headers),
-        frame_numbers=tuple((h.frame or 0) + 1 for h in stack.headers) if first.frame is not None else None,
-        details=_details(stack),
-    )
-    every = (*shared, *notices, *lost, *stack.notices, *_pixel_notices(stack, slices))
-    return Exam(volume, stack.geometry, exam_source, every, time.perf_counter() - began)
+    candidates, notices = _candidates(headers, source, series)
+    n_series = len({h.series_uid for h in headers})
+    if len(candidates) > 1:
+        candidates = [
+            c.with_looks(_looks(c, limits, deadline)) for c in candidates[:_MOST_LOOKED_AT]
+        ] + candidates[_MOST_LOOKED_AT:]
+        candidates.sort(key=lambda c: (-c.points, -len(c.headers), c.uid))
+    failed: list[tuple[Candidate, RefusedInput]] = []
+    for i, candidate in enumerate(candidates):
+        try:
+            exam = _read_series(candidate, source, series, limits, deadline, single_file)
+        except RefusedInput as refusal:
+            deadline.check()
+            failed.append((candidate, refusal))
+            continue
+        if series is not None:
+            notices.insert(
+                0, notice("series_chosen", f"{hashed_uid(candidate.uid)} was taken because it was asked for.")
+            )
+        elif n_series > 1 or len(candidates) > 1:
+            text = f"{hashed_uid(candidate.uid)} was taken of {n_series} series: {candidate.reasons}."
+            notices.insert(0, notice("series_chosen", text))
+        notices += [_not_taken(c, f"found {r.found}") for c, r in failed]
+        notices += [_not_taken(c, c.reasons) for c in candidates[i + 1 :]]
+        every = (*shared, *notices, *_header_notices(candidate), *exam.notices)
+        return Exam(exam.volume, exam.geometry, exam.source, every, exam.read_seconds)
+    first = failed[0][1]
+    first.notices = (*notices, *first.notices, *(_not_taken(c, f"found {r.found}") for c, r in failed[1:]))
+    raise first
 
 
-def _choose(
-    headers: list[SliceHeader], source: str, series: str | None, limits: Limits
-) -> tuple[Candidate, list[Notice]]:
-    groups: dict[str, list[SliceHeader]] = {}
-    out: Counter[str] = Counter()
+def _not_taken(candidate: Candidate, why: str) -> Notice:
+    return notice("series_left_out", f"{hashed_uid(candidate.uid)} was not taken: {why}.")
+
+
+def _candidates(
+    headers: list[SliceHeader], source: str, series: str | None
+) -> tuple[list[Candidate], list[Notice]]:
+    """Series that may be taken, most points first, and notices on what is out.
+
+    Raises
+    ------
+    RefusedInput
+        Where nothing may be taken.
+    """
     if series is not None:
         wanted = [h for h in headers if series in (h.series_uid, hashed_uid(h.series_uid))]
         if not wanted:
@@ -161,128 +235,98 @@ def _choose(
                 remedy="leave --series away to have one chosen, and read its UID in the findings",
             )
         headers = wanted
+    groups: dict[str, list[SliceHeader]] = {}
+    out: Counter[tuple[str, str]] = Counter()
     for header in headers:
         code = exclusion(header)
         if code:
-            out[code] += 1
+            out[header.series_uid, code] += 1
         else:
             groups.setdefault(header.series_uid, []).append(header)
-    rejected: dict[str, str] = {}
     for uid, members in list(groups.items()):
-        code = series_exclusion(members)
-        if code and series is None:
-            out[code] += len(members)
-            rejected[uid] = code
+        code = series_exclusion(members) if series is None else None
+        if code:
+            out[uid, code] += len(members)
             del groups[uid]
     if not groups:
-        code = next(c for c in _PRIORITY if out[c])
-        found, remedy = _EXPECTED[code]
+        code = next(told for told in _TOLD if any(code == told for _, code in out))
+        found, remedy = _LEFT_OUT[code]
         raise RefusedInput(source, code, found=found, expected="an axial non-contrast head CT", remedy=remedy)
-    several = len(groups) > 1
-    candidates = [score(uid, members, _looks(members, limits) if several else None) for uid, members in groups.items()]
-    candidates.sort(key=lambda c: (-c.points, -len(c.headers), c.uid))
-    best = candidates[0]
-    notices = [
-        notice(code, f"{n} {'image was' if n == 1 else 'images were'} left out: {_words(code)}.")
-        for code, n in out.items()
-        if code in ("localizer", "secondary_capture")
-    ]
-    if several or rejected:
-        why = ", ".join(best.reasons)
-        notices.append(
+    notices = []
+    for (uid, code), n in out.items():
+        kind = code if code in ("localizer", "secondary_capture") else "series_left_out"
+        text = f"{n} {'image' if n == 1 else 'images'} of {hashed_uid(uid) or 'a nameless series'} left out: {_LEFT_OUT[code][0]}."
+        notices.append(notice(kind, text))
+    parts = [(uid, part) for uid, members in groups.items() for part in split_by_kernel(members)]
+    found_candidates = [score(uid, part) for uid, part in parts]
+    return sorted(found_candidates, key=lambda c: (-c.points, -len(c.headers), c.uid)), notices
+
+
+def _looks(candidate: Candidate, limits: Limits, deadline: Deadline) -> Looks | None:
+    deadline.check()
+    slices = read_middle(candidate.headers, limits)
+    return looks_like(slices) if slices else None
+
+
+def _read_series(
+    candidate: Candidate,
+    source: str,
+    series: str | None,
+    limits: Limits,
+    deadline: Deadline,
+    single_file: bool,
+) -> Exam:
+    """Stack, decode and convert one series; what the pixels say may still refuse it."""
+    began = time.perf_counter()
+    if len(candidate.headers) > limits.frames:
+        raise limits.refuse(source, "frames", f"{len(candidate.headers):,} slices")
+    stack = stack_slices(candidate.headers, source, single=single_file)
+    stack, volume, scales, lost = read_volume(stack, source, limits, deadline, single_file=single_file)
+    reason = no_hounsfield_reason(volume, max(abs(s.slope) for s in scales))
+    if reason:
+        raise RefusedInput(
+            source,
+            "no_hounsfield",
+            found=reason,
+            expected="Hounsfield units (air near -1000, bone above 300)",
+            remedy="give the original CT images, not a map, a capture or a coarsely compressed copy",
+        )
+    n = len(volume)
+    if (
+        series is None
+        and looks_like([volume[k] for k in sorted({n // 4, n // 2, 3 * n // 4})]) == "elsewhere"
+    ):
+        raise RefusedInput(
+            source,
+            "body_part_not_head",
+            found="slices with as much fat and as little brain as a chest or an abdomen",
+            expected="an axial non-contrast head CT",
+            remedy="give a head CT, or take the series by its UID",
+        )
+    first = stack.headers[0]
+    exam_source = Source(
+        input=source,
+        format="dicom",
+        study_uid=first.study_uid,
+        series_uid=first.series_uid,
+        sop_instance_uids=tuple(h.sop_uid for h in stack.headers),
+        frame_numbers=tuple((h.frame or 0) + 1 for h in stack.headers) if first.frame is not None else None,
+        details=details(stack.headers),
+    )
+    every = (*lost, *stack.notices, *pixel_notices(stack.headers, scales))
+    return Exam(volume, stack.geometry, exam_source, every, time.perf_counter() - began)
+
+
+def _header_notices(candidate: Candidate) -> list[Notice]:
+    out = []
+    middle = candidate.headers[len(candidate.headers) // 2]
+    if names_contrast(middle):
+        out.append(notice("contrast", "The header names contrast; the model was made for exams without."))
+    if is_bone_kernel(middle):
+        out.append(
             notice(
-                "series_chosen",
-                f"{len(groups) + len(rejected)} series were present; {hashed_uid(best.uid)} was taken: {why} ({best.points:g} points).",
+                "bone_kernel",
+                "A sharp kernel made the series; it is noisier than what the model was made for.",
             )
         )
-        notices += [
-            notice("series_left_out", f"{hashed_uid(c.uid)} was not taken: {', '.join(c.reasons)} ({c.points:g} points).")
-            for c in candidates[1:]
-        ]
-        notices += [notice("series_left_out", f"{hashed_uid(u)} was not taken: {_words(c)}.") for u, c in rejected.items()]
-    elif series is not None:
-        notices.append(notice("series_chosen", f"{hashed_uid(best.uid)} was asked for."))
-    middle = best.headers[len(best.headers) // 2]
-    if names_contrast(middle):
-        notices.append(notice("contrast", "The header names a contrast agent; only exams without were trained on."))
-    if is_bone_kernel(middle):
-        notices.append(notice("bone_kernel", "The series was made with a sharp kernel; its noise is unlike the training data."))
-    return best, notices
-
-
-def _words(code: str) -> str:
-    return {"localizer": "localizer", "secondary_capture": "screen capture or dose sheet"}.get(
-        code, "another part of the body"
-    )
-
-
-def _looks(headers: Sequence[SliceHeader], limits: Limits) -> bool | None:
-    """Look at the slice two thirds of the way up; None where it cannot be decoded."""
-    ordered = sorted(headers, key=lambda h: float(h.position[2]) if h.position is not None else float(h.number or 0))
-    header = ordered[min(len(ordered) - 1, (2 * len(ordered)) // 3)]
-    try:
-        return head_share(to_hounsfield(decode(header, limits), header).hu)
-    except RefusedInput:
-        return None
-
-
-def _decode_all(
-    stack: Stack, source: str, limits: Limits, deadline: Deadline, single_file: bool
-) -> tuple[Stack, list[HounsfieldSlice], list[Notice]]:
-    """Decode every slice; a few broken ones are left out, with a notice, and the stack is made again."""
-
-    def one(header: SliceHeader) -> HounsfieldSlice | RefusedInput:
-        try:
-            deadline.check()
-            return to_hounsfield(decode(header, limits), header)
-        except RefusedInput as refusal:
-            return refusal
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        slices = list(pool.map(one, stack.headers))
-    refused = [s for s in slices if isinstance(s, RefusedInput)]
-    good = [(h, s) for h, s in zip(stack.headers, slices, strict=True) if isinstance(s, HounsfieldSlice)]
-    for refusal in refused:
-        if refusal.code == "limit_exceeded":
-            raise refusal
-    if not good or len(refused) > _MOST_BROKEN * len(slices):
-        if len(slices) == 1:
-            raise refused[0]
-        raise unreadable(source, f"{len(refused)} of {len(slices)} slices that cannot be decoded", "a whole series")
-    if not refused:
-        return stack, [s for _, s in good], []
-    lost = [notice("slice_unreadable", f"{len(refused)} of {len(slices)} slices could not be decoded and were left out.")]
-    by_header = {id(h): s for h, s in good}
-    again = stack_slices([h for h, _ in good], source, single=single_file)
-    return again, [by_header[id(h)] for h in again.headers], lost
-
-
-def _details(stack: Stack) -> dict[str, str]:
-    details = dict(stack.headers[0].facts)
-    thickness = sorted({h.thickness for h in stack.headers if h.thickness})
-    if thickness:
-        details["slice thickness"] = " and ".join(f"{t:g}" for t in thickness[:4]) + " mm"
-    return details
-
-
-def _pixel_notices(stack: Stack, slices: Sequence[HounsfieldSlice]) -> list[Notice]:
-    out = []
-
-    def where(name: str) -> list[int]:
-        return [k for k, s in enumerate(slices) if getattr(s, name)]
-
-    if any(s.assumed for s in slices):
-        intercepts = sorted({s.intercept for s in slices})
-        shown = " and ".join(f"{i:g}" for i in intercepts)
-        out.append(notice("rescale_assumed", f"Rescale was absent; an intercept of {shown} was assumed.", where("assumed")))
-    if any(s.wrapped for s in slices):
-        out.append(notice("wrapped_intercept", "Twelve-bit values with a wrapped intercept were restored.", where("wrapped")))
-    if len({(s.slope, s.intercept) for s in slices}) > 1:
-        out.append(notice("rescale_varies", "Rescale differs between slices; each was converted with its own."))
-    if any(s.padded for s in slices):
-        out.append(notice("padding_replaced", "Values outside the scan circle were set to air."))
-    if any(s.inverted for s in slices):
-        out.append(notice("monochrome1", "The pixels are stored for inverted display; Hounsfield units are as they should be."))
-    if any(h.lossy for h in stack.headers):
-        out.append(notice("lossy_compression", "The pixels went through lossy compression; faint blood may be lost."))
     return out

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from ichor.errors import RefusedInput
 from ichor.reading.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
@@ -168,7 +167,9 @@ def _headers_of(data: Dataset, file: InputFile, limits: Limits) -> list[SliceHea
         image_type=tuple(part.strip().upper() for part in _text(data, "ImageType").split("\\")),
         body_part=_text(data, "BodyPartExamined").upper(),
         label=_text(data, "SeriesDescription").upper(),
-        description=" ".join(_text(data, k) for k in ("SeriesDescription", "StudyDescription", "ProtocolName")).upper(),
+        description=" ".join(
+            _text(data, k) for k in ("SeriesDescription", "StudyDescription", "ProtocolName")
+        ).upper(),
         kernel=kernel.upper(),
         contrast=_text(data, "ContrastBolusAgent").upper(),
         position=_floats(data, "ImagePositionPatient", 3),
@@ -199,13 +200,19 @@ def _frame(header: SliceHeader, data: Dataset, k: int) -> SliceHeader:
     """Complete one frame's header from the functional groups of an enhanced object."""
 
     def group(name: str) -> Dataset:
-        for holder in (_item(data, "PerFrameFunctionalGroupsSequence", k), _item(data, "SharedFunctionalGroupsSequence")):
+        for holder in (
+            _item(data, "PerFrameFunctionalGroupsSequence", k),
+            _item(data, "SharedFunctionalGroupsSequence"),
+        ):
             found = _item(holder, name)
             if found is not None:
                 return found
         return Dataset()
 
-    measures, frame_type = group("PixelMeasuresSequence"), _text(group("CTImageFrameTypeSequence"), "FrameType")
+    measures, frame_type = (
+        group("PixelMeasuresSequence"),
+        _text(group("CTImageFrameTypeSequence"), "FrameType"),
+    )
     kernel = header.kernel or _text(group("CTReconstructionSequence"), "ConvolutionKernel").upper()
     agents = header.contrast or _text(data, "ContrastBolusAgentSequence").upper()
     return replace(
@@ -216,7 +223,9 @@ def _frame(header: SliceHeader, data: Dataset, k: int) -> SliceHeader:
         spacing=_positive(_floats(measures, "PixelSpacing", 2)),
         thickness=_above_zero(_number(measures, "SliceThickness")),
         number=k + 1,
-        image_type=tuple(p.strip().upper() for p in frame_type.split("\\")) if frame_type else header.image_type,
+        image_type=tuple(p.strip().upper() for p in frame_type.split("\\"))
+        if frame_type
+        else header.image_type,
         kernel=kernel,
         contrast=agents,
         body_part=header.body_part or _text(group("FrameAnatomySequence"), "AnatomicRegionSequence").upper(),
@@ -244,7 +253,7 @@ def _text(data: Dataset, keyword: str) -> str:
 
 def _printable(text: str) -> str:
     """Keep what can be shown on one line."""
-    return "".join(c for c in text if c.isprintable())[:80]
+    return "".join(c for c in text if c.isprintable())[:120]
 
 
 def _floats(data: Dataset, keyword: str, n: int) -> NDArray[np.float64] | None:
@@ -252,7 +261,9 @@ def _floats(data: Dataset, keyword: str, n: int) -> NDArray[np.float64] | None:
         values = np.array([float(v) for v in data.get(keyword)], dtype=np.float64)
     except READ_ERRORS:
         return None
-    return values if values.shape == (n,) and np.isfinite(values).all() and np.abs(values).max() < 1e6 else None
+    return (
+        values if values.shape == (n,) and np.isfinite(values).all() and np.abs(values).max() < 1e6 else None
+    )
 
 
 def _number(data: Dataset, keyword: str) -> float | None:

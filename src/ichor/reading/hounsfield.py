@@ -14,7 +14,7 @@ from ichor.reading.dataset import READ_ERRORS
 from ichor.reading.decode import Stored
 from ichor.reading.headers import SliceHeader
 
-__all__ = ["HounsfieldSlice", "no_hounsfield_reason", "to_hounsfield"]
+__all__ = ["Scale", "no_hounsfield_reason", "to_hounsfield"]
 
 _MAX_HU = 30_000
 _COARSEST_STEP_HU = 8.0
@@ -28,20 +28,17 @@ _WRAPPED_INTERCEPT = -1000.0
 
 
 @dataclass(frozen=True)
-class HounsfieldSlice:
-    """One slice in HU, and what was done to get there.
+class Scale:
+    """What was done to one slice to get to HU.
 
     Attributes
     ----------
-    hu
-        ``(rows, columns)`` int16.
     slope, intercept
         Used; for a wrapped slice, those after unwrapping.
     assumed, wrapped, padded, inverted
         Rescale was absent and assumed; a wrapped intercept was undone; padding was replaced; MONOCHROME1.
     """
 
-    hu: NDArray[np.int16]
     slope: float
     intercept: float
     assumed: bool
@@ -50,8 +47,8 @@ class HounsfieldSlice:
     inverted: bool
 
 
-def to_hounsfield(stored: Stored, header: SliceHeader) -> HounsfieldSlice:
-    """Convert one slice.
+def to_hounsfield(stored: Stored, header: SliceHeader, out: NDArray[np.int16]) -> Scale:
+    """Convert one slice into ``out``, ``(rows, columns)`` int16.
 
     The rescale is the slice's own. Padding (value or range), and anything below -1024 HU, which no tissue has
     and scanners use to fill the square around the scan circle, becomes air. Twelve-bit unsigned pixels whose
@@ -81,8 +78,9 @@ def to_hounsfield(stored: Stored, header: SliceHeader) -> HounsfieldSlice:
         padded |= bool(padding.any()) and shown != AIR_HU
         outside |= padding
     hu[outside] = AIR_HU
-    return HounsfieldSlice(
-        hu=np.rint(np.clip(hu, AIR_HU, _MAX_HU)).astype(np.int16),
+    np.clip(hu, AIR_HU, _MAX_HU, out=hu)
+    out[...] = np.rint(hu, out=hu)
+    return Scale(
         slope=float(slope or 1.0),
         intercept=float(intercept or 0.0),
         assumed=assumed,
@@ -118,7 +116,10 @@ def no_hounsfield_reason(volume: NDArray[np.int16], slope: float) -> str | None:
 def _rescale(data: Dataset, frame: int | None) -> tuple[float | None, float | None]:
     holders = [data]
     if frame is not None:
-        for name, index in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
+        for name, index in (
+            ("PerFrameFunctionalGroupsSequence", frame),
+            ("SharedFunctionalGroupsSequence", 0),
+        ):
             groups = data.get(name)
             if groups is not None and len(groups) > index:
                 holders += list(groups[index].get("PixelValueTransformationSequence") or [])

@@ -66,7 +66,9 @@ _BONE_WORDS = re.compile(r"\bBONE|KNOCHEN|\bSHARP\b|\bEDGE\b")
 _BONE_KERNEL = re.compile(r"^(BONE|EDGE|LUNG|DETAIL|SHARP|[BHJTU][RVCPN]?[67]\d|FC3\d|FC8\d|Y[A-D]$|[DE]$)")
 """GE by name; Siemens B/H/J 60-79; Canon FC30-39 and FC80-89; Philips D, E, YA-YD."""
 _REFORMATTED = {"MPR", "CSA MPR", "REFORMATTED", "CSAPARALLEL", "PARALLEL", "AVERAGE"}
-_PROJECTED = re.compile(r"\bMIP\b|MAX_IP|MAXIMUM|MINIP|MIN_IP|\b3D\b|VOLREN|VOLUME RENDER|SUBTRACT|BONE ?REMOV")
+_PROJECTED = re.compile(
+    r"\bMIP\b|MAX_IP|MAXIMUM|MINIP|MIN_IP|\b3D\b|VOLREN|VOLUME RENDER|SUBTRACT|BONE ?REMOV"
+)
 
 RULES: dict[str, tuple[float, str]] = {
     "head": (4.0, "the header names the head"),
@@ -168,7 +170,9 @@ def names_contrast(header: SliceHeader) -> bool:
 
 def is_bone_kernel(header: SliceHeader) -> bool:
     """Tell whether a sharp kernel made the slices, from its name or the series description."""
-    return bool(_BONE_KERNEL.match(header.kernel.split("\\")[0].strip())) or bool(_BONE_WORDS.search(header.label))
+    return bool(_BONE_KERNEL.match(header.kernel.split("\\")[0].strip())) or bool(
+        _BONE_WORDS.search(header.label)
+    )
 
 
 def split_by_kernel(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
@@ -212,7 +216,13 @@ def score(uid: str, headers: Sequence[SliceHeader]) -> Candidate:
         applied.append("coverage")
     thickness = [h.thickness for h in headers if h.thickness is not None]
     if thickness:
-        applied += ["medium"] if 2.4 <= np.median(thickness) <= 6.1 else ["thin"] if np.median(thickness) < 2.4 else []
+        applied += (
+            ["medium"]
+            if 2.4 <= np.median(thickness) <= 6.1
+            else ["thin"]
+            if np.median(thickness) < 2.4
+            else []
+        )
     return Candidate(uid, tuple(headers), tuple(applied))
 
 

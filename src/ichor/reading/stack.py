@@ -116,7 +116,7 @@ def _stack(headers: Sequence[SliceHeader], source: str, single: bool, notices: l
         raise RefusedInput(
             source,
             "too_few_slices",
-            found=f"{len(kept)} slices over {coverage:.0f} mm",
+            found="one slice" if len(kept) == 1 else f"{len(kept)} slices over {coverage:.0f} mm",
             expected=f"at least {MIN_SLICES} slices over {MIN_COVERAGE_MM:.0f} mm",
             remedy="give the whole series, or one file by its name to have that slice judged alone",
         )
@@ -166,11 +166,15 @@ def _with_orientation(headers: list[SliceHeader], notices: list[Notice]) -> list
     oriented = [h for h in headers if h.orientation is not None]
     lacking = len(headers) - len(oriented)
     if not lacking:
-        return _largest_group(oriented, _same_direction, "mixed_orientation", "of another orientation", notices)
+        return _largest_group(
+            oriented, _same_direction, "mixed_orientation", "of another orientation", notices
+        )
     text = f"{lacking} of {len(headers)} slices have no usable orientation"
     if len(oriented) >= lacking:
         notices.append(notice("orientation_missing", f"{text} and were left out."))
-        return _largest_group(oriented, _same_direction, "mixed_orientation", "of another orientation", notices)
+        return _largest_group(
+            oriented, _same_direction, "mixed_orientation", "of another orientation", notices
+        )
     if oriented:
         notices.append(notice("orientation_missing", f"{text}; that of the others was assumed."))
         return [replace(h, orientation=oriented[0].orientation) for h in headers]
@@ -189,15 +193,14 @@ def _order(
     if placed and 2 * len(placed) >= len(headers):
         positions = np.stack([h.position for h in placed if h.position is not None])
         along = positions @ normal
-        if len(headers) == 1 or np.ptp(along) > _SAME_PLACE_MM or len({h.number for h in placed}) == 1:
-            if len(placed) < len(headers):
-                text = f"{len(headers) - len(placed)} of {len(headers)} slices have no position and were left out."
-                notices.append(notice("position_missing", text))
-            order = sorted(range(len(placed)), key=lambda i: (round(along[i], 2), _number(placed[i])))
-            return [placed[i] for i in order], positions[order], True, True
-        lacking = "All slices claim one position"
-    else:
-        lacking = f"{len(headers) - len(placed)} of {len(headers)} slices have no position"
+        if len(placed) < len(headers):
+            text = (
+                f"{len(headers) - len(placed)} of {len(headers)} slices have no position and were left out."
+            )
+            notices.append(notice("position_missing", text))
+        order = sorted(range(len(placed)), key=lambda i: (round(float(along[i]), 2), _number(placed[i])))
+        return [placed[i] for i in order], positions[order], True, True
+    lacking = f"{len(headers) - len(placed)} of {len(headers)} slices have no position"
     if len(headers) == 1:
         notices.append(notice("position_missing", "The slice has no position."))
         return headers, np.zeros((1, 3)), False, headers[0].thickness is not None
@@ -226,7 +229,10 @@ def _order(
 
 
 def _without_duplicates(
-    headers: list[SliceHeader], positions: NDArray[np.float64], normal: NDArray[np.float64], notices: list[Notice]
+    headers: list[SliceHeader],
+    positions: NDArray[np.float64],
+    normal: NDArray[np.float64],
+    notices: list[Notice],
 ) -> tuple[list[SliceHeader], NDArray[np.float64]]:
     along = positions @ normal
     keep = [0]
@@ -235,7 +241,9 @@ def _without_duplicates(
             keep.append(i)
     if len(keep) < len(headers):
         dropped = len(headers) - len(keep)
-        places = sorted({k for k, (a, b) in enumerate(zip(keep, [*keep[1:], len(headers)], strict=True)) if b - a > 1})
+        places = sorted(
+            {k for k, (a, b) in enumerate(zip(keep, [*keep[1:], len(headers)], strict=True)) if b - a > 1}
+        )
         notices.append(
             notice(
                 "positions_duplicate",
@@ -254,13 +262,24 @@ def _describe(geometry: Geometry, headers: Sequence[SliceHeader]) -> list[Notice
     off_axis = float(np.degrees(np.arccos(np.clip(normal[2], -1, 1))))
     tilt = geometry.tilt_degrees if geometry.positions_known else 0.0
     if tilt > _TILT_DEGREES:
-        out.append(notice("gantry_tilt", f"The slices are sheared by {tilt:.1f} degrees against their normal (gantry tilt); each keeps its own position."))
+        out.append(
+            notice(
+                "gantry_tilt",
+                f"The slices are sheared by {tilt:.1f} degrees against their normal (gantry tilt); each keeps its own position.",
+            )
+        )
     roll = float(np.degrees(np.arcsin(np.clip(np.sort(np.abs(geometry.row_direction))[1], 0, 1))))
     if off_axis - tilt > _OBLIQUE_DEGREES or roll > _OBLIQUE_DEGREES:
-        out.append(notice("oblique", f"The slices are oblique: {max(off_axis, roll):.0f} degrees from the patient's axes."))
+        out.append(
+            notice("oblique", f"The slices stand {max(off_axis, roll):.0f} degrees off the patient's axes.")
+        )
     row, column = geometry.row_direction, geometry.column_direction
     if row[0] < -0.7 or column[1] < -0.7 or abs(row[1]) > 0.7:
-        out.append(notice("orientation_flipped", "Rows or columns run against the usual; the model sees them turned."))
+        out.append(
+            notice(
+                "orientation_flipped", "Rows or columns run against the usual; the model sees them turned."
+            )
+        )
     if geometry.n_slices > 1:
         out += _gaps(geometry)
     known = geometry.thickness[np.isfinite(geometry.thickness)]
@@ -287,13 +306,16 @@ def _gaps(geometry: Geometry) -> list[Notice]:
         )
     ]
     # A gap that its slices' own thickness explains is no hole.
-    thick = np.nan_to_num(geometry.thickness, nan=step) if len(geometry.thickness) else np.full(len(gaps) + 1, step)
-    covered = np.maximum((thick[1:] + thick[:-1]) / 2, step)
+    thick = np.nan_to_num(geometry.thickness, nan=step)
+    between = (thick[1:] + thick[:-1]) / 2
+    covered = np.where(between > 1.2 * step, between, step)
     ratio = gaps / covered
     holes = np.flatnonzero((ratio > 1.6) & (np.abs(ratio - np.round(ratio)) < 0.15))
     if len(holes):
         missing = int(np.round(ratio[holes]).sum() - len(holes))
-        out.append(notice("slices_missing", f"About {missing} {'slice seems' if missing == 1 else 'slices seem'} to be missing: gaps of a multiple of the step.", holes.tolist()))
+        seem = "slice seems" if missing == 1 else "slices seem"
+        text = f"About {missing} {seem} to be missing: gaps of a multiple of the {step:.1f} mm step."
+        out.append(notice("slices_missing", text, holes.tolist()))
     return out
 
 

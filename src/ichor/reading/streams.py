@@ -73,7 +73,9 @@ def _jpeg2000(frame: bytes) -> tuple[int, int, int, int] | None:
     at = frame[: 1 << 16].find(b"\xff\x4f\xff\x51")
     if at < 0 or at + 45 > len(frame):
         return None
-    width, height, x0, y0, tile_w, tile_h, tile_x, tile_y, components = struct.unpack_from(">8LH", frame, at + 8)
+    width, height, x0, y0, tile_w, tile_h, tile_x, tile_y, components = struct.unpack_from(
+        ">8LH", frame, at + 8
+    )
     if not tile_w or not tile_h or x0 >= width or y0 >= height or tile_x > x0 or tile_y > y0:
         return None
     if -(-(width - tile_x) // tile_w) * -(-(height - tile_y) // tile_h) > _MOST_TILES:

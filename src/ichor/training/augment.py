@@ -65,7 +65,9 @@ def move(
     grid = F.affine_grid(theta, [n, 1, *size], align_corners=False)
     air = -1000.0
     moved = F.grid_sample(hu - air, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + air
-    marks = F.grid_sample(blood[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    marks = F.grid_sample(
+        blood[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
+    )
     return moved, marks[:, 0].round().to(torch.uint8)
 
 

@@ -53,7 +53,11 @@ def channels_of(hu: Tensor, preparation: Preparation) -> Tensor:
 
 
 def fit(
-    recipe: Recipe, sampler: Sampler, folder: Path, weights: bool | Path | None, log: Callable[[int, int, str], None]
+    recipe: Recipe,
+    sampler: Sampler,
+    folder: Path,
+    weights: bool | Path | None,
+    log: Callable[[int, int, str], None],
 ) -> Path:
     """Train to the recipe's last step, going on from the folder's checkpoint if there is one.
 
@@ -79,7 +83,8 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe, weights).to(memory_format=torch.channels_last)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True)
+    ema = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
     optimizer = torch.optim.AdamW(
         _groups(model, recipe), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )

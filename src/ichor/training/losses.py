@@ -33,7 +33,9 @@ def map_targets(blood: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     known = (blood != UNKNOWN)[:, None].expand(-1, 6, -1, -1)
     # Blood of an untold subtype is a positive for "any" and silent on the subtypes; so is a slice whose
     # label for a subtype is unknown.
-    told = torch.cat([torch.ones_like(known[:, :1]), (blood != ANY_SUBTYPE)[:, None].expand(-1, 5, -1, -1)], dim=1)
+    told = torch.cat(
+        [torch.ones_like(known[:, :1]), (blood != ANY_SUBTYPE)[:, None].expand(-1, 5, -1, -1)], dim=1
+    )
     labelled = ~torch.isnan(labels)[:, :, None, None]
     return targets, (known & told & labelled).float()
 

@@ -25,8 +25,8 @@ class ModelRecipe(_Strict):
 
     backbone: str = "tf_efficientnet_lite0"
     widths: tuple[int, int, int, int] = (128, 64, 48, 32)
-    hottest: int = Field(16, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    hottest: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
     pretrained: bool = True
 
 
@@ -37,7 +37,9 @@ class SamplingRecipe(_Strict):
     target_negative: float = 0.42
     extra_positive: float = 0.15
     extra_negative: float = 0.15
-    paste: float = Field(0.35, ge=0, le=1, description="negatives of the target set that get a bleed pasted in")
+    paste: float = Field(
+        default=0.35, ge=0, le=1, description="negatives of the target set that get a bleed pasted in"
+    )
 
 
 class AugmentationRecipe(_Strict):
@@ -67,21 +69,21 @@ class Recipe(_Strict):
     description: str
     target: str = "ct-ich"
     extra: tuple[str, ...] = ("phe-sich",)
-    n_folds: int = Field(5, ge=2)
+    n_folds: int = Field(default=5, ge=2)
     seed: int = 1
-    border: int = Field(16, ge=0)
+    border: int = Field(default=16, ge=0)
     preparation: Preparation = Preparation()
     model: ModelRecipe = ModelRecipe()
     sampling: SamplingRecipe = SamplingRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
-    batch_size: int = Field(16, ge=2)
-    steps: int = Field(420, ge=1)
-    small_steps: int = Field(0, ge=0, description="first steps, done at small_scale to save time")
-    small_scale: float = Field(0.7, gt=0, le=1)
+    batch_size: int = Field(default=16, ge=2)
+    steps: int = Field(default=420, ge=1)
+    small_steps: int = Field(default=0, ge=0, description="first steps, done at small_scale to save time")
+    small_scale: float = Field(default=0.7, gt=0, le=1)
     learning_rate: float = 1e-3
     warmup_steps: int = 30
     weight_decay: float = 0.02
-    average_decay: float = Field(0.985, ge=0, lt=1, description="of the weights' moving average")
+    average_decay: float = Field(default=0.985, ge=0, lt=1, description="of the weights' moving average")
     map_weight: float = 1.0
     checkpoint_steps: int = 50
 
@@ -106,7 +108,8 @@ def load_recipe(name_or_path: str) -> Recipe:
         text = Path(name_or_path).read_text()
     else:
         raise UsageError(
-            f"recipe {name_or_path!r}: found no such file; expected a YAML file or one of {', '.join(recipe_names())}"
+            f"recipe {name_or_path!r}: found no such file; "
+            f"expected a YAML file or one of {', '.join(recipe_names())}"
         )
     try:
         data = yaml.safe_load(text)

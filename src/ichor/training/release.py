@@ -100,7 +100,10 @@ def release(run: Run, destination: Path | None = None) -> Path:
 
 
 def _scales(scale: Any, offset: Any) -> list[dict[str, float]]:
-    return [{"scale": round(float(s), 6), "offset": round(float(o), 6)} for s, o in zip(scale, offset, strict=True)]
+    return [
+        {"scale": round(float(s), 6), "offset": round(float(o), 6)}
+        for s, o in zip(scale, offset, strict=True)
+    ]
 
 
 def _thresholds(oof: OutOfFold, probabilities: Any) -> dict[str, dict[str, Any]]:
@@ -141,8 +144,12 @@ def _trained_on(run: Run) -> list[dict[str, Any]]:
 
 def _measured(figure: Figure) -> dict[str, Any]:
     i = figure.interval
-    unit = f"{i.n} {'slices' if figure.name.startswith('slice') else 'exams'}, {i.positives} positive, {i.patients} patients"
-    numbers = {k: None if math.isnan(v) else round(v, 4) for k, v in (("value", i.value), ("low", i.low), ("high", i.high))}
+    kind = "slices" if figure.name.startswith("slice") else "exams"
+    unit = f"{i.n} {kind}, {i.positives} positive, {i.patients} patients"
+    numbers = {
+        k: None if math.isnan(v) else round(v, 4)
+        for k, v in (("value", i.value), ("low", i.low), ("high", i.high))
+    }
     return {"name": figure.name, **numbers, "n": i.n, "unit": unit, "protocol": figure.protocol}
 
 
@@ -150,7 +157,9 @@ def _card(manifest: dict[str, Any], run: Run, difference: float) -> str:
     """Fill the card's template with what the manifest says."""
     import jinja2
 
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
+    )
     return environment.from_string(_resource("card.md.j2")).render(
         m=manifest, recipe=run.recipe, difference=f"{difference:.1e}"
     )

@@ -67,7 +67,9 @@ class Run:
             return
         stores = [self._store(open_dataset(name, self.data)) for name in (recipe.target, *recipe.extra)]
         sampler = Sampler(
-            recipe, (stores[0], set(stores[0].patients) - held_out), [(s, set(s.patients)) for s in stores[1:]]
+            recipe,
+            (stores[0], set(stores[0].patients) - held_out),
+            [(s, set(s.patients)) for s in stores[1:]],
         )
         weights = fit(recipe, sampler, home, self.weights, lambda *args: self.log(part, *args))
         if part != ALL:
@@ -78,7 +80,9 @@ class Run:
         spec = self.recipe.preparation.grid
         border = self.recipe.border
         spec = replace(spec, rows=spec.rows + 2 * border, columns=spec.columns + 2 * border, border=border)
-        return build_store(dataset, spec, self.folder.parent / "store", lambda line: self.log("data", 0, 0, line))
+        return build_store(
+            dataset, spec, self.folder.parent / "store", lambda line: self.log("data", 0, 0, line)
+        )
 
 
 def predict(
@@ -98,8 +102,8 @@ def predict(
     Yields
     ------
     dict
-        One row a slice: dataset, patient, slice, six logits of the map and six of the pooled head. Labels stay
-        with the data set.
+        One row a slice: dataset, patient, slice, six logits of the map and six of the pooled head.
+        Labels stay with the data set.
     """
     for patient in patients:
         item = dataset.load(patient)

@@ -1,4 +1,4 @@
-"""Which slices make a batch: step by step reproducible, so that a resumed run sees what the first would have."""
+"""Which slices make a batch: reproducible step by step, so that a resumed run sees the same ones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ class Sampler:
         Stores with the patients that may be drawn from each.
     """
 
-    def __init__(self, recipe: Recipe, target: tuple[Store, set[str]], extra: list[tuple[Store, set[str]]]) -> None:
+    def __init__(
+        self, recipe: Recipe, target: tuple[Store, set[str]], extra: list[tuple[Store, set[str]]]
+    ) -> None:
         self.recipe = recipe
         self.target = _Pool(*target)
         self.extra = [_Pool(*pair) for pair in extra]
