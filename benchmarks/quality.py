@@ -59,7 +59,7 @@ def dicom_exams(folder: Path) -> Cases:
                 warnings.simplefilter("ignore")
                 data = pydicom.dcmread(path, force=True)
                 pixels = data.pixel_array.astype(np.float32)
-        except Exception:  # noqa: BLE001, S112 - whatever pydicom cannot read is no case here
+        except Exception:  # whatever pydicom cannot read is no case here
             continue
         if pixels.ndim != 2:
             continue
@@ -129,6 +129,7 @@ def groups(data: Path, photographs: Path | None) -> dict[str, tuple[bool, Callab
     def folder(name: str) -> Callable[[], Cases]:
         return lambda: dicom_exams(odd / name)
 
+    # Of the files in transfer_syntaxes_chest one, CT2_J2KR, is a head (with contrast).
     others = ("abdomen", "transfer_syntaxes_chest", "philips_phantom", "mr")
     out: dict[str, tuple[bool, Callable[[], Cases]]] = {
         "ct-ich": (True, lambda: ((i.patient, i.exam) for i in CtIch(data / "ct-ich"))),
@@ -183,7 +184,8 @@ def main() -> None:
         said = ", ".join(f"{c} {k}" for c, k in codes.items())
         names = ", ".join(wrong[:12])
         verdict = "accepted" if wanted else "refused"
-        print(f"| {group} | {verdict} | {n} | {accepted} | {n - accepted} | {names} | {said} | {1000 * spent / max(n, 1):.0f} |")
+        row = (group, verdict, n, accepted, n - accepted, names, said, round(1000 * spent / max(n, 1)))
+        print("|", " | ".join(map(str, row)), "|")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,58 @@
-"""ichor finds intracranial hemorrhage on non-contrast head CT. Research software, not a medical device."""
+"""ichor finds intracranial hemorrhage on non-contrast head CT. Research software, not a medical device.
+
+>>> import ichor
+>>> findings = ichor.detect("study/")  # doctest: +SKIP
+>>> findings.probabilities.any  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ichor.detecting import Detection, detect, detect_all
+    from ichor.errors import IchorError, RefusedInput, UsageError
+    from ichor.exam import Exam, Picture
+    from ichor.findings import Findings
+    from ichor.reading import read, read_all
+    from ichor.reading.limits import Limits
 
 __version__ = "0.1.0"
+__all__ = [
+    "Detection",
+    "Exam",
+    "Findings",
+    "IchorError",
+    "Limits",
+    "Picture",
+    "RefusedInput",
+    "UsageError",
+    "__version__",
+    "detect",
+    "detect_all",
+    "read",
+    "read_all",
+]
+
+_HOMES = {
+    "Detection": "ichor.detecting",
+    "detect": "ichor.detecting",
+    "detect_all": "ichor.detecting",
+    "IchorError": "ichor.errors",
+    "RefusedInput": "ichor.errors",
+    "UsageError": "ichor.errors",
+    "Exam": "ichor.exam",
+    "Picture": "ichor.exam",
+    "Findings": "ichor.findings",
+    "read": "ichor.reading",
+    "read_all": "ichor.reading",
+    "Limits": "ichor.reading.limits",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: ``import ichor`` alone costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ichor' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

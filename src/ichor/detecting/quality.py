@@ -40,7 +40,16 @@ _SHELL = 7
 """Coarse pixels (about 18 mm) that skull and scalp may take around the brain."""
 _AIR_HU = -300.0
 _AIR_OF_PICTURE_HU = 14.0
+_MIN_SHELL = 0.45
+_MIN_ENCLOSED_AND_ROUND = 1.4
+_MAX_FLAT = 0.3
+_MAX_CONTRAST_HU = 16.0
+"""Of a picture: solid bone around a space neither drawn (flat) nor a pattern; see benchmarks/quality.py."""
+_CLIPPED_HU = 130.0
+"""A volume without anything denser was saved through a brain window: bone is what is white in it."""
 _MIN_BRAIN_SLICES = 4
+_MIN_BRAIN_SHARE = 0.15
+"""Of all slices: with less, most of the exam is another part of the body."""
 _METAL_HU = 2800
 _METAL_MM2 = 40.0
 _MOTION_MM = 8.0
@@ -62,6 +71,12 @@ class Cranium:
         ``(m,)`` its area over that of the ellipse with the same second moments: 1 for an ellipse.
     surround
         ``(m,)`` share of what lies well outside the shell that is as dark as air.
+    shell
+        ``(m,)`` share of the rim outside the space that is solid bone.
+    contrast
+        ``(m,)`` standard deviation within the space, HU, without its edge.
+    flat
+        ``(m,)`` share of the space, without its edge, where neighbouring pixels do not differ at all.
     centre
         ``(m, 2)`` its centre in grid pixels.
     """
@@ -71,6 +86,9 @@ class Cranium:
     enclosed: NDArray[np.float64]
     roundness: NDArray[np.float64]
     surround: NDArray[np.float64]
+    shell: NDArray[np.float64]
+    contrast: NDArray[np.float64]
+    flat: NDArray[np.float64]
     centre: NDArray[np.float64]
 
     def brain_slices(self, pixel_mm: float | None, grid_pixels: int, *, picture: bool) -> NDArray[np.bool_]:
@@ -81,13 +99,13 @@ class Cranium:
             & (self.enclosed >= (_MIN_ENCLOSED_OF_PICTURE if picture else _MIN_ENCLOSED))
             & (self.roundness >= _MIN_ROUND)
         )
-        if (
-            picture
-        ):  # a photograph goes on around whatever looks like a shell; below the brain, so does a face
-            sound = (
-                (self.surround >= _MIN_SURROUND_OF_SHELL) & (self.enclosed >= 0.92) & (self.roundness >= 0.84)
-            )
+        if picture:
+            # A photograph goes on around whatever looks like a shell; below the brain, so does a face.
+            closed = (self.enclosed >= 0.92) & (self.roundness >= 0.84)
+            sound = (self.surround >= _MIN_SURROUND_OF_SHELL) & closed
             there &= (self.surround >= _MIN_SURROUND) | sound
+            there &= (self.shell >= _MIN_SHELL) & (self.enclosed + self.roundness >= _MIN_ENCLOSED_AND_ROUND)
+            there &= (self.contrast <= _MAX_CONTRAST_HU) & (self.flat <= _MAX_FLAT)
         if pixel_mm is not None:
             area = self.space * grid_pixels * pixel_mm**2
             there &= (area >= _SPACE_MM2[0]) & (area <= _SPACE_MM2[1])
@@ -109,9 +127,12 @@ def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
     coarse = blocks.mean(axis=(2, 4))
     brain_low, brain_high = _BRAIN_OF_PICTURE_HU if picture else _BRAIN_HU
     # The densest pixel speaks for its block: a child's skull is thinner than one.
-    bone = blocks.max(axis=(2, 4)) >= (_BONE_OF_PICTURE_HU if picture else _BONE_HU)
+    highest = blocks.max(axis=(2, 4))
+    bone = highest >= (_BONE_OF_PICTURE_HU if picture else _BONE_HU)
+    solid = coarse >= (_BONE_OF_PICTURE_HU - 6 if picture else _BONE_HU)
+    even = highest - blocks.min(axis=(2, 4)) < 0.7
     disk = np.hypot(*np.mgrid[-2:3, -2:3]) <= 2.3
-    space, brain, enclosed, roundness, surround = (np.zeros(m) for _ in range(5))
+    space, brain, enclosed, roundness, surround, shell, contrast, flat = (np.zeros(m) for _ in range(8))
     centre = np.full((m, 2), np.nan)
     for k in range(m):
         inside = _largest_tissue(coarse[k], bone[k], (brain_low, brain_high), disk)
@@ -131,14 +152,19 @@ def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
         beyond = ~ndimage.binary_dilation(inside, iterations=_SHELL)
         air = coarse[k][beyond] < (_AIR_OF_PICTURE_HU if picture else _AIR_HU)
         surround[k] = air.mean() if air.size > 0.02 * inside.size else 1.0
+        rim = ndimage.binary_dilation(inside, iterations=3) & ~ndimage.binary_dilation(inside)
+        shell[k] = solid[k][rim].mean() if rim.any() else 0.0
+        core = ndimage.binary_erosion(inside, iterations=2)
+        core = core if core.any() else inside
+        contrast[k], flat[k] = coarse[k][core].std(), even[k][core].mean()
         centre[k] = where.mean(axis=1) * _STRIDE
-    return Cranium(space, brain, enclosed, roundness, surround, centre)
+    return Cranium(space, brain, enclosed, roundness, surround, shell, contrast, flat, centre)
 
 
 def _largest_tissue(
     hu: NDArray[np.float32], bone: NDArray[np.bool_], brain: tuple[float, float], disk: NDArray[np.bool_]
 ) -> NDArray[np.bool_] | None:
-    """Find the largest piece of brain-like tissue, holes filled; shaved, lest a suture join it to the scalp."""
+    """Find the largest piece of brain-like tissue, filled; shaved, lest a suture join it to the scalp."""
     like = (hu > brain[0]) & (hu < brain[1]) & ~bone
     labels, count = ndimage.label(ndimage.binary_opening(like, disk))
     if not count:
@@ -162,29 +188,36 @@ def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
     list of Notice
         Those whose decision is ``refuse`` mean that no verdict may be given.
     """
-    picture = isinstance(subject, Picture)
     transform = prepared.transform
-    known = transform.geometry.spacing_known
-    cranium = find_cranium(prepared.hu, picture=picture)
-    pixels = prepared.hu[0].size
-    brains = cranium.brain_slices(transform.pixel_mm if known else None, pixels, picture=picture)
-    needed = 1 if subject.n_slices == 1 else min(_MIN_BRAIN_SLICES, max(2, transform.n_slices // 3))
-    if brains.sum() < needed:
-        what = "picture" if picture else "exam"
-        found = (
-            f"{int(brains.sum())} of {transform.n_slices} slices show"
-            if transform.n_slices > 1
-            else "it does not show"
-        )
-        return [
-            notice(
-                "not_a_head",
-                f"This {what} does not look like an axial head CT: {found} brain within closed bone.",
-            )
-        ]
+    as_picture = isinstance(subject, Picture) or float(prepared.hu.max()) < _CLIPPED_HU
+    cranium = find_cranium(prepared.hu, picture=as_picture)
+    pixel_mm = transform.pixel_mm if transform.geometry.spacing_known else None
+    brains = cranium.brain_slices(pixel_mm, prepared.hu[0].size, picture=as_picture)
+    refusal = _too_little_brain(subject, int(brains.sum()), transform.n_slices)
+    if refusal:
+        return [refusal]
     if isinstance(subject, Picture):
         return []
     return [*_clipped(subject, brains, prepared), *_metal(subject), *_motion(cranium, brains, prepared)]
+
+
+def _too_little_brain(subject: Exam | Picture, brains: int, slices: int) -> Notice | None:
+    """Refuse what shows no brain within closed bone, or too little of it for a verdict on an exam."""
+    if subject.n_slices == 1:
+        if brains:
+            return None
+        what = "picture" if isinstance(subject, Picture) else "slice"
+        return notice(
+            "not_a_head",
+            f"This {what} does not look like an axial head CT: it shows no brain within closed bone.",
+        )
+    needed = max(min(_MIN_BRAIN_SLICES, max(2, slices // 3)), round(_MIN_BRAIN_SHARE * slices))
+    if brains >= needed:
+        return None
+    shown = f"brain within closed bone in {brains} of {slices} slices; at least {needed} are needed"
+    if brains < 2:
+        return notice("not_a_head", f"This exam does not look like an axial head CT: {shown}.")
+    return notice("too_few_slices", f"This exam shows too little of the head: {shown}.")
 
 
 def _native_slices(mask: NDArray[np.bool_], prepared: Prepared) -> list[int]:

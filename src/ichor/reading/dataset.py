@@ -1,4 +1,4 @@
-"""Opening DICOM files without trusting them: bounded reads, bounded inflation, bounded nesting, no chatter."""
+"""Opening DICOM files without trusting them: reads, inflation and nesting are bounded, chatter is silenced."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def open_dataset(
 def _inflated(
     stream: _Bounded, file: InputFile, limits: Limits, size: int
 ) -> tuple[FileMetaDataset, io.BytesIO] | None:
-    """Meta information and unpacked data set of a file in the deflated transfer syntax; None for any other."""
+    """Meta information and unpacked data set of a deflated file; None for a file of any other syntax."""
     start = stream.read(_PREAMBLE + 4 + 4096)
     if (
         str(DeflatedExplicitVRLittleEndian).encode() not in start

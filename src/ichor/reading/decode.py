@@ -1,8 +1,9 @@
 """Stored pixel values of DICOM slices, from every transfer syntax that the core's decoders know.
 
-The decoders are pydicom's plugins: gdcm for the JPEG family (baseline, extended, progressive, lossless) and JPEG
-2000, pyjpegls for JPEG-LS, pydicom itself for RLE, and whatever is installed for the rest. They hold Python's
-global lock, so threads gain nothing; each stream is checked against the header before a decoder sees it.
+The decoders are pydicom's plugins: gdcm for the JPEG family (baseline, extended, progressive, lossless) and
+JPEG 2000, pyjpegls for JPEG-LS, pydicom itself for RLE, and whatever is installed for the rest. They hold
+Python's global lock, so threads gain nothing; each stream is checked against the header before a decoder
+sees it.
 """
 
 from __future__ import annotations

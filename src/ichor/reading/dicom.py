@@ -59,8 +59,8 @@ def read_dicom(
     Parameters
     ----------
     files
-        Files of one input, of any number of patients, studies and series; those that are no DICOM are counted and
-        left out.
+        Files of one input, of any number of patients, studies and series; those that are no DICOM are
+        counted and left out.
     source
         The input as the user named it.
     series
@@ -106,7 +106,7 @@ def read_dicom(
 def _scan(
     files: Sequence[InputFile], limits: Limits, deadline: Deadline
 ) -> tuple[list[SliceHeader], list[RefusedInput], int]:
-    """Read every header: those of slices, the refusals of broken files, and the number of files that are no DICOM."""
+    """Read every header: those of slices, the refusals of broken files, the number that is no DICOM."""
     headers: list[SliceHeader] = []
     broken: list[RefusedInput] = []
     junk = 0
@@ -255,7 +255,8 @@ def _candidates(
     notices = []
     for (uid, code), n in out.items():
         kind = code if code in ("localizer", "secondary_capture") else "series_left_out"
-        text = f"{n} {'image' if n == 1 else 'images'} of {hashed_uid(uid) or 'a nameless series'} left out: {_LEFT_OUT[code][0]}."
+        what, whose = "image" if n == 1 else "images", hashed_uid(uid) or "a nameless series"
+        text = f"{n} {what} of {whose} left out: {_LEFT_OUT[code][0]}."
         notices.append(notice(kind, text))
     parts = [(uid, part) for uid, members in groups.items() for part in split_by_kernel(members)]
     found_candidates = [score(uid, part) for uid, part in parts]

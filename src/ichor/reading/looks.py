@@ -1,7 +1,7 @@
 """What a few slices look like, by their mixture of tissues: enough to tell a head from a belly or a chest.
 
-This serves the choice of a series and turns away what is plainly elsewhere. Whether the whole exam is a head fit to
-be assessed is judged later, and more closely, where the model is applied.
+This serves the choice of a series and turns away what is plainly elsewhere. Whether the whole exam is a head
+fit to be assessed is judged later, and more closely, where the model is applied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Looks", "looks_like", "tissue_shares"]
 Looks = Literal["head", "elsewhere", "unclear"]
 
 _BLOCK = 4
-"""Pixels are averaged over squares of this side, so that the noise of thin or sharp slices does not count as fat."""
+"""Pixels are averaged over squares of this side: the noise of thin or sharp slices must not count as fat."""
 _BODY_HU = -300
 _BRAIN_HU, _BONE_HU, _FAT_HU = (5, 80), 250, (-150, -40)
 
@@ -51,9 +51,9 @@ def tissue_shares(hu: NDArray[np.int16]) -> tuple[float, float, float] | None:
 def looks_like(slices: Sequence[NDArray[np.int16]]) -> Looks:
     """Judge middle slices of a series by the medians of their tissue shares.
 
-    A head is much brain in a shell of bone with little fat. A trunk is a quarter fat or more, and less than half of
-    it has the density of brain. Measured on the exams that this was built with, heads have 2 to 20 % of
-    fat, and abdomens and chests 33 to 58 %.
+    A head is much brain in a shell of bone with little fat. A trunk is a quarter fat or more, and less than
+    half of it has the density of brain. Measured on the exams that this was built with, slices of heads have
+    1 to 20 % of fat, and those of abdomens and chests 33 to 58 %.
     """
     shares = [s for s in map(tissue_shares, slices) if s is not None]
     if not shares:

@@ -1,11 +1,11 @@
-"""Choosing, among the series of a study, the axial non-contrast head CT: by stated rules, each with its reason.
+"""Choosing, among the series of a study, the axial non-contrast head CT: by rules, each with its reason.
 
 1. A slice is out where it is no CT cross-section: another modality, a localizer, a screen capture, a map.
 2. A series is out where its header names another part of the body and no head (``--series`` overrules this).
-3. Each remaining series gets the points of :data:`RULES` that apply; the one with the most is taken, the one with
-   more slices where points are equal.
-4. A series that then turns out not to be readable (too few slices, not axial, broken, no Hounsfield units, the
-   pixels of an abdomen or a chest) gives way to the next.
+3. Each remaining series gets the points of :data:`RULES` that apply; the one with the most is taken, the one
+   with more slices where points are equal.
+4. A series that then turns out not to be readable (too few slices, not axial, broken, no Hounsfield units,
+   the pixels of an abdomen or a chest) gives way to the next.
 
 What was taken and what was not is told with its reasons in notices.
 """
@@ -51,14 +51,16 @@ _HEAD = re.compile(
 )
 _ELSEWHERE = re.compile(
     r"CHEST|THORA|\bLUNGS?\b|ABDOM|PELVI|SPINE|\bNECK\b|CERVICAL|LUMBAR|\bKNEE|\bHIPS?\b|\bLEGS?\b|\bFOOT\b|ANKLE|"
-    r"SHOULDER|\bARMS?\b|\bHANDS?\b|WRIST|ELBOW|\bHEART\b|CARDIAC|CORONAR|LIVER|KIDNEY|COLON|EXTREMIT|WHOLE ?BODY"
+    r"SHOULDER|\bARMS?\b|\bHANDS?\b|WRIST|ELBOW|\bHEART\b|CARDIAC|CORONAR|"
+    r"LIVER|KIDNEY|COLON|EXTREMIT|WHOLE ?BODY"
 )
 _CONTRAST = re.compile(
-    r"CONTRAST|\bCE\b|\bCTA\b|ANGIO|\bCOW\b|[+&] ?(C|KM)\b|\bC ?\+|\b(MIT|M\.?) ?KM\b|\bW/? ?C\b|\bWITH C\b|PERFUSION|"
-    r"\bPOST[- ]?(C\b|CON|KM|GAD|INJ|IV)|VENOUS|\bVENOGR|ARTERIAL|\bPORTAL"
+    r"CONTRAST|\bCE\b|\bCTA\b|ANGIO|\bCOW\b|[+&] ?(C|KM)\b|\bC ?\+|\b(MIT|M\.?) ?KM\b|\bW/? ?C\b|\bWITH C\b|"
+    r"PERFUSION|\bPOST[- ]?(C\b|CON|KM|GAD|INJ|IV)|VENOUS|\bVENOGR|ARTERIAL|\bPORTAL"
 )
 _WITHOUT = re.compile(
-    r"(\bW/?O\b|WITHOUT|\bNON?\b|\bNON|\bOHNE|\bSANS|\bSIN)[- ./_]*(IV )?(CONTRAST\w*|CON\b|CE\b|KM\b|C\b|INJ\w*)|"
+    r"(\bW/?O\b|WITHOUT|\bNON?\b|\bNON|\bOHNE|\bSANS|\bSIN)[- ./_]*(IV )?"
+    r"(CONTRAST\w*|CON\b|CE\b|KM\b|C\b|INJ\w*)|"
     r"\bPLAIN\b|\bNATIV|\bNCCT\b|\bNECT\b|PRE[- ]?CON"
 )
 _NO_AGENT = {"", "NONE", "NO", "N", "0", "NO CONTRAST", "WITHOUT", "NO CONTRAST AGENT"}
@@ -156,7 +158,7 @@ def series_exclusion(headers: Sequence[SliceHeader]) -> str | None:
 def names_contrast(header: SliceHeader) -> bool:
     """Tell whether the header names a contrast agent or a contrast phase.
 
-    The series' own description goes before those of the study and the protocol, which speak of all series at once.
+    The series' own description goes before those of the study and the protocol, which speak of all series.
     """
     if header.contrast not in _NO_AGENT:
         return True

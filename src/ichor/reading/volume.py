@@ -131,10 +131,10 @@ def pixel_notices(headers: Sequence[SliceHeader], scales: Sequence[Scale]) -> li
 
     if assumed := where("assumed"):
         shown = " and ".join(f"{i:g}" for i in sorted({scales[k].intercept for k in assumed}))
-        text = f"Rescale is absent in {len(assumed)} of {len(scales)} slices; slope 1 and intercept {shown} were assumed."
+        text = f"Rescale is absent in {len(assumed)} of {len(scales)} slices; slope 1, intercept {shown} assumed."
         out.append(notice("rescale_assumed", text, assumed))
     if wrapped := where("wrapped"):
-        text = f"{len(wrapped)} of {len(scales)} slices hold 12-bit values with a wrapped intercept; they were restored."
+        text = f"The wrapped 12-bit values of {len(wrapped)} of {len(scales)} slices were restored."
         out.append(notice("wrapped_intercept", text, wrapped))
     if len({(s.slope, s.intercept) for s in scales if not s.wrapped}) > 1:
         out.append(

@@ -1,0 +1,49 @@
+"""``ichor info``: all that can be asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import onnxruntime
+
+from ichor.cli import run
+from ichor.detecting.bundle import load_bundle
+from ichor.reading.limits import Limits
+
+
+def test_json(capfd) -> None:
+    assert run(["info", "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    bundle = load_bundle()
+    assert facts["bundle"]["sha256"] == bundle.sha256
+    assert (
+        facts["bundle"]["thresholds"]["any"]["probability"] == bundle.manifest.thresholds["any"].probability
+    )
+    assert facts["providers"] == onnxruntime.get_available_providers()
+    assert facts["limits"] == asdict(Limits())
+
+
+def test_text_holds_the_card(capfd, monkeypatch) -> None:
+    monkeypatch.setenv("ICHOR_LIMIT_SECONDS", "7")
+    assert run(["info"]) == 0
+    out = capfd.readouterr().out
+    bundle = load_bundle()
+    for words in (
+        bundle.name,
+        bundle.version,
+        bundle.sha256,
+        "CPUExecutionProvider",
+        "seconds = 7",
+        "file_bytes",
+    ):
+        assert words in out, words
+    assert bundle.card_text in out
+
+
+def test_a_bundle_that_is_not_there(capfd) -> None:
+    assert run(["info", "--bundle", "nowhere"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "nowhere" in err
+    assert err.count("\n") == 1
