@@ -6,17 +6,23 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
-from typing import Any
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
-import typer
+from meanings import MEANINGS
 from pydantic import BaseModel
 from sections import table, update
+from typer.models import ArgumentInfo
 
 from ichor.cli import app
 from ichor.cli.info import notices_markdown
@@ -28,13 +34,18 @@ from ichor.reading.limits import Limits
 from ichor.reading.series import RULES
 
 _COMMAND = "python scripts/print_reference.py"
+_used: set[str] = set()
 
 
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is out of date")
-    return update(_pages(), check=parser.parse_args().check, command=_COMMAND)
+    options = parser.parse_args()
+    pages = _pages()
+    if unused := MEANINGS.keys() - _used:
+        raise SystemExit(f"scripts/meanings.py: found {sorted(unused)}; expected only keys that need a meaning")
+    return update(pages, check=options.check, command=_COMMAND)
 
 
 def _pages() -> dict[str, dict[str, str] | str]:
@@ -84,13 +95,18 @@ def _rules() -> str:
 
 
 def _attributes(kind: type) -> dict[str, str]:
-    """Return what a numpydoc ``Attributes`` section says of each name."""
+    """Return what the code says of each attribute: in a numpydoc section, or in a text below it."""
     doc = inspect.getdoc(kind) or ""
     section = doc.partition("Attributes\n----------\n")[2]
     out = {}
     for names, text in re.findall(r"^(\w[\w, ]*)\n((?: {4}.*\n?)+)", section, re.MULTILINE):
         for name in names.split(", "):
             out[name] = " ".join(text.split())
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
+    for statement, below in itertools.pairwise(body):
+        texts = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+        if texts and isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            out[statement.target.id] = " ".join(str(below.value.value).split())
     return out
 
 
@@ -102,12 +118,21 @@ def _model_tables(root: type[BaseModel]) -> str:
         rows: list[list[object]] = []
         for name, field in model.model_fields.items():
             key = field.alias or name
-            default = "" if field.is_required() else f"default `{_default(field.get_default(call_default_factory=True))}`"
-            text = field.description or known.get(name, "")
-            rows.append([f"`{key}`", f"`{_type(field.annotation)}`", "; ".join(x for x in (text, default) if x)])
-        doc = (inspect.getdoc(model) or "").split("\n\n")[0]
-        parts.append(f"### {model.__name__}\n\n{' '.join(doc.split())}\n\n" + table(["key", "type", "meaning"], rows))
+            default = "" if field.is_required() else _default(field.get_default(call_default_factory=True))
+            text = field.description or known.get(name) or _meaning_of(f"{model.__name__}.{key}")
+            words = "; ".join(x for x in (text.rstrip("."), default) if x)
+            rows.append([f"`{key}`", f"`{_type(field.annotation)}`", words])
+        doc = " ".join((inspect.getdoc(model) or "").split("\n\n")[0].split()).replace("``", "`")
+        parts.append(f"### {model.__name__}\n\n{doc}\n\n" + table(["key", "type", "meaning"], rows))
     return "\n\n".join(parts)
+
+
+def _meaning_of(key: str) -> str:
+    found = key if key in MEANINGS else f"{key.partition('.')[0]}.*"
+    if found not in MEANINGS:
+        raise SystemExit(f"scripts/meanings.py: found nothing about {key}; expected its meaning there")
+    _used.add(found)
+    return MEANINGS[found]
 
 
 def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
@@ -150,45 +175,49 @@ def _type(annotation: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        return "see below"
-    return json.dumps(value, default=str)
+    if isinstance(value, BaseModel) or (isinstance(value, tuple) and value):
+        return "has a default, below"
+    return f"default `{json.dumps(value)}`"
 
 
 def _commands() -> str:
-    """Return every sub-command with its arguments and options, as the command line itself knows them."""
-    root: Any = typer.main.get_command(app)
+    """Return every sub-command with its arguments and options, from the signatures that typer reads."""
     parts = []
-    for name, command in root.commands.items():
+    for command in app.registered_commands:
+        function: Any = command.callback
+        name = command.name or function.__name__
+        hints = get_type_hints(function, include_extras=True)
+        words: list[str] = []
         rows: list[list[object]] = []
-        words = []
-        for parameter in command.params:
-            argument = parameter.param_type_name == "argument"
-            shown = parameter.metavar or parameter.name.upper()
-            if argument:
-                words.append(shown if parameter.required else f"[{shown}]")
-                rows.append([f"`{shown}`", _help(parameter)])
+        for parameter in inspect.signature(function).parameters.values():
+            kind, info = get_args(hints[parameter.name])
+            required = parameter.default is parameter.empty
+            if isinstance(info, ArgumentInfo):
+                shown = info.metavar or parameter.name.upper()
+                words.append(shown if required else f"[{shown}]")
             else:
-                value = "" if parameter.is_flag else f" {parameter.metavar or _choices(parameter)}"
-                rows.append([f"`{', '.join(parameter.opts)}{value}`", _help(parameter)])
+                # typer takes the first name for a default until it builds the command.
+                names = [n for n in (info.default, *(info.param_decls or ())) if str(n).startswith("-")]
+                flags = ", ".join(names or [f"--{parameter.name.replace('_', '-')}"])
+                shown = flags if kind is bool else f"{flags} {info.metavar or _metavar(kind)}"
+            rows.append([f"`{shown}`", _meaning(info, None if required else parameter.default)])
         words.append("[OPTIONS]")
         rows.append(["`-h, --help`", "Show the options and end."])
-        text = inspect.cleandoc(command.help or "")
+        text = inspect.getdoc(function) or ""
         parts.append(f"### ichor {name}\n\n`ichor {name} {' '.join(words)}`\n\n{text}\n\n" + table(["", "what"], rows))
     return "\n\n".join(parts)
 
 
-def _choices(parameter: Any) -> str:
-    choices = getattr(parameter.type, "choices", None)
-    if choices:
-        return "|".join(getattr(c, "value", str(c)) for c in choices)
-    return {"integer": "N", "float": "X", "path": "PATH"}.get(parameter.type.name, "TEXT")
+def _metavar(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "|".join(str(choice.value) for choice in kind)
+    plain = [k for k in get_args(kind) or [kind] if k is not type(None)]
+    return {int: "N", float: "X", Path: "PATH"}.get(plain[0], "TEXT")
 
 
-def _help(parameter: Any) -> str:
-    text = parameter.help or ""
-    default = parameter.default
-    if parameter.required or default in (None, False) or getattr(parameter, "is_flag", False):
+def _meaning(info: Any, default: Any) -> str:
+    text = info.help or ""
+    if default is None or isinstance(default, bool):
         return text
     return f"{text} Default: `{getattr(default, 'value', default)}`."
 

@@ -92,12 +92,18 @@ def _trained_on(card: BundleCard) -> str:
 
 
 def _thresholds(card: BundleCard) -> str:
-    return table(
-        ["label", "probability", "sensitivity", "specificity", "chosen for"],
-        [
-            [name, _number(t.probability), _number(t.sensitivity), _number(t.specificity), t.chosen_for]
-            for name, t in card.thresholds.items()
-        ],
+    heading = ["label", "probability", "sensitivity", "specificity", "chosen for"]
+    both = {"An exam": card.thresholds, "A lone slice, or a picture": card.slice_thresholds}
+    return "\n\n".join(
+        f"{what}:\n\n"
+        + table(
+            heading,
+            [
+                [name, _number(t.probability), _number(t.sensitivity), _number(t.specificity), t.chosen_for]
+                for name, t in thresholds.items()
+            ],
+        )
+        for what, thresholds in both.items()
     )
 
 

@@ -133,6 +133,7 @@ def card(**changes: object) -> BundleCard:
         "description": "Made up.",
         "licence": "Apache-2.0",
         "thresholds": {n: {"probability": getattr(THRESHOLDS, n), **threshold} for n in LABEL_NAMES},
+        "slice_thresholds": {n: {"probability": 0.3, **threshold, "sensitivity": 0.8} for n in LABEL_NAMES},
         "untrusted_labels": {"epidural": "only 3 patients with this subtype in the measured data"},
         "trained_on": [
             {

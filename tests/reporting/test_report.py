@@ -142,7 +142,7 @@ def test_page_tells_of_the_model(tmp_path) -> None:
     for words in (
         "made-up 0.0",
         "0" * 64,
-        "chosen for exam sensitivity of at least 90%. It gave sensitivity 93% and specificity 71% there.",
+        "chosen for exam sensitivity of at least 90%. It gave sensitivity 93% and specificity 71% where it was chosen.",
         "Epidural is not to be relied on: only 3 patients",
         "set: 7 exams, 99 slices; children too (A & B; CC BY)",
         "slice AUC, any 0.951 - 99 slices, 20 positive, 7 patients five folds by patient",

@@ -6,9 +6,17 @@ import pytest
 
 from ichor.findings import Findings, FindingsWarning, LabelFlags
 from ichor.reporting.choice import reported_slices, suspicious_slices
-from ichor.reporting.words import number_ranges, positive_subtypes, printable, probability, verdict, volume
+from ichor.reporting.words import (
+    number_ranges,
+    positive_subtypes,
+    printable,
+    probability,
+    threshold_origin,
+    verdict,
+    volume,
+)
 
-from .cases import findings_on, phantom, refused
+from .cases import card, findings_on, phantom, refused
 
 
 @pytest.mark.parametrize(
@@ -52,6 +60,17 @@ def test_verdicts() -> None:
     refusal = verdict(refused())
     assert refusal.kind == "refused"
     assert "ends within its pixels" in refusal.sentence
+
+
+def test_a_lone_slice_is_judged_by_the_thresholds_for_slices() -> None:
+    exam, mask = phantom()
+    findings = findings_on(exam, mask)
+    assert "sensitivity 93%" in threshold_origin(findings, card())
+    assert threshold_origin(findings, None) == ""
+    lone = findings.model_copy(
+        update={"n_slices": 1, "thresholds": findings.thresholds.model_copy(update={"any": 0.3})}
+    )
+    assert "sensitivity 80%" in threshold_origin(lone, card())
 
 
 def test_a_refused_input_gives_the_refusal_not_the_remarks() -> None:

@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
         return EXIT_USAGE
     command = typer.main.get_command(app)
     try:
-        # Not command.main(): it frames errors over several lines, and takes Ctrl-C and closed pipes for its own.
+        # Not command.main(): it frames errors over several lines, and keeps Ctrl-C and closed pipes.
         with command.make_context("ichor", list(arguments)) as context:
             command.invoke(context)
         sys.stdout.flush()

@@ -231,14 +231,17 @@ class _Show:
 
 
 def _print_json(findings: Findings) -> None:
-    """Write bytes: the line must be UTF-8 whatever the terminal's encoding."""
-    line = findings.to_json() + "\n"
+    """Write bytes: the line must be UTF-8 whatever the terminal's encoding.
+
+    A file's name may hold bytes that are no text; their escapes by ``backslashreplace`` are JSON's own.
+    """
+    line = (findings.to_json() + "\n").encode("utf-8", "backslashreplace")
     sys.stdout.flush()
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None:
-        sys.stdout.write(line)
+        sys.stdout.write(line.decode("utf-8"))
     else:
-        buffer.write(line.encode("utf-8"))
+        buffer.write(line)
     sys.stdout.flush()
 
 

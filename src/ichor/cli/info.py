@@ -46,9 +46,9 @@ def notices_markdown() -> str:
     lines = [
         "# Notices",
         "",
-        "Every condition of an input that ichor speaks about, as `ichor info --notices` prints it. *Go on*: the",
-        "input is assessed and the notice is shown. *Leave out*: this file or series is not used, the rest is.",
-        "*Refuse*: the input is not assessed.",
+        "Every condition of an input that ichor speaks about, as `ichor info --notices` prints it. *Go on*:",
+        "the input is assessed and the notice is shown. *Leave out*: this file or series is not used, the",
+        "rest is. *Refuse*: the input is not assessed.",
         "",
         "| code | decision | meaning |",
         "|---|---|---|",

@@ -44,6 +44,7 @@ class ProgressLine:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+        self._since = time.monotonic()
 
     def __enter__(self) -> ProgressLine:
         return self

@@ -172,6 +172,7 @@ class Manifest(_Model):
     exam_rule: ExamRule = ExamRule()
     calibration: Calibration
     thresholds: dict[str, Threshold]
+    slice_thresholds: dict[str, Threshold]
     localisation: Localisation = Localisation()
     untrusted_labels: dict[str, str] = {}
     trained_on: tuple[TrainedOn, ...]
@@ -185,7 +186,7 @@ class Manifest(_Model):
             raise ValueError(f"expected {list(LABEL_NAMES)} in this order")
         return labels
 
-    @field_validator("thresholds")
+    @field_validator("thresholds", "slice_thresholds")
     @classmethod
     def _one_for_each_label(cls, thresholds: dict[str, Threshold]) -> dict[str, Threshold]:
         if set(thresholds) != set(LABEL_NAMES):
@@ -216,6 +217,7 @@ class BundleCard(_Model):
     description: str
     licence: str
     thresholds: dict[str, Threshold]
+    slice_thresholds: dict[str, Threshold]
     untrusted_labels: dict[str, str]
     trained_on: tuple[TrainedOn, ...]
     measured: tuple[Measured, ...]
@@ -265,6 +267,7 @@ class Bundle:
             description=m.description,
             licence=m.licence,
             thresholds=m.thresholds,
+            slice_thresholds=m.slice_thresholds,
             untrusted_labels=m.untrusted_labels,
             trained_on=m.trained_on,
             measured=m.measured,
@@ -272,9 +275,10 @@ class Bundle:
             card_text=self.card_text,
         )
 
-    def thresholds(self) -> NDArray[np.float64]:
-        """``(6,)`` probabilities from which on a label is positive."""
-        return np.array([self.manifest.thresholds[name].probability for name in LABEL_NAMES])
+    def thresholds(self, *, lone: bool = False) -> NDArray[np.float64]:
+        """``(6,)`` probabilities from which on a label is positive: of an exam, or of a lone slice."""
+        table = self.manifest.slice_thresholds if lone else self.manifest.thresholds
+        return np.array([table[name].probability for name in LABEL_NAMES])
 
     def graph(self, name: str) -> Path:
         """Path of a graph's file, which lies within the folder."""

@@ -188,7 +188,7 @@ def _detect_one(subject: Exam | Picture, options: Options) -> Findings:
     slices, exam = _probabilities(logits, prepared, bundle)
     if subject.n_slices == 1:
         exam = slices[0]  # one slice is judged as a slice
-    thresholds = [bundle.manifest.thresholds[n].probability for n in LABEL_NAMES]
+    thresholds = bundle.thresholds(lone=subject.n_slices == 1)
     if options.threshold is not None:
         thresholds[0] = options.threshold
     flags = {n: bool(p >= t) for n, p, t in zip(LABEL_NAMES, exam, thresholds, strict=True)}
@@ -199,7 +199,7 @@ def _detect_one(subject: Exam | Picture, options: Options) -> Findings:
         update={
             "assessable": True,
             "probabilities": LabelValues.of(np.round(exam, 4)),
-            "thresholds": LabelValues.of(thresholds),
+            "thresholds": LabelValues.of(np.round(thresholds, 4)),
             "positive": LabelFlags(**flags),
             "slices": _slice_findings(subject, slices, options),
             "regions": regions.regions,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.errors import BundleError, UsageError
+from ichor.labels import LABEL_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,13 +61,34 @@ class Engine:
             ``(m, 6, rows / stride, columns / stride)`` logits.
         slices
             ``(m, 6)`` logits.
+
+        Raises
+        ------
+        BundleError
+            Where the graph cannot take the stack, or gives something else.
         """
         maps, slices = [], []
         for start in range(0, len(stack), self.batch):
-            a, b = self.session.run(["map", "slice"], {"stack": stack[start : start + self.batch]})
+            a, b = self._judge(stack[start : start + self.batch])
             maps.append(a)
             slices.append(b)
         return np.concatenate(maps), np.concatenate(slices)
+
+    def _judge(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        labels, said = len(LABEL_NAMES), ""
+        try:
+            maps, slices = self.session.run(["map", "slice"], {"stack": batch})
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
+            said = type(error).__name__
+        else:
+            if maps.shape[:2] == slices.shape == (len(batch), labels) and maps.ndim == 4:
+                return maps, slices
+            said = f"outputs of shapes {maps.shape} and {slices.shape}"
+        raise BundleError(
+            f"graph 'slice': found {said} on an input of shape {batch.shape}; expected {labels} maps and "
+            f"{labels} logits a slice; bundle.json and the graph do not belong together: get the "
+            "bundle again, or use --device cpu if this was on a GPU"
+        )
 
 
 def available_providers() -> list[str]:

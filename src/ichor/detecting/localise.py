@@ -76,23 +76,24 @@ def localise(
     if not len(wanted):
         return Regions([], mask, 0.0 if geometry.spacing_known else None)
     native = transform.to_native(any_map, wanted)
-    blood = np.zeros(volume.shape, bool)
+    first = int(wanted[0])  # what follows looks at the slices between the first and the last hot one only
+    blood = np.zeros((int(wanted[-1]) + 1 - first, *volume.shape[1:]), bool)
     for k, plane in zip(wanted, native, strict=True):
         candidate = plane >= rule.probability
         if candidate.any():
-            blood[k] = candidate & _blood_like(volume[k], candidate, rule)
+            blood[k - first] = candidate & _blood_like(volume[k], candidate, rule)
     labels, count = ndimage.label(blood, structure=np.ones((3, 3, 3)))
     if not count:
         return Regions([], mask, 0.0 if geometry.spacing_known else None)
     voxel_ml = geometry.slice_extents * geometry.spacing[0] * geometry.spacing[1] / 1000
-    boxes = ndimage.find_objects(labels)
+    pieces = [labels[box] == i + 1 for i, box in enumerate(ndimage.find_objects(labels))]
+    boxes = [
+        (slice(b[0].start + first, b[0].stop + first), b[1], b[2]) for b in ndimage.find_objects(labels)
+    ]
     sizes = np.array(
-        [
-            float(((labels[box] == i + 1).sum(axis=(1, 2)) * voxel_ml[box[0]]).sum())
-            for i, box in enumerate(boxes)
-        ]
+        [float((p.sum(axis=(1, 2)) * voxel_ml[box[0]]).sum()) for p, box in zip(pieces, boxes, strict=True)]
     )
-    pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    pixels = np.array([int(p.sum()) for p in pieces])
     enough = (
         sizes >= rule.min_volume_ml
         if geometry.spacing_known
@@ -102,7 +103,7 @@ def localise(
     regions = []
     subtype_maps = _subtypes(map_logits)
     for number, i in enumerate(order, start=1):
-        inside = labels[boxes[i]] == i + 1
+        inside = pieces[i]
         mask[boxes[i]][inside] = number
         regions.append(
             _region(

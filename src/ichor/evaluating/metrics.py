@@ -67,7 +67,7 @@ def sensitivity_specificity(labels: Floats, scores: Floats, threshold: float) ->
 
 
 def calibration_error(labels: Floats, probabilities: Floats, bins: int = 10) -> float:
-    """Return the expected calibration error: mean gap between probability and frequency, equal counts a bin."""
+    """Return the expected calibration error: mean gap of probability and frequency, equal counts a bin."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     parts = np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels)))
     gaps = [abs(labels[p].mean() - probabilities[p].mean()) * len(p) for p in parts if len(p)]

@@ -170,14 +170,16 @@ def _crossfit(
     return out
 
 
-def best_threshold(labels: NDArray[np.floating], p: NDArray[np.floating], sensitivity: float) -> float:
-    """Highest threshold that keeps a sensitivity: half-way down to the next score."""
-    positives = np.sort(p[labels > 0.5])[::-1]
-    if not len(positives):
+def best_threshold(labels: NDArray[np.floating], p: NDArray[np.floating]) -> float:
+    """Return the threshold with the highest sensitivity plus specificity, half-way between two scores.
+
+    With ties, the lower one: a missed bleed costs more than a needless look.
+    """
+    scores = np.unique(p)
+    if len(scores) < 2 or not 0 < (np.asarray(labels) > 0.5).sum() < len(labels):
         return 0.5
-    lowest = positives[min(len(positives) - 1, int(np.ceil(sensitivity * len(positives))) - 1)]
-    below = p[p < lowest]
-    return float((lowest + below.max()) / 2) if len(below) else float(lowest)
+    candidates = (scores[1:] + scores[:-1]) / 2
+    return float(max(candidates, key=lambda t: (round(sum(sensitivity_specificity(labels, p, t)), 9), -t)))
 
 
 def figures(run: OutOfFold) -> list[Figure]:
@@ -222,8 +224,8 @@ def figures(run: OutOfFold) -> list[Figure]:
     for fold in np.unique(run.exam_folds):
         inside = run.exam_folds == fold
         others = _crossfit(run.exam_logits[~inside], run.exam_labels[~inside], run.exam_folds[~inside])
-        called[inside] = exam_p[inside, 0] >= best_threshold(run.exam_labels[~inside, 0], others[:, 0], 0.9)
-    protocol = "threshold chosen on the other folds for 90 % exam sensitivity"
+        called[inside] = exam_p[inside, 0] >= best_threshold(run.exam_labels[~inside, 0], others[:, 0])
+    protocol = "threshold with the highest sensitivity plus specificity on the other folds"
     for name, statistic in (("exam sensitivity, any", _sensitivity), ("exam specificity, any", _specificity)):
         interval = bootstrap(statistic, run.exam_labels[:, 0], called, run.exam_patients)
         out.append(Figure(name, interval, protocol))

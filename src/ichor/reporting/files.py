@@ -30,7 +30,8 @@ def write_json(findings: Findings, path: Path) -> Path:
     pathlib.Path
         ``path``.
     """
-    path.write_text(findings.to_json(indent=2) + "\n", encoding="utf-8")
+    # A file's name may hold bytes that are no text; these escapes of them are JSON's own.
+    path.write_text(findings.to_json(indent=2) + "\n", encoding="utf-8", errors="backslashreplace")
     return path
 
 

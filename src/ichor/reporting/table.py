@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from ichor.findings import Findings
 from ichor.reporting.choice import suspicious_slices
-from ichor.reporting.words import number_ranges, positive_subtypes, printable, probability, verdict, volume
+from ichor.reporting.words import (
+    number_ranges,
+    positive_subtypes,
+    printable,
+    probability,
+    refusals,
+    verdict,
+    volume,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,12 +52,15 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
     table.add_row("  verdict", headline)
     for key, words in _rows(findings):
         table.add_row(f"  {key}", Text(words))
-    for place, warning in enumerate(findings.warnings):
-        where = f" (slices {number_ranges(warning.slices)})" if warning.slices else ""
-        key = "" if place else "warnings" if findings.assessable else "reason"
-        table.add_row(
-            f"  {key}", Text.assemble((warning.code, "yellow"), f": {printable(warning.message)}{where}")
-        )
+    reasons = refusals(findings)
+    for key, notices in (
+        ("reason", reasons),
+        ("warnings", [w for w in findings.warnings if w not in reasons]),
+    ):
+        for place, w in enumerate(notices):
+            where = f" (slices {number_ranges(w.slices)})" if w.slices else ""
+            words = Text.assemble((w.code, "yellow"), f": {printable(w.message)}{where}")
+            table.add_row("" if place else f"  {key}", words)
     for place, path in enumerate(path for path in written if path.parent.name != "overlay"):
         table.add_row("" if place else "  written", Text(str(path), overflow="fold"))
     overlays = [path for path in written if path.parent.name == "overlay"]
@@ -84,6 +95,8 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
         )
     if findings.kind == "exam":
         rows.append(("slices", _slices(findings)))
+        if findings.series_uid:  # a folder may hold several exams
+            rows.append(("series", findings.series_uid))
     return rows
 
 

@@ -73,18 +73,25 @@ def verdict(findings: Findings) -> Verdict:
 def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
     """Say where the threshold of the verdict comes from, and what it costs; empty where that is not known."""
     used = findings.thresholds.any
-    own = card.thresholds.get("any") if card else None
-    if used is None or own is None:
+    if used is None or card is None:
+        return ""
+    # A lone slice or a picture is judged by the thresholds for slices.
+    own = (card.slice_thresholds if findings.n_slices == 1 else card.thresholds).get("any")
+    if own is None:
         return ""
     if abs(used - own.probability) > 1e-6:
         return f"This threshold was set for this run; the model's own is {probability(own.probability)}."
-    text = f"The threshold was chosen for {own.chosen_for}."
+    text = (
+        f"The threshold was chosen for {own.chosen_for}."
+        if own.chosen_for
+        else "The threshold is the model's own."
+    )
     figures = [
         f"{name} {value:.0%}"
         for name, value in (("sensitivity", own.sensitivity), ("specificity", own.specificity))
         if value is not None and math.isfinite(value)
     ]
-    return f"{text} It gave {' and '.join(figures)} there." if figures else text
+    return f"{text} It gave {' and '.join(figures)} where it was chosen." if figures else text
 
 
 def refusals(findings: Findings) -> list[FindingsWarning]:

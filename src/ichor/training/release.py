@@ -33,8 +33,6 @@ from ichor.training.run import ALL, Run
 __all__ = ["release"]
 
 _COMPARED_PATIENTS = 2
-_ANY_SENSITIVITY = 0.9
-_SUBTYPE_SENSITIVITY = 0.8
 
 
 def release(run: Run, destination: Path | None = None) -> Path:
@@ -86,7 +84,8 @@ def release(run: Run, destination: Path | None = None) -> Path:
             "slice": _scales(slice_calibration.scale, slice_calibration.offset),
             "exam": _scales(exam_calibration.scale, exam_calibration.offset),
         },
-        "thresholds": _thresholds(oof, exam_calibration.probabilities(oof.exam_logits)),
+        "thresholds": _thresholds(oof.exam_labels, exam_calibration.probabilities(oof.exam_logits), "exams"),
+        "slice_thresholds": _thresholds(oof.labels, slice_calibration.probabilities(oof.logits), "slices"),
         "localisation": {"probability": 0.5, "min_volume_ml": 0.1},
         "untrusted_labels": _untrusted(oof),
         "trained_on": _trained_on(run),
@@ -106,18 +105,16 @@ def _scales(scale: Any, offset: Any) -> list[dict[str, float]]:
     ]
 
 
-def _thresholds(oof: OutOfFold, probabilities: Any) -> dict[str, dict[str, Any]]:
+def _thresholds(labels: Any, probabilities: Any, unit: str) -> dict[str, dict[str, Any]]:
     out = {}
     for j, name in enumerate(LABEL_NAMES):
-        wanted = _ANY_SENSITIVITY if j == 0 else _SUBTYPE_SENSITIVITY
-        labels, p = oof.exam_labels[:, j], probabilities[:, j]
-        threshold = best_threshold(labels, p, wanted)
-        sensitivity, specificity = sensitivity_specificity(labels, p, threshold)
+        threshold = best_threshold(labels[:, j], probabilities[:, j])
+        sensitivity, specificity = sensitivity_specificity(labels[:, j], probabilities[:, j], threshold)
         out[name] = {
             "probability": round(threshold, 4),
             "sensitivity": round(sensitivity, 4),
             "specificity": round(specificity, 4),
-            "chosen_for": f"exam sensitivity of at least {wanted:.0%} on the out-of-fold exams",
+            "chosen_for": f"the highest sensitivity plus specificity over the out-of-fold {unit}",
         }
     return out
 

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ichor.detecting import engine as module
+from ichor.detecting.bundle import load_bundle
+from ichor.detecting.engine import Engine, available_providers, open_engine
+from ichor.errors import BundleError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _fresh_sessions() -> None:
+    module._session.cache_clear()
+
+
+def _stack(n: int) -> np.ndarray:
+    preparation = load_bundle().manifest.preparation
+    shape = (n, len(preparation.channels), preparation.rows, preparation.columns)
+    return np.random.default_rng(2).random(shape, np.float32)
+
+
+def test_maps_and_logits_of_the_shipped_graph() -> None:
+    bundle = load_bundle()
+    stack = _stack(5)
+    maps, slices = open_engine(bundle, "cpu").run(stack)
+    stride = bundle.manifest.map_stride
+    assert maps.shape == (5, 6, stack.shape[2] // stride, stack.shape[3] // stride)
+    assert slices.shape == (5, 6)
+    assert np.isfinite(maps).all()
+    assert np.isfinite(slices).all()
+
+
+def test_batches_do_not_change_the_answer() -> None:
+    opened = open_engine(load_bundle(), "cpu")
+    stack = _stack(5)
+    one_by_one = Engine(opened.session, batch=1).run(stack)
+    for batch in (2, 5, 8):
+        for a, b in zip(one_by_one, Engine(opened.session, batch=batch).run(stack), strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def test_a_session_is_opened_once() -> None:
+    assert open_engine(load_bundle(), "cpu") is open_engine(load_bundle(), "cpu")
+
+
+def test_an_unknown_device_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="expected auto, cpu or cuda"):
+        open_engine(load_bundle(), "tpu")
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in available_providers(), reason="this machine has CUDA")
+def test_cuda_where_there_is_none_says_what_to_install() -> None:
+    with pytest.raises(UsageError, match=r"no CUDA provider.*install onnxruntime-gpu"):
+        open_engine(load_bundle(), "cuda")
+    assert open_engine(load_bundle(), "auto").provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("text", ["-1", "two", "1.5"])
+def test_a_wrong_number_of_threads_is_a_usage_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICHOR_THREADS", text)
+    with pytest.raises(UsageError, match="ICHOR_THREADS"):
+        open_engine(load_bundle(), "cpu")
+
+
+def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICHOR_THREADS", "1")
+    assert open_engine(load_bundle(), "cpu").session.get_session_options().intra_op_num_threads == 1
+
+
+def test_a_stack_that_the_graph_cannot_take_names_the_shapes() -> None:
+    with pytest.raises(BundleError, match=r"shape \(1, 2, 320, 256\)"):
+        open_engine(load_bundle(), "cpu").run(np.zeros((1, 2, 320, 256), np.float32))
+
+
+def test_a_graph_that_is_none_is_refused(tmp_path) -> None:
+    broken = tmp_path / "slice.onnx"
+    broken.write_bytes(b"no graph at all" * 50)
+    with pytest.raises(BundleError, match=r"slice\.onnx: found a graph that ONNX Runtime .* cannot open"):
+        module._session(broken, "0" * 64, False)
