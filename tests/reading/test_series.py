@@ -104,7 +104,7 @@ def test_a_chest_alone_is_refused(tmp_path, header):
 def test_when_the_best_cannot_be_read_the_next_is_taken(tmp_path):
     study = generate_uid()
     broken = variant(study, SeriesDescription="Head without contrast")
-    for data in broken:
+    for data in broken[:6]:
         data.PixelData = data.PixelData[:100]
     second = variant(study, ConvolutionKernel="H60s")
     exam = read_one(write(tmp_path / "study", broken + second))
@@ -205,6 +205,16 @@ def test_points_are_those_of_the_table(tmp_path):
     assert candidate.points == sum(RULES[rule][0] for rule in candidate.rules)
     assert {"head", "original"} <= set(candidate.rules)
     assert "the header names the head" in candidate.reasons
+
+
+def test_a_series_without_a_middle_that_can_be_decoded_loses(tmp_path):
+    study = generate_uid()
+    broken, second = variant(study, SeriesDescription="Head without contrast"), variant(study)
+    for data in broken:
+        data.PixelData = data.PixelData[:100]
+    exam = read_one(write(tmp_path / "study", broken + second))
+    assert exam.source.series_uid == second[0].SeriesInstanceUID
+    assert "cannot be decoded" in next(n.message for n in exam.notices if n.code == "series_left_out")
 
 
 def test_no_modality_but_a_ct_object(tmp_path):

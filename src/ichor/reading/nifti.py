@@ -6,10 +6,7 @@ import time
 import zlib
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from ichor.errors import RefusedInput
@@ -89,6 +86,11 @@ def read_nifti(file: InputFile, limits: Limits) -> Exam:
 
 
 def _load(file: InputFile, limits: Limits) -> tuple[NDArray[np.float32], NDArray[np.float64], list[Notice]]:
+    # Here, not above: a DICOM study must not wait for this import.
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         image: Any = nib.load(file.path)
         shape = tuple(int(n) for n in image.shape)

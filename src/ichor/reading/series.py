@@ -86,6 +86,7 @@ RULES: dict[str, tuple[float, str]] = {
     "oblique": (-10.0, "not axial"),
     "short": (-10.0, "too few slices"),
     "looks": (4.0, "the middle slices look like a head"),
+    "undecodable": (-10.0, "the middle slices cannot be decoded"),
     "looks_elsewhere": (-10.0, "the middle slices look like another part of the body"),
 }
 """Points and reasons. The signs matter more than the figures: contrast or a sharp kernel is taken only where
@@ -122,9 +123,9 @@ class Candidate:
         return f"{len(self.headers)} slices, {words} ({self.points:g} points)"
 
     def with_looks(self, looks: Looks | None) -> Candidate:
-        """Add what the pixels say; None where nobody could look."""
-        rule = {"head": ("looks",), "elsewhere": ("looks_elsewhere",)}.get(looks or "", ())
-        return Candidate(self.uid, self.headers, (*self.rules, *rule))
+        """Add what the pixels say; None where they cannot be decoded."""
+        rules = {"head": ("looks",), "elsewhere": ("looks_elsewhere",), "unclear": (), None: ("undecodable",)}
+        return Candidate(self.uid, self.headers, (*self.rules, *rules[looks]))
 
 
 def exclusion(header: SliceHeader) -> str | None:

@@ -70,7 +70,7 @@ class Panel:
     def data_uri(self) -> str:
         """The picture as PNG within a ``data:`` address."""
         buffer = io.BytesIO()
-        Image.fromarray(self.grey).save(buffer, "PNG", compress_level=6)
+        Image.fromarray(self.grey).save(buffer, "PNG", compress_level=4)  # half the time of 6, hardly larger
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

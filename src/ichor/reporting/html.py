@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,16 @@ def write_html(
     pathlib.Path
         ``path``.
     """
+    environment = _environment()
+    path.write_text(
+        environment.get_template("report.html.j2").render(_context(findings, image, card)), "utf-8"
+    )
+    return path
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Return the compiled templates' home; compiled once for all inputs of a run."""
     environment = Environment(
         loader=PackageLoader("ichor.reporting"),
         autoescape=True,
@@ -87,10 +98,7 @@ def write_html(
         lstrip_blocks=True,
     )
     environment.filters.update(probability=probability, volume=volume, number_ranges=number_ranges)
-    path.write_text(
-        environment.get_template("report.html.j2").render(_context(findings, image, card)), "utf-8"
-    )
-    return path
+    return environment
 
 
 def _context(findings: Findings, image: Exam | Picture | None, card: BundleCard | None) -> dict[str, Any]:
