@@ -10,14 +10,15 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from ichor.exam import Exam
 from ichor.errors import RefusedInput
+from ichor.exam import Exam
 from ichor.reading.dicom import read_dicom
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Deadline, Limits
 
 AIR, BRAIN, BONE, BEAD = -1000, 32, 900, 1500
 BEAD_CENTRE = np.array([30.0, -40.0, 20.0])
+ORDINARY_LIMITS = Limits()
 SECRETS = ("Doe^Jane", "PID-4711", "19610203", "Secret Hospital")
 
 
@@ -48,7 +49,9 @@ def positions(plan: Plan) -> np.ndarray:
     normal = np.cross(row, column)
     normal = -normal if normal[2] < 0 else normal
     k = (np.arange(plan.n) - (plan.n - 1) / 2)[:, None]
-    corner = (plan.shape[0] - 1) / 2 * plan.spacing[0] * column + (plan.shape[1] - 1) / 2 * plan.spacing[1] * row
+    corner = (plan.shape[0] - 1) / 2 * plan.spacing[0] * column + (plan.shape[1] - 1) / 2 * plan.spacing[
+        1
+    ] * row
     return k * (plan.step * normal + np.array(plan.shear, float)) - corner
 
 
@@ -107,7 +110,9 @@ def head_series(plan: Plan = Plan(), *, series: str = "", study: str = "") -> li
     return out
 
 
-def enhanced(plan: Plan = Plan(), *, order: Sequence[int] | None = None, slopes: Sequence[float] = (1.0,)) -> Dataset:
+def enhanced(
+    plan: Plan = Plan(), *, order: Sequence[int] | None = None, slopes: Sequence[float] = (1.0,)
+) -> Dataset:
     """The same head as one enhanced multi-frame object; ``order`` permutes its frames."""
     data = base_dataset(generate_uid(), generate_uid(), sop_class=EnhancedCTImageStorage)
     del data.ConvolutionKernel
@@ -142,7 +147,11 @@ def write(folder: Path, datasets: Iterable[Dataset], prefix: str = "") -> Path:
 
 
 def read(
-    path: Path, *, series: str | None = None, limits: Limits = Limits(), single_file: bool | None = None
+    path: Path,
+    *,
+    series: str | None = None,
+    limits: Limits = ORDINARY_LIMITS,
+    single_file: bool | None = None,
 ) -> list[Exam | RefusedInput]:
     """Read a folder, or one file, as the command does."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())

@@ -13,6 +13,8 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
@@ -143,7 +145,9 @@ def test_a_forged_length_reads_no_more_than_there_is(tmp_path):
     at = raw.find(b"\xe0\x7f\x10\x00OW")
     struct.pack_into("<L", raw, at + 8, 0xFFFFFFF0)
     path.write_bytes(raw)
-    assert read(path)[0] is not None  # pydicom takes what is left, or the file is refused: either is an answer
+    assert (
+        read(path)[0] is not None
+    )  # pydicom takes what is left, or the file is refused: either is an answer
 
 
 def nested(depth, *, explicit_length):
@@ -220,7 +224,8 @@ def test_nothing_of_the_patient_is_told(tmp_path, caplog, capfd):
     datasets = head_series()
     with quiet_pydicom():
         datasets[2].PatientAge = SECRETS[0]  # a value that its type does not allow
-        datasets[5].SliceThickness = datasets[6].ImageOrientationPatient = SECRETS[1]
+        for data, keyword in ((datasets[5], "SliceThickness"), (datasets[6], "ImageOrientationPatient")):
+            data[keyword] = DataElement(tag_for_keyword(keyword), "LO", SECRETS[1])
         datasets[3].PixelData = b"12"
         folder = write(tmp_path / "exam", datasets)
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings():
@@ -232,7 +237,11 @@ def test_nothing_of_the_patient_is_told(tmp_path, caplog, capfd):
     told += [v for r in results if isinstance(r, Exam) for v in r.source.details.values()]
     out, err = capfd.readouterr()
     everything = "\n".join([*told, caplog.text, out, err])
-    uids = [datasets[0].StudyInstanceUID, datasets[0].SeriesInstanceUID, *(d.SOPInstanceUID for d in datasets)]
+    uids = [
+        datasets[0].StudyInstanceUID,
+        datasets[0].SeriesInstanceUID,
+        *(d.SOPInstanceUID for d in datasets),
+    ]
     for secret in [*SECRETS, "20200102", *uids]:
         assert secret not in everything
     assert err == ""

@@ -44,9 +44,15 @@ def tilted(degrees: float, step: float = 6.5) -> Plan:
         pytest.param(Plan(column=(0, -1, 0)), {"orientation_flipped"}, id="columns run to the front"),
         pytest.param(Plan(row=(-1, 0, 0), column=(0, -1, 0)), {"orientation_flipped"}, id="half a turn"),
         pytest.param(Plan(row=(0, 1, 0), column=(-1, 0, 0)), {"orientation_flipped"}, id="quarter turn"),
-        pytest.param(Plan(row=turned(20, "x")[0], column=turned(20, "x")[1]), {"oblique"}, id="oblique about x"),
-        pytest.param(Plan(row=turned(-25, "y")[0], column=turned(-25, "y")[1]), {"oblique"}, id="oblique about y"),
-        pytest.param(Plan(row=turned(15, "z")[0], column=turned(15, "z")[1]), {"oblique"}, id="rolled in plane"),
+        pytest.param(
+            Plan(row=turned(20, "x")[0], column=turned(20, "x")[1]), {"oblique"}, id="oblique about x"
+        ),
+        pytest.param(
+            Plan(row=turned(-25, "y")[0], column=turned(-25, "y")[1]), {"oblique"}, id="oblique about y"
+        ),
+        pytest.param(
+            Plan(row=turned(15, "z")[0], column=turned(15, "z")[1]), {"oblique"}, id="rolled in plane"
+        ),
         pytest.param(tilted(18.5), {"gantry_tilt"}, id="gantry tilt +18.5"),
         pytest.param(tilted(-8.5), {"gantry_tilt"}, id="gantry tilt -8.5"),
         pytest.param(Plan(n=30, step=5.0), ORDINARY, id="thinner"),

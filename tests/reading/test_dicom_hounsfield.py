@@ -116,8 +116,8 @@ def test_padding_becomes_air(tmp_path, tags, stored):
 
 
 def data_element(keyword, value):
-    from pydicom.dataelem import DataElement
     from pydicom.datadict import tag_for_keyword
+    from pydicom.dataelem import DataElement
 
     return DataElement(tag_for_keyword(keyword), "US" if value > 32767 else "SS", value)
 

@@ -61,7 +61,11 @@ def test_a_voxel_lies_where_the_dicom_equation_says(real):
         d = by_uid[exam.source.sop_instance_uids[k]]
         orientation, spacing = np.array(d.ImageOrientationPatient, float), d.PixelSpacing
         # PS3.3 C.7.6.2.1.1
-        point = np.array(d.ImagePositionPatient, float) + orientation[:3] * spacing[1] * j + orientation[3:] * spacing[0] * i
+        point = (
+            np.array(d.ImagePositionPatient, float)
+            + orientation[:3] * spacing[1] * j
+            + orientation[3:] * spacing[0] * i
+        )
         assert np.abs(exam.geometry.voxel_to_patient([k, i, j]) - point).max() < 0.001
         assert np.abs(exam.geometry.patient_to_voxel(point) - [k, i, j]).max() < 0.01
 

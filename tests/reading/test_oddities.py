@@ -36,13 +36,19 @@ FOLDERS = [
         ],
     ),
     ("philips_phantom/S21610/S1000", [("localizer", {"not_an_image"})]),
-    ("philips_phantom/S21610/S2010", [(EXAM, {"gantry_tilt", "not_an_image", "slices_missing", "spacing_uneven"})]),
-    ("philips_phantom/S21610/S3010", [(EXAM, {"gantry_tilt", "not_an_image", "slices_missing", "spacing_uneven"})]),
+    (
+        "philips_phantom/S21610/S2010",
+        [(EXAM, {"gantry_tilt", "not_an_image", "slices_missing", "spacing_uneven"})],
+    ),
+    (
+        "philips_phantom/S21610/S3010",
+        [(EXAM, {"gantry_tilt", "not_an_image", "slices_missing", "spacing_uneven"})],
+    ),
     ("philips_phantom/S21610/S4010", [("secondary_capture", {"not_an_image"})]),
-    ("abdomen", [("body_part_not_head", {"spacing_uneven", "gantry_tilt"})]),
+    ("abdomen", [("body_part_not_head", {"spacing_uneven", "slices_missing", "slices_thick"})]),
     ("mr", [("modality_not_ct", set())]),
     # The same slice five times over, and once more in another study.
-    ("wg04_ct", [("too_few_slices", {"mixed_patients", "positions_duplicate"}), ("too_few_slices", {"mixed_patients"})]),
+    ("wg04_ct", [("too_few_slices", {"positions_duplicate"}), ("too_few_slices", set())]),
     (
         "transfer_syntaxes_chest",
         [
@@ -74,8 +80,8 @@ FILES = [
     ("philips_phantom/S21610/S1000/DIRFILE", "no_image"),
     ("philips_phantom/S21610/S1000/I10", "localizer"),
     *((f"philips_phantom/S21610/S4010/I{k}0", "secondary_capture") for k in range(1, 6)),
-    *((f"philips_phantom/S21610/S2010/I{k}0", EXAM) for k in (1, *range(10, 28), 2)),
-    *((f"philips_phantom/S21610/S3010/I{k}0", EXAM) for k in (1, *range(10, 25), 2)),
+    *((f"philips_phantom/S21610/S2010/I{k}0", EXAM) for k in (1, 2, *range(10, 28))),
+    *((f"philips_phantom/S21610/S3010/I{k}0", EXAM) for k in (1, 2, *range(10, 26))),
 ]
 
 # Transfer syntax, and the greatest mean difference from the uncompressed slice in HU.
@@ -113,7 +119,9 @@ def test_no_file_is_without_a_row(oddities):
 @pytest.mark.parametrize(("folder", "expected"), FOLDERS, ids=[f for f, _ in FOLDERS])
 def test_folder(oddities, folder, expected):
     results = read(oddities / folder)
-    assert [r.code if isinstance(r, RefusedInput) else EXAM for r in results] == [code for code, _ in expected]
+    assert [r.code if isinstance(r, RefusedInput) else EXAM for r in results] == [
+        code for code, _ in expected
+    ]
     for result, (_, notices) in zip(results, expected, strict=True):
         if notices is not None:
             assert codes(result) == notices
@@ -145,16 +153,25 @@ def read_anyway(path: Path) -> Exam:
     return result
 
 
-@pytest.mark.parametrize(("name", "tolerance"), CHEST_FILES, ids=[f.rpartition("_")[2] for f, _ in CHEST_FILES])
+@pytest.mark.parametrize(
+    ("name", "tolerance"), CHEST_FILES, ids=[f.rpartition("_")[2] for f, _ in CHEST_FILES]
+)
 def test_transfer_syntax(oddities, name, tolerance):
     (refused,) = read(oddities / name)
     assert isinstance(refused, RefusedInput) and refused.code == "body_part_not_head"
     reference = read_anyway(oddities / CHEST_UNCOMPRESSED).volume.astype(int)
     exam = read_anyway(oddities / name)
     assert np.abs(exam.volume - reference).mean() <= tolerance
-    # GE's padding outside the scan circle is air; lungs, fat, muscle and bone are where they belong.
-    assert exam.volume[0, 0, 0] == -1024
-    assert np.percentile(exam.volume, [40, 60, 90, 99.5]) == pytest.approx([-892, -835, 48, 505], abs=60)
+    # Outside the scan circle lies a fifth of the square (1 - pi/4), and GE's padding there has become air.
+    hu = exam.volume
+    assert hu[0, 0, 0] == -1024
+    shares = [
+        (hu == -1024).mean(),
+        ((hu > -970) & (hu < -700)).mean(),
+        ((hu >= 0) & (hu < 120)).mean(),
+        (hu > 300).mean(),
+    ]
+    assert shares == pytest.approx([0.213, 0.215, 0.163, 0.017], abs=0.02), "padding, lung, muscle, bone"
     assert ("lossy_compression" in codes(exam)) == (tolerance > 0)
 
 
@@ -166,7 +183,9 @@ def test_eight_bits_in_steps_of_32_hounsfield_are_none(oddities):
     assert "32.1 HU a step" in refused.found
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("JLSL", 0), ("JPLL", 0), ("RLE", 0), ("JLSN", 2), ("J2KI", 60)])
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("JLSL", 0), ("JPLL", 0), ("RLE", 0), ("JLSN", 2), ("J2KI", 60)]
+)
 def test_wg04_syntaxes_agree(oddities, name, tolerance):
     reference = read_anyway(oddities / "wg04_ct" / "J2KR_CT1_J2KR").volume.astype(int)
     exam = read_anyway(oddities / "wg04_ct" / f"{name}_CT1_{name}")

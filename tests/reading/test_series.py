@@ -7,18 +7,19 @@ import pytest
 from pydicom.uid import CTImageStorage, generate_uid
 
 from ichor.exam import Exam, hashed_uid
-from ichor.reading.headers import read_headers
 from ichor.reading.files import InputFile
+from ichor.reading.headers import read_headers
 from ichor.reading.limits import Limits
 from ichor.reading.series import RULES, is_bone_kernel, names_contrast, score
 
 from .phantoms import Plan, base_dataset, codes, head_series, read, read_one, refusal, store_hu, write
 
+ORDINARY = Plan()
 CT_REPORT = "1.2.840.10008.5.1.4.1.1.88.67"
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 
 
-def variant(study, plan=Plan(), **tags):
+def variant(study, plan=ORDINARY, **tags):
     datasets = head_series(plan, study=study)
     for data in datasets:
         for keyword, value in tags.items():
@@ -95,7 +96,9 @@ def test_pixels_decide_where_headers_say_nothing(tmp_path):
     assert "another part of the body" in next(n.message for n in exam.notices if n.code == "series_left_out")
 
 
-@pytest.mark.parametrize("header", [{}, {"BodyPartExamined": "CHEST"}], ids=["by its pixels", "by its header"])
+@pytest.mark.parametrize(
+    "header", [{}, {"BodyPartExamined": "CHEST"}], ids=["by its pixels", "by its header"]
+)
 def test_a_chest_alone_is_refused(tmp_path, header):
     tags = {"BodyPartExamined": "", "SeriesDescription": "", **header}
     assert refusal(write(tmp_path / "study", trunk(generate_uid(), **tags))).code == "body_part_not_head"
@@ -136,7 +139,9 @@ def test_two_kernels_under_one_uid_are_parted(tmp_path):
     for data in sharp:
         data.ConvolutionKernel = "H70h"
         data.InstanceNumber -= 100  # first by number, but not the one to take
-        store_hu(data, np.where(np.frombuffer(data.PixelData, np.int16) > 0, 500, -1000).reshape(data.Rows, -1))
+        store_hu(
+            data, np.where(np.frombuffer(data.PixelData, np.int16) > 0, 500, -1000).reshape(data.Rows, -1)
+        )
     exam = read_one(write(tmp_path / "study", sharp + soft))
     assert exam.n_slices == 22
     assert "bone_kernel" not in codes(exam)
@@ -173,6 +178,7 @@ def header_of(tmp_path, **tags):
         ("Head C+", True),
         ("post contrast", True),
         ("CTA head", True),
+        ("4CC SEC 150CC", True),  # an injection
         ("Angio COW", True),
         ("Head 5.0 J30s", False),
     ],
@@ -184,16 +190,21 @@ def test_contrast_in_words(tmp_path, words, contrast):
 
 def test_the_series_speaks_before_the_study(tmp_path):
     both = "CT HEAD W WO CONTRAST"
-    assert not names_contrast(header_of(tmp_path / "a", SeriesDescription="Head without", StudyDescription="CT HEAD"))
+    assert not names_contrast(
+        header_of(tmp_path / "a", SeriesDescription="Head without", StudyDescription="CT HEAD")
+    )
     assert names_contrast(header_of(tmp_path / "b", SeriesDescription="Post contrast", StudyDescription=both))
-    assert not names_contrast(header_of(tmp_path / "c", SeriesDescription="Pre contrast", StudyDescription=both))
+    assert not names_contrast(
+        header_of(tmp_path / "c", SeriesDescription="Pre contrast", StudyDescription=both)
+    )
 
 
 @pytest.mark.parametrize(
     ("kernel", "sharp"),
-    [("H60s", True), ("Hr68h", True), ("J70h", True), ("BONE", True), ("FC30", True), ("YA", True), ("D", True)]
-    + [("H31s", False), ("Hr40", False), ("J30s", False), ("STANDARD", False), ("SOFT", False), ("FC21", False)]
-    + [("UB", False), ("STD+", False), ("B", False)],
+    [
+        *((name, True) for name in ("H60s", "Hr68h", "J70h", "BONE", "FC30", "YA", "D")),
+        *((name, False) for name in ("H31s", "Hr40", "J30s", "STANDARD", "SOFT", "FC21", "UB", "STD+", "B")),
+    ],
 )
 def test_kernels(tmp_path, kernel, sharp):
     assert is_bone_kernel(header_of(tmp_path, ConvolutionKernel=kernel)) is sharp
@@ -218,5 +229,7 @@ def test_a_series_without_a_middle_that_can_be_decoded_loses(tmp_path):
 
 
 def test_no_modality_but_a_ct_object(tmp_path):
-    exam = read_one(write(tmp_path / "study", variant(generate_uid(), Modality="", SOPClassUID=CTImageStorage)))
+    exam = read_one(
+        write(tmp_path / "study", variant(generate_uid(), Modality="", SOPClassUID=CTImageStorage))
+    )
     assert exam.n_slices == 22

@@ -19,6 +19,7 @@ from ichor.findings import BundleReference, Findings, FindingsWarning, LabelFlag
 from ichor.labels import LABEL_NAMES
 from ichor.reporting import (
     check_formats,
+    not_written,
     report_folder,
     write_csv,
     write_html,
@@ -282,6 +283,14 @@ def test_formats_are_checked() -> None:
         check_formats(["seg"])
     with pytest.raises(UsageError, match="--write gif: found no such format"):
         check_formats(["gif"])
+
+
+def test_what_does_not_apply_is_said() -> None:
+    exam, mask = phantom()
+    picture = Picture(np.zeros((9, 9), np.uint8), Source("a.png", "picture"), (0, 0, 9, 9), (9, 9))
+    assert not_written(findings_on(exam, mask), exam, ("nifti", "overlay")) == []
+    assert len(not_written(findings_on(exam, 0 * mask), picture, ("nifti", "overlay", "html"))) == 2
+    assert not_written(refused(), None, ("nifti", "overlay")) == []
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,14 @@ def test_scale_bar_measures_the_head() -> None:
     rows = np.flatnonzero((figure.panels[2].grey > 100).any(axis=1))
     assert figure.bar.label == "5 cm"
     assert (rows[-1] - rows[0] + 1) / figure.bar.pixels * 50 == pytest.approx(180, rel=0.02)
+
+
+def test_the_bar_fits_a_small_thing() -> None:
+    exam, mask = phantom(n=5)
+    small = Exam(exam.volume, replace(exam.geometry, spacing=(0.18, 0.18)), exam.source)  # 28 mm wide
+    (figure,) = slice_figures(findings_on(small, 0 * mask), small, [2])
+    assert figure.bar.label == "1 cm"
+    assert figure.bar.pixels < 0.36 * figure.width
 
 
 def test_no_scale_and_no_sides_where_they_are_not_known() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,6 +91,7 @@ def detect(
 
     from ichor.cli.progress import ProgressLine
     from ichor.detecting import detect_all
+    from ichor.reporting.words import printable
 
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
@@ -109,6 +110,8 @@ def detect(
             findings, written = writer.write(detection)
             show(findings, written)
     show.summary()
+    for note in writer.notes:
+        print(printable(note), file=sys.stderr)
     if show.refused:
         raise typer.Exit(EXIT_REFUSED)
 
@@ -165,6 +168,7 @@ class _Writer:
     formats: tuple[str, ...]
     card: BundleCard | None
     taken: set[Path]
+    notes: list[str] = field(default_factory=list)
 
     def write(self, detection: Detection) -> tuple[Findings, list[Path]]:
         """Return the findings, with the time that writing took, and the files."""
@@ -172,11 +176,13 @@ class _Writer:
             return detection.findings, []
         import time
 
-        from ichor.reporting import report_folder, write_report
+        from ichor.reporting import not_written, report_folder, write_report
 
         started = time.perf_counter()
         folder = report_folder(self.output, detection.findings.input, self.taken)
         written = write_report(detection.findings, detection.exam, folder, self.formats, self.card)
+        for reason in not_written(detection.findings, detection.exam, self.formats):
+            self.notes.append(f"{detection.findings.input}: {reason}")
         seconds = detection.findings.seconds.model_copy(
             update={"report": round(time.perf_counter() - started, 4)}
         )

@@ -110,23 +110,23 @@ def detect(
     """
     options = Options(bundle, device, threshold, original_uids)
     if isinstance(subject, Exam | Picture):
-        return _detect_one(subject, options)
-    results = list(
-        detect_all(
-            subject,
-            series=series,
-            bundle=bundle,
-            device=device,
-            limits=limits,
-            threshold=threshold,
-            original_uids=original_uids,
-        )
-    )
-    if len(results) != 1:
-        raise UsageError(
-            f"{subject}: found {len(results)} exams; expected one; use ichor.detect_all to get each"
-        )
-    return results[0].findings
+        return _detect_one(subject, options, load_bundle(bundle))
+    found: Findings | None = None
+    for result in detect_all(
+        subject,
+        series=series,
+        bundle=bundle,
+        device=device,
+        limits=limits,
+        threshold=threshold,
+        original_uids=original_uids,
+    ):
+        if found is not None:
+            raise UsageError(f"{subject}: found several exams; expected one; use ichor.detect_all for all")
+        found = result.findings
+    if found is None:
+        raise UsageError(f"{subject}: found no exam; expected one")
+    return found
 
 
 def detect_all(
@@ -158,22 +158,21 @@ def detect_all(
     from ichor.reading import read_all
 
     options = Options(bundle, device, threshold, original_uids)
-    load_bundle(bundle)  # a wrong bundle must not cost the reading of a study first
+    loaded = load_bundle(bundle)  # a wrong bundle must not cost the reading of a study first
     tell = progress or (lambda *_: None)
     for one in inputs:
         name = Path(one).name
         tell(f"reading {name}", 0.0)
         for result in read_all(one, series=series, limits=limits):
             if isinstance(result, RefusedInput):
-                yield Detection(_refused(result, options), None)
+                yield Detection(_refused(result, loaded), None)
                 continue
             tell(f"detecting {name}", 0.5)
-            yield Detection(_detect_one(result, options), result)
+            yield Detection(_detect_one(result, options, loaded), result)
             tell(f"reading {name}", 1.0)
 
 
-def _detect_one(subject: Exam | Picture, options: Options) -> Findings:
-    bundle = load_bundle(options.bundle)
+def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Findings:
     began = time.perf_counter()
     prepared = prepare(subject, bundle.manifest.preparation)
     quality = assess(subject, prepared)
@@ -185,7 +184,8 @@ def _detect_one(subject: Exam | Picture, options: Options) -> Findings:
     began = time.perf_counter()
     maps, logits = open_engine(bundle, options.device).run(prepared.stack)
     regions = _regions(subject, maps, prepared, bundle)
-    slices, exam = _probabilities(logits, prepared, bundle)
+    # Rounded before the verdict: what is shown and what is decided must not contradict each other.
+    slices, exam = (np.round(p, 4) for p in _probabilities(logits, prepared, bundle))
     if subject.n_slices == 1:
         exam = slices[0]  # one slice is judged as a slice
     thresholds = bundle.thresholds(lone=subject.n_slices == 1)
@@ -198,7 +198,7 @@ def _detect_one(subject: Exam | Picture, options: Options) -> Findings:
     return findings.model_copy(
         update={
             "assessable": True,
-            "probabilities": LabelValues.of(np.round(exam, 4)),
+            "probabilities": LabelValues.of(exam),
             "thresholds": LabelValues.of(np.round(thresholds, 4)),
             "positive": LabelFlags(**flags),
             "slices": _slice_findings(subject, slices, options),
@@ -243,7 +243,7 @@ def _slice_findings(
             index=k,
             position_mm=round(float(positions[k]), 3) if known else None,
             sop_instance_uid=_uid(uids[k], options) if uids else None,
-            probabilities=LabelValues.of(np.round(row, 4)),
+            probabilities=LabelValues.of(row),
         )
         for k, row in enumerate(probabilities)
     ]
@@ -281,9 +281,8 @@ def _described(subject: Exam | Picture, options: Options, bundle: Bundle, notice
     )
 
 
-def _refused(refusal: RefusedInput, options: Options) -> Findings:
+def _refused(refusal: RefusedInput, bundle: Bundle) -> Findings:
     """Tell of an input that could not be read."""
-    bundle = load_bundle(options.bundle)
     own = FindingsWarning(code=refusal.code, message=refusal.sentence)
     return Findings(
         input=refusal.source,

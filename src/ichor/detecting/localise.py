@@ -162,16 +162,29 @@ def _region(
 ) -> Region:
     low, high = [s.start for s in box], [s.stop - 1 for s in box]
     touched = [int(k + low[0]) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
-    corners = np.array(
-        [[s, r, c] for s in (low[0], high[0]) for r in (low[1], high[1]) for c in (low[2], high[2])]
-    )
-    points = geometry.voxel_to_patient(corners)
     known = geometry.spacing_known
     return Region(
         label=SUBTYPE_NAMES[int(subtypes.argmax())],
         probabilities={n: round(float(p), 4) for n, p in zip(SUBTYPE_NAMES, subtypes, strict=True)},
         volume_ml=round(volume_ml, 3) if known else None,
         slices=touched,
-        bbox_mm=[round(float(v), 2) for v in (*points.min(axis=0), *points.max(axis=0))] if known else None,
+        bbox_mm=_bbox_mm(inside, low, geometry) if known else None,
         bbox_voxels=[*low, *high],
     )
+
+
+def _bbox_mm(inside: NDArray[np.bool_], low: list[int], geometry: Geometry) -> list[float]:
+    """Box in the patient around a region's voxels, edges included; slice by slice, lest tilt widen it."""
+    points = []
+    for k in np.flatnonzero(inside.any(axis=(1, 2))):
+        rows, columns = np.flatnonzero(inside[k].any(axis=1)), np.flatnonzero(inside[k].any(axis=0))
+        corners = [
+            [k + low[0], r + low[1], c + low[2]]
+            for r in (rows[0] - 0.5, rows[-1] + 0.5)
+            for c in (columns[0] - 0.5, columns[-1] + 0.5)
+        ]
+        half = geometry.slice_extents[k + low[0]] / 2 * geometry.normal
+        at = geometry.voxel_to_patient(corners)
+        points += [at - half, at + half]
+    every = np.concatenate(points)
+    return [round(float(v), 2) for v in (*every.min(axis=0), *every.max(axis=0))]

@@ -1,4 +1,4 @@
-"""Opening DICOM files without trusting them: reads, inflation and nesting are bounded, chatter is silenced."""
+"""Opening DICOM files without trusting them: bounded reads, inflation and nesting, and no chatter."""
 
 from __future__ import annotations
 

@@ -283,6 +283,7 @@ def _read_series(
         raise limits.refuse(source, "frames", f"{len(candidate.headers):,} slices")
     stack = stack_slices(candidate.headers, source, single=single_file)
     stack, volume, scales, lost = read_volume(stack, source, limits, deadline, single_file=single_file)
+    every = (*lost, *stack.notices, *pixel_notices(stack.headers, scales))
     reason = no_hounsfield_reason(volume, max(abs(s.slope) for s in scales))
     if reason:
         raise RefusedInput(
@@ -291,6 +292,7 @@ def _read_series(
             found=reason,
             expected="Hounsfield units (air near -1000, bone above 300)",
             remedy="give the original CT images, not a map, a capture or a coarsely compressed copy",
+            notices=every,
         )
     n = len(volume)
     if (
@@ -303,6 +305,7 @@ def _read_series(
             found="slices with as much fat and as little brain as a chest or an abdomen",
             expected="an axial non-contrast head CT",
             remedy="give a head CT, or take the series by its UID",
+            notices=every,
         )
     first = stack.headers[0]
     exam_source = Source(
@@ -314,7 +317,6 @@ def _read_series(
         frame_numbers=tuple((h.frame or 0) + 1 for h in stack.headers) if first.frame is not None else None,
         details=details(stack.headers),
     )
-    every = (*lost, *stack.notices, *pixel_notices(stack.headers, scales))
     return Exam(volume, stack.geometry, exam_source, every, time.perf_counter() - began)
 
 

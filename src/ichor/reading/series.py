@@ -56,7 +56,7 @@ _ELSEWHERE = re.compile(
 )
 _CONTRAST = re.compile(
     r"CONTRAST|\bCE\b|\bCTA\b|ANGIO|\bCOW\b|[+&] ?(C|KM)\b|\bC ?\+|\b(MIT|M\.?) ?KM\b|\bW/? ?C\b|\bWITH C\b|"
-    r"PERFUSION|\bPOST[- ]?(C\b|CON|KM|GAD|INJ|IV)|VENOUS|\bVENOGR|ARTERIAL|\bPORTAL"
+    r"PERFUSION|\bPOST[- ]?(C\b|CON|KM|GAD|INJ|IV)|\d ?(CC|ML)[ /]*S(EC)?\b|VENOUS|\bVENOGR|ARTERIAL|\bPORTAL"
 )
 _WITHOUT = re.compile(
     r"(\bW/?O\b|WITHOUT|\bNON?\b|\bNON|\bOHNE|\bSANS|\bSIN)[- ./_]*(IV )?"

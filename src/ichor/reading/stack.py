@@ -262,7 +262,7 @@ def _describe(geometry: Geometry, headers: Sequence[SliceHeader]) -> list[Notice
     off_axis = float(np.degrees(np.arccos(np.clip(normal[2], -1, 1))))
     tilt = geometry.tilt_degrees if geometry.positions_known else 0.0
     if tilt > _TILT_DEGREES:
-        text = f"The slices are sheared by {tilt:.1f} degrees against their normal (gantry tilt); positions are used."
+        text = f"The slices are sheared by {tilt:.1f} degrees against their normal (gantry tilt)."
         out.append(notice("gantry_tilt", text))
     roll = float(np.degrees(np.arcsin(np.clip(np.sort(np.abs(geometry.row_direction))[1], 0, 1))))
     if off_axis - tilt > _OBLIQUE_DEGREES or roll > _OBLIQUE_DEGREES:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ichor.reporting.files import write_csv, write_json, write_mask
-from ichor.reporting.report import DEFAULT_FORMATS, FORMATS, check_formats, report_folder, write_report
+from ichor.reporting.report import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    check_formats,
+    not_written,
+    report_folder,
+    write_report,
+)
 from ichor.reporting.table import print_table
 
 if TYPE_CHECKING:
@@ -16,6 +23,7 @@ __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
     "check_formats",
+    "not_written",
     "print_table",
     "report_folder",
     "write_csv",

@@ -21,7 +21,9 @@ __all__ = ["Outline", "Panel", "ScaleBar", "SliceFigure", "slice_figures"]
 
 _SHOWN: tuple[tuple[str, Window], ...] = (("Brain", BRAIN), ("Subdural", SUBDURAL), ("Bone", BONE))
 _COLOURS = {label.name: label.colour for label in LABELS}
-_BAR_MM = 50
+_BAR_MM = (50, 20, 10, 5)
+_BAR_SHARE = 0.34
+"""Of a picture's width, which the longest bar that fits may take."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,19 @@ def slice_figures(
     if not slices:
         return []
     view = View.of(image, slices, side)
-    bar = None if view.pixel_mm is None else ScaleBar(_BAR_MM / view.pixel_mm, f"{_BAR_MM // 10} cm")
+    bar = _bar(view)
     return [
         SliceFigure(index, _panels(image, view, index), _outlines(findings, view, index), view.marks, bar)
         for index in slices
     ]
+
+
+def _bar(view: View) -> ScaleBar | None:
+    if view.pixel_mm is None:
+        return None
+    room = _BAR_SHARE * view.size[1] * view.pixel_mm
+    mm = next((mm for mm in _BAR_MM if mm <= room), _BAR_MM[-1])
+    return ScaleBar(mm / view.pixel_mm, f"{mm // 10} cm" if mm % 10 == 0 else f"{mm} mm")
 
 
 def _panels(image: Exam | Picture, view: View, index: int) -> tuple[Panel, ...]:

@@ -13,10 +13,19 @@ import ichor
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.labels import LABELS, Label
+from ichor.notices import NOTICES
 from ichor.reporting.chart import strip_chart
 from ichor.reporting.choice import reported_slices
 from ichor.reporting.figures import SliceFigure, slice_figures
-from ichor.reporting.words import number_ranges, printable, probability, threshold_origin, verdict, volume
+from ichor.reporting.words import (
+    number_ranges,
+    printable,
+    probability,
+    refusals,
+    threshold_origin,
+    verdict,
+    volume,
+)
 
 if TYPE_CHECKING:
     from ichor.detecting.bundle import BundleCard
@@ -174,16 +183,16 @@ def _regions(findings: Findings) -> list[tuple[int, Any]]:
 
 
 def _warnings(findings: Findings) -> list[dict[str, str]]:
-    from ichor.notices import NOTICES
-
+    """Collect what was noticed, the reasons of a refusal first."""
+    first = refusals(findings)
     return [
         {
             "code": w.code,
-            "message": w.message,
+            "message": printable(w.message),
             "decision": _DECISIONS[NOTICES[w.code].decision] if w.code in NOTICES else "noted",
             "slices": number_ranges(w.slices) if w.slices else "",
         }
-        for w in findings.warnings
+        for w in [*first, *(w for w in findings.warnings if w not in first)]
     ]
 
 

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING
 from ichor.errors import UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
+from ichor.reporting.choice import suspicious_slices
 from ichor.reporting.files import write_csv, write_json, write_mask
 
 if TYPE_CHECKING:
     from ichor.detecting.bundle import BundleCard
 
-__all__ = ["DEFAULT_FORMATS", "FORMATS", "LATER_FORMATS", "check_formats", "report_folder", "write_report"]
+__all__ = [
+    "DEFAULT_FORMATS",
+    "FORMATS",
+    "LATER_FORMATS",
+    "check_formats",
+    "not_written",
+    "report_folder",
+    "write_report",
+]
 
 FORMATS: tuple[str, ...] = ("json", "csv", "html", "overlay", "nifti")
 DEFAULT_FORMATS: tuple[str, ...] = ("json", "csv", "html")
@@ -131,6 +140,21 @@ def write_report(
             "expected a folder with room and permission to write; give another with -o"
         ) from error
     return written
+
+
+def not_written(findings: Findings, image: Exam | Picture | None, formats: Iterable[str]) -> list[str]:
+    """Say which of the formats asked for do not apply to an assessed input, and why."""
+    reasons: list[str] = []
+    if not findings.assessable:
+        return reasons
+    wanted = set(formats)
+    if "nifti" in wanted and isinstance(image, Picture):
+        reasons.append(
+            "no mask.nii.gz: a picture has no place in space; --write overlay outlines the regions"
+        )
+    if "overlay" in wanted and not suspicious_slices(findings):
+        reasons.append("no overlay: no slice reaches the threshold or holds a region")
+    return reasons
 
 
 def _write(

@@ -59,13 +59,15 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
     ):
         for place, w in enumerate(notices):
             where = f" (slices {number_ranges(w.slices)})" if w.slices else ""
-            words = Text.assemble((w.code, "yellow"), f": {printable(w.message)}{where}")
-            table.add_row("" if place else f"  {key}", words)
+            said_of_it = Text.assemble((w.code, "yellow"), f": {printable(w.message)}{where}")
+            table.add_row("" if place else f"  {key}", said_of_it)
     for place, path in enumerate(path for path in written if path.parent.name != "overlay"):
         table.add_row("" if place else "  written", Text(str(path), overflow="fold"))
     overlays = [path for path in written if path.parent.name == "overlay"]
     if overlays:
-        table.add_row("", Text(f"{overlays[0].parent} ({len(overlays)} pictures)"))
+        table.add_row(
+            "", Text(f"{overlays[0].parent} ({len(overlays)} picture{'s' if len(overlays) > 1 else ''})")
+        )
     console.print(table)
     console.print()
 
@@ -108,4 +110,7 @@ def _slices(findings: Findings) -> str:
         f"highest on slice {top.index + 1} of {findings.n_slices} ({probability(top.probabilities.any)})"
     )
     suspicious = suspicious_slices(findings)
-    return f"{number_ranges(suspicious)} suspicious; {highest}" if suspicious else highest
+    if not suspicious:
+        return highest
+    how = "suspicious" if findings.positive.any else "at or above the threshold, or outlined"
+    return f"{number_ranges(suspicious)} {how}; {highest}"
