@@ -26,6 +26,8 @@ from ichor.preparing.stacks import picture_geometry
 
 Subject = Exam | Picture
 Cases = Iterator[tuple[str, Subject]]
+HEAD = "CT2_J2KR"
+"""The one file in transfer_syntaxes_chest that shows a head (with contrast)."""
 X, Y = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
 
 
@@ -50,10 +52,10 @@ def picture_file(path: Path) -> Picture:
         return picture(np.asarray(image.convert("L")))
 
 
-def dicom_exams(folder: Path) -> Cases:
+def dicom_exams(folder: Path, *, heads: bool = False) -> Cases:
     """Stack what a folder holds by series and size, whatever the headers call it."""
     groups: dict[tuple[str, tuple[int, int]], list[tuple[float, np.ndarray, float]]] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and (p.name == HEAD) is heads):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -129,13 +131,13 @@ def groups(data: Path, photographs: Path | None) -> dict[str, tuple[bool, Callab
     def folder(name: str) -> Callable[[], Cases]:
         return lambda: dicom_exams(odd / name)
 
-    # Of the files in transfer_syntaxes_chest one, CT2_J2KR, is a head (with contrast).
     others = ("abdomen", "transfer_syntaxes_chest", "philips_phantom", "mr")
     out: dict[str, tuple[bool, Callable[[], Cases]]] = {
         "ct-ich": (True, lambda: ((i.patient, i.exam) for i in CtIch(data / "ct-ich"))),
         "phe-sich": (True, lambda: ((i.patient, i.exam) for i in PheSich(data / "phe-sich"))),
         "cq500": (True, lambda: dicom_exams(data / "cq500" / "CQ500-CT-0")),
         "ge_head": (True, folder("ge_head_tilt_varspacing")),
+        HEAD: (True, lambda: dicom_exams(odd / "transfer_syntaxes_chest", heads=True)),
         "head-pictures": (True, lambda: files(head_pictures)),
         **{name: (False, folder(name)) for name in (*others, "wg04_ct")},
         "made-up-exams": (False, lambda: made_up(True)),

@@ -53,9 +53,17 @@ def _head_hu(points: NDArray[np.float64], seed: int) -> NDArray[np.int16]:
 
 @pytest.fixture(scope="session")
 def make_exam() -> Callable[..., Exam]:
-    """Make a head without a bleed; ``shift`` moves it, ``gaps`` and ``tilt`` lay the slices."""
+    """Make a head without a bleed (each layout once); ``shift`` moves it, ``gaps`` and ``tilt`` lay the slices."""
 
-    def make(
+    made: dict[str, Exam] = {}
+
+    def make(**layout: Any) -> Exam:
+        key = repr(sorted(layout.items()))
+        if key not in made:
+            made[key] = build(**layout)
+        return made[key]
+
+    def build(
         *,
         gaps: Any = (5.0,) * 27,
         tilt: float = 0.0,

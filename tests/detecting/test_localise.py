@@ -21,7 +21,7 @@ RULE = Localisation(probability=0.5, min_volume_ml=0.1)
 BLOOD_HU = 65
 LAYOUTS: dict[str, dict[str, Any]] = {
     "even": {},
-    "fine": {"spacing": (0.6, 0.6), "shape": (384, 384)},
+    "fine": {"spacing": (0.65, 0.65), "shape": (320, 320)},
     "tilted": {"tilt": np.tan(np.radians(18.5))},
     "uneven": {"gaps": np.repeat([4.0, 7.0, 9.0], [14, 8, 3])},
     "uneven and tilted": {"gaps": np.repeat([3.6, 6.0], [16, 12]), "tilt": 0.3},
@@ -51,8 +51,11 @@ def six_maps(*balls: tuple[NDArray[np.float32], int]) -> NDArray[np.float32]:
 
 
 def inside_ball(exam: Exam, centre: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
-    index = np.stack(np.meshgrid(*map(np.arange, exam.volume.shape), indexing="ij"), axis=-1)
-    return np.linalg.norm(exam.geometry.voxel_to_patient(index) - centre, axis=-1) <= radius
+    out = np.zeros(exam.volume.shape, bool)
+    for k in np.flatnonzero(np.abs(exam.geometry.distances - centre @ exam.geometry.normal) <= radius):
+        index = np.stack(np.meshgrid([k], *map(np.arange, exam.volume.shape[1:]), indexing="ij"), axis=-1)[0]
+        out[k] = np.linalg.norm(exam.geometry.voxel_to_patient(index) - centre, axis=-1) <= radius
+    return out
 
 
 def slices_of_ball_ml(geometry: Geometry, centre: NDArray[np.float64], radius: float) -> float:

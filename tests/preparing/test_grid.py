@@ -100,7 +100,7 @@ def test_only_the_wanted_slices_are_carried_back(head_in: Callable[[str], Any]) 
     transform = plan_grid(exam.volume, exam.geometry, SPEC)
     maps = np.random.default_rng(3).random((transform.n_slices, 160, 128), np.float32)
     whole = transform.to_native(maps)
-    np.testing.assert_array_equal(transform.to_native(maps, [5, 33, 2]), whole[[5, 33, 2]])
+    np.testing.assert_allclose(transform.to_native(maps, [5, 33, 2]), whole[[5, 33, 2]], atol=1e-6)
 
 
 def test_the_head_fills_the_grid_with_its_margin(head: Any) -> None:
@@ -200,8 +200,11 @@ def test_real_dots_go_to_the_grid_and_back_within_half_a_voxel(tilted_exam: Exam
         assert np.abs(centroid(shown[hot]) - expected[1:]).max() <= 0.5 / max(transform.scale)
         back = transform.to_native(shown)
         again = int(back.max(axis=(1, 2)).argmax())
-        assert np.abs(centroid(back[again]) - [row, column]).max() <= 0.5
-        assert abs(geometry.distances[again] - geometry.distances[k]) <= 0.51 * max(SPEC.slab_mm, geometry.gaps.max())
+        # A slab may give its light back to the slice beside: with tilt, another row there is the same place.
+        error = geometry.voxel_to_patient([again, *centroid(back[again])]) - geometry.voxel_to_patient([k, row, column])
+        along = error @ geometry.normal
+        assert np.linalg.norm(error - along * geometry.normal) <= 0.5 * min(geometry.spacing)
+        assert abs(along) <= 0.51 * max(SPEC.slab_mm, geometry.gaps.max())
         checked += 1
         if checked == 12:
             break

@@ -86,10 +86,9 @@ def localise(
     if not count:
         return Regions([], mask, 0.0 if geometry.spacing_known else None)
     voxel_ml = geometry.slice_extents * geometry.spacing[0] * geometry.spacing[1] / 1000
-    pieces = [labels[box] == i + 1 for i, box in enumerate(ndimage.find_objects(labels))]
-    boxes = [
-        (slice(b[0].start + first, b[0].stop + first), b[1], b[2]) for b in ndimage.find_objects(labels)
-    ]
+    found = ndimage.find_objects(labels)
+    pieces = [labels[box] == i + 1 for i, box in enumerate(found)]
+    boxes = [(slice(b[0].start + first, b[0].stop + first), b[1], b[2]) for b in found]
     sizes = np.array(
         [float((p.sum(axis=(1, 2)) * voxel_ml[box[0]]).sum()) for p, box in zip(pieces, boxes, strict=True)]
     )
@@ -101,7 +100,6 @@ def localise(
     )
     order = [i for i in np.argsort(-sizes, kind="stable") if enough[i]][:_MAX_REGIONS]
     regions = []
-    subtype_maps = _subtypes(map_logits)
     for number, i in enumerate(order, start=1):
         inside = pieces[i]
         mask[boxes[i]][inside] = number
@@ -111,7 +109,7 @@ def localise(
                 boxes[i],
                 float(sizes[i]),
                 geometry,
-                _region_subtypes(inside, boxes[i], transform, subtype_maps),
+                _region_subtypes(inside, boxes[i], transform, map_logits[:, 1:]),
             )
         )
     total = float(sizes[order].sum()) if geometry.spacing_known else None
@@ -130,26 +128,22 @@ def _blood_like(
     return out
 
 
-def _subtypes(map_logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(m, 5, h, w)`` probability of each subtype a pixel."""
-    return np.asarray(1 / (1 + np.exp(-map_logits[:, 1:])))
-
-
 def _region_subtypes(
     inside: NDArray[np.bool_],
     box: tuple[slice, slice, slice],
     transform: GridTransform,
-    subtype_maps: NDArray[np.float32],
+    logits: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """Mean of each subtype's map over a region's voxels, made to sum to 1."""
     voxels = np.argwhere(inside) + [s.start for s in box]
     if len(voxels) > 4000:
         voxels = voxels[:: len(voxels) // 4000 + 1]
     grid = transform.patient_to_grid(transform.geometry.voxel_to_patient(voxels))
-    stride = (transform.spec.rows / subtype_maps.shape[2], transform.spec.columns / subtype_maps.shape[3])
+    stride = (transform.spec.rows / logits.shape[2], transform.spec.columns / logits.shape[3])
     at = np.stack([grid[:, 0], (grid[:, 1] + 0.5) / stride[0] - 0.5, (grid[:, 2] + 0.5) / stride[1] - 0.5])
-    at = np.clip(np.rint(at).astype(int), 0, np.array(subtype_maps.shape)[[0, 2, 3], None] - 1)
-    mean = subtype_maps[at[0], :, at[1], at[2]].mean(axis=0).astype(np.float64) + 1e-6
+    at = np.clip(np.rint(at).astype(int), 0, np.array(logits.shape)[[0, 2, 3], None] - 1)
+    sampled = logits[at[0], :, at[1], at[2]].astype(np.float64)
+    mean = (1 / (1 + np.exp(-sampled))).mean(axis=0) + 1e-6
     return np.asarray(mean / mean.sum())
 
 

@@ -229,10 +229,11 @@ def _clipped(exam: Exam, brains: NDArray[np.bool_], prepared: Prepared) -> list[
     """Head tissue on the edge of the image in slices through the brain."""
     at = _native_slices(brains, prepared)
     cut = []
+    air = max(-100, int(exam.volume.min()) + 5)  # saved through a window, air is what is darkest
     for k in at:
         plane = exam.volume[k]
         edges = (plane[0], plane[-1], plane[:, 0], plane[:, -1])
-        if max(float(np.mean((e > -100) & (e < 1500))) for e in edges) > 0.15:
+        if max(float(np.mean((e > air) & (e < 1500))) for e in edges) > 0.15:
             cut.append(k)
     if len(cut) < max(1, len(at) // 4):
         return []

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     UID,
@@ -27,6 +27,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSTransferSyntaxes,
     RLELossless,
 )
@@ -35,7 +36,7 @@ from ichor.errors import RefusedInput
 from ichor.reading.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
 from ichor.reading.headers import SliceHeader
 from ichor.reading.limits import Limits
-from ichor.reading.streams import stream_fault
+from ichor.reading.streams import plain_jpeg, stream_fault
 
 __all__ = ["LOSSY_SYNTAXES", "Stored", "decode", "decode_file"]
 
@@ -103,7 +104,7 @@ def decode_file(headers: Sequence[SliceHeader], limits: Limits) -> Iterator[Stor
         data = open_dataset(first.file, limits, pixels=True)
         with quiet_pydicom():
             syntax = _transfer_syntax(data)
-            _check_size(first, data, syntax, limits)
+            _check_pixels(first, data, syntax, limits)
             plugin = _prepare(data, syntax)
         several = first.n_frames > 1
         indices = [h.frame or 0 for h in headers] if several else None
@@ -174,8 +175,8 @@ def _mute_native_decoders(syntax: UID) -> Iterator[None]:
         os.close(kept)
 
 
-def _check_size(header: SliceHeader, data: Dataset, syntax: UID, limits: Limits) -> None:
-    """Compare what the header declares with what there is, before anything is allocated."""
+def _check_pixels(header: SliceHeader, data: Dataset, syntax: UID, limits: Limits) -> None:
+    """Compare what the header declares with what there is, before anything is allocated or decoded."""
     name = header.file.name
     if "PixelData" not in data:
         raise unreadable(name, "no pixel data")
@@ -192,14 +193,17 @@ def _check_size(header: SliceHeader, data: Dataset, syntax: UID, limits: Limits)
         if len(raw) < size:
             raise unreadable(name, f"{len(raw):,} bytes of pixels", f"{size:,} for the declared size")
         return
-    n = 0
-    for frame in generate_frames(raw, number_of_frames=header.n_frames):
-        n += 1
+    frames = list(generate_frames(raw, number_of_frames=header.n_frames))
+    for frame in frames:
         fault = stream_fault(frame, header.rows, header.columns, header.bits_allocated, syntax)
         if fault:
             raise unreadable(name, fault, f"one grey image of {header.rows} x {header.columns} as declared")
-    if n < header.n_frames:
-        raise unreadable(name, f"{n} compressed frames", f"{header.n_frames} as declared")
+    if len(frames) < header.n_frames:
+        raise unreadable(name, f"{len(frames)} compressed frames", f"{header.n_frames} as declared")
+    if syntax in LOSSY_SYNTAXES or syntax in (JPEGLossless, JPEGLosslessSV1):
+        data.PixelData = encapsulate([plain_jpeg(frame) for frame in frames])
+        for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+            data.pop(table, None)
 
 
 def _clean(values: NDArray[np.integer] | None, header: SliceHeader, data: Dataset) -> NDArray[np.integer]:

@@ -6,10 +6,11 @@ import struct
 
 from pydicom.uid import JPEG2000TransferSyntaxes, RLELossless
 
-__all__ = ["stream_fault"]
+__all__ = ["plain_jpeg", "stream_fault"]
 
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """SOF markers of JPEG (the tables C4 and CC, and the reserved C8, are none) and that of JPEG-LS."""
+_HUFFMAN_TABLES, _QUANTISATION_TABLES, _START_OF_SCAN = 0xC4, 0xDB, 0xDA
 _MOST_TILES = 4096
 _JPEG_ROOT = "1.2.840.10008.1.2.4."
 
@@ -45,10 +46,14 @@ def stream_fault(frame: bytes, rows: int, columns: int, bits_allocated: int, syn
 
 
 def _jpeg(frame: bytes) -> tuple[int, int, int, int] | None:
-    """Rows, columns, components and bits of a JPEG or JPEG-LS stream."""
+    """Rows, columns, components and bits of a JPEG or JPEG-LS stream; None unless its whole header is sound.
+
+    Native decoders give up on broken tables, some by ending the process: the header is walked to the start of
+    the scan, and every table must fill its segment.
+    """
     if frame[:2] != b"\xff\xd8":
         return None
-    at = 2
+    at, described = 2, None
     while at + 4 <= len(frame):
         if frame[at] != 0xFF:
             return None
@@ -57,15 +62,65 @@ def _jpeg(frame: bytes) -> tuple[int, int, int, int] | None:
             at += 1
             continue
         length = struct.unpack_from(">H", frame, at + 2)[0]
-        if marker in _FRAME_HEADERS:
-            if at + 10 > len(frame):
-                return None
-            bits, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
-            return rows, columns, components, bits
-        if length < 2 or marker in (0xD9, 0xDA):
+        body = frame[at + 4 : at + 2 + length]
+        if length < 2 or len(body) != length - 2 or not _segment_is_sound(marker, body):
             return None
+        if marker in _FRAME_HEADERS:
+            if described is not None:
+                return None
+            bits, rows, columns, components = struct.unpack_from(">BHHB", body)
+            described = rows, columns, components, bits
+        if marker == _START_OF_SCAN:
+            return described
         at += 2 + length
     return None
+
+
+def plain_jpeg(frame: bytes) -> bytes:
+    """Drop the application and comment segments of a sound JPEG stream.
+
+    They hold nothing that a grey image needs, and gdcm ends the process over a version number in them that it
+    does not know.
+    """
+    at, kept = 2, [b"\xff\xd8"]
+    while frame[at + 1] != _START_OF_SCAN:
+        if frame[at + 1] == 0xFF:  # fill byte
+            at += 1
+            continue
+        end = at + 2 + struct.unpack_from(">H", frame, at + 2)[0]
+        if not (0xE0 <= frame[at + 1] <= 0xEF or frame[at + 1] == 0xFE):
+            kept.append(frame[at:end])
+        at = end
+    return b"".join([*kept, frame[at:]])
+
+
+def _segment_is_sound(marker: int, body: bytes) -> bool:
+    if marker in _FRAME_HEADERS:
+        return len(body) >= 6 and len(body) == 6 + 3 * body[5]
+    if marker == _START_OF_SCAN:
+        return len(body) >= 4 and len(body) == 4 + 2 * body[0]
+    if marker == _HUFFMAN_TABLES:
+        return _huffman_tables_are_sound(body)
+    if marker == _QUANTISATION_TABLES:
+        at = 0
+        while at < len(body) and body[at] >> 4 <= 1 and body[at] & 15 <= 3:
+            at += 1 + 64 * (1 + (body[at] >> 4))
+        return at == len(body)
+    # Applications, comments, restart interval, JPEG-LS parameters; anything else has no place in a header.
+    return 0xE0 <= marker <= 0xEF or marker in (0xFE, 0xDD, 0xF8, 0xCC)
+
+
+def _huffman_tables_are_sound(body: bytes) -> bool:
+    at = 0
+    while at + 17 <= len(body):
+        counts = body[at + 1 : at + 17]
+        if body[at] >> 4 > 1 or body[at] & 15 > 3 or sum(counts) > 256:
+            return False
+        # Codes must fit their lengths: the sum of 2^-length may not pass 1 (Kraft).
+        if sum(n << (15 - k) for k, n in enumerate(counts)) > 1 << 16:
+            return False
+        at += 17 + sum(counts)
+    return at == len(body)
 
 
 def _jpeg2000(frame: bytes) -> tuple[int, int, int, int] | None:

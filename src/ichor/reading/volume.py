@@ -131,9 +131,7 @@ def pixel_notices(headers: Sequence[SliceHeader], scales: Sequence[Scale]) -> li
 
     if assumed := where("assumed"):
         shown = " and ".join(f"{i:g}" for i in sorted({scales[k].intercept for k in assumed}))
-        text = (
-            f"Rescale is absent in {len(assumed)} of {len(scales)} slices: slope 1, intercept {shown} used."
-        )
+        text = f"Rescale is absent in {len(assumed)} of {len(scales)} slices: slope 1, intercept {shown}."
         out.append(notice("rescale_assumed", text, assumed))
     if wrapped := where("wrapped"):
         text = f"The wrapped 12-bit values of {len(wrapped)} of {len(scales)} slices were restored."
