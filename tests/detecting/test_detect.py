@@ -15,13 +15,13 @@ from PIL import Image
 import ichor
 from ichor.datasets.ct_ich import CtIch
 from ichor.detecting import Detection, detect, detect_all
-from ichor.detecting.bundle import load_bundle
+from ichor.detecting.bundle import Scaling, load_bundle
 from ichor.detecting.detect import _probabilities
 from ichor.errors import BundleError, UsageError
 from ichor.exam import Exam, Picture, Source, hashed_uid
 from ichor.findings import Findings
 from ichor.labels import LABEL_NAMES, SUBTYPE_NAMES
-from ichor.preparing import Preparation, prepare
+from ichor.preparing import prepare
 from ichor.preparing.stacks import picture_geometry
 
 
@@ -124,18 +124,31 @@ def test_thin_slices_all_get_probabilities(make_exam: Callable[..., Exam]) -> No
     check(detect(thin), 108)
 
 
-def test_exam_probability_is_the_stated_rule(head_exam: Exam) -> None:
+def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
+    """Smoothed map, hottest pixels, hottest slices, calibration: each as a plain loop says it."""
     bundle = load_bundle()
-    prepared = prepare(head_exam, Preparation())
-    logits = np.random.default_rng(1).normal(-2, 2, (prepared.transform.n_slices, 6)).astype(np.float32)
-    slices, exam = _probabilities(logits, prepared, bundle)
-    expected = np.empty(6)
-    for j, s in enumerate(bundle.manifest.calibration.exam):
-        hottest = sorted(logits[:, j].astype(float))[-bundle.manifest.exam_rule.slices :]
-        expected[j] = 1 / (1 + np.exp(-(s.scale * np.mean(hottest) + s.offset)))
-    np.testing.assert_allclose(exam, [expected[0], *np.minimum(expected[1:], expected[0])], rtol=1e-6)
-    assert slices.shape == (head_exam.n_slices, 6)
-    assert (slices[:, 1:] <= slices[:, :1]).all()
+    m = bundle.manifest
+    prepared = prepare(head_exam, m.preparation)
+    n = prepared.transform.n_slices
+    maps = np.random.default_rng(1).normal(-2, 2, (n, 6, 10, 8)).astype(np.float32)
+    slices, exam = _probabilities(maps, prepared, bundle)
+    weights, half = m.slice_rule.weights, len(m.slice_rule.weights) // 2
+    logits = np.empty((n, 6))
+    for k in range(n):
+        around = [maps[min(max(k + d, 0), n - 1)] * w for d, w in zip(range(-half, half + 1), weights, strict=True)]
+        for j in range(6):
+            smooth = sum(a[j].astype(float) for a in around) / sum(weights)
+            logits[k, j] = np.mean(sorted(smooth.ravel())[-m.slice_rule.pixels :])
+
+    def calibrated(logit: float, scaling: Scaling) -> float:
+        return 1 / (1 + np.exp(-(scaling.scale * logit + scaling.offset)))
+
+    hottest = np.sort(logits, axis=0)[-m.exam_rule.slices :].mean(axis=0)
+    expected = np.array([calibrated(x, s) for x, s in zip(hottest, m.calibration.exam, strict=True)])
+    np.testing.assert_allclose(exam, np.minimum(expected, expected[0]), rtol=1e-4)
+    for k in (0, 1, n // 2, n - 1):
+        expected = np.array([calibrated(x, s) for x, s in zip(logits[k], m.calibration.slice, strict=True)])
+        np.testing.assert_allclose(slices[k], np.minimum(expected, expected[0]), rtol=1e-4)
 
 
 def test_noise_gets_no_number() -> None:

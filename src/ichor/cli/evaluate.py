@@ -18,7 +18,10 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run: holds fold-*/predictions.csv.")],
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
     dataset: Annotated[str, typer.Option(help="The data set the folds were held out of.")] = "ct-ich",
-    head: Annotated[str, typer.Option(help="map: what ships; pooled: the auxiliary head.")] = "map",
+    head: Annotated[
+        str,
+        typer.Option(help="rule: what ships; map: not smoothed along the stack; pooled: the auxiliary head."),
+    ] = "rule",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
 ) -> None:
     """Print the out-of-fold figures of a run, each with its 95 % interval over patients and its n."""
@@ -30,8 +33,8 @@ def evaluate(
         ) from error
     from ichor.datasets.registry import open_dataset
 
-    if head not in ("map", "pooled"):
-        raise UsageError(f"--head {head!r}: expected map or pooled")
+    if head not in ("rule", "map", "pooled"):
+        raise UsageError(f"--head {head!r}: expected rule, map or pooled")
     measured = figures(read_predictions(run, open_dataset(dataset, data), head))
     if as_json:
         print(json.dumps([asdict(figure) for figure in measured], allow_nan=False))

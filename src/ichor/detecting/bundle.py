@@ -73,6 +73,14 @@ class GraphFile(_Model):
     required: bool = True
 
 
+class SliceRule(_Model):
+    """How maps make a slice's logit; see :func:`ichor.detecting.aggregate.slice_logits`."""
+
+    kind: Literal["hottest_of_smoothed_map"] = "hottest_of_smoothed_map"
+    weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
+    pixels: int = Field(default=16, ge=1)
+
+
 class ExamRule(_Model):
     """How slices make an exam's logit: the mean of the ``slices`` most suspicious ones, label by label."""
 
@@ -169,6 +177,7 @@ class Manifest(_Model):
     preparation: Preparation
     graphs: dict[str, GraphFile]
     map_stride: int = Field(default=2, ge=1)
+    slice_rule: SliceRule = SliceRule()
     exam_rule: ExamRule = ExamRule()
     calibration: Calibration
     thresholds: dict[str, Threshold]

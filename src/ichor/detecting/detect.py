@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.detecting.aggregate import exam_logits
+from ichor.detecting.aggregate import exam_logits, slice_logits
 from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.engine import open_engine
 from ichor.detecting.localise import Regions, localise
@@ -182,10 +182,10 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     if any(n.decision == "refuse" for n in quality):
         return findings.model_copy(update={"seconds": seconds})
     began = time.perf_counter()
-    maps, logits = open_engine(bundle, options.device).run(prepared.stack)
+    maps, _ = open_engine(bundle, options.device).run(prepared.stack)
     regions = _regions(subject, maps, prepared, bundle)
     # Rounded before the verdict: what is shown and what is decided must not contradict each other.
-    slices, exam = (np.round(p, 4) for p in _probabilities(logits, prepared, bundle))
+    slices, exam = (np.round(p, 4) for p in _probabilities(maps, prepared, bundle))
     if subject.n_slices == 1:
         exam = slices[0]  # one slice is judged as a slice
     thresholds = bundle.thresholds(lone=subject.n_slices == 1)
@@ -210,15 +210,23 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
 
 
 def _probabilities(
-    logits: NDArray[np.float32], prepared: Prepared, bundle: Bundle
+    maps: NDArray[np.float32], prepared: Prepared, bundle: Bundle
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Calibrated probabilities of native slices ``(n, 6)`` and of the exam ``(6,)``.
 
     No subtype is more probable than a hemorrhage at all: where it came out so, it is lowered to ``any``.
     """
-    native = prepared.transform.values_to_native(logits.astype(np.float64))
-    exam = exam_logits(logits, bundle.manifest.exam_rule.slices)
-    calibration = bundle.manifest.calibration
+    manifest = bundle.manifest
+    logits = slice_logits(
+        maps,
+        prepared.transform.distances,
+        weights=manifest.slice_rule.weights,
+        pixels=manifest.slice_rule.pixels,
+        max_gap_mm=manifest.preparation.max_gap_mm,
+    )
+    native = prepared.transform.values_to_native(logits)
+    exam = exam_logits(logits, manifest.exam_rule.slices)
+    calibration = manifest.calibration
     both = calibration.slice_probabilities(native), calibration.exam_probabilities(exam)
     for p in both:
         p[..., 1:] = np.minimum(p[..., 1:], p[..., :1])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ichor.detecting.bundle import Localisation
+from ichor.detecting.skull import bone_hu, within_skull
 from ichor.exam import Geometry
 from ichor.findings import Region
 from ichor.labels import SUBTYPE_NAMES
@@ -47,9 +48,9 @@ def localise(
     """Find the regions.
 
     The map of ``any`` is carried to the native slices and cut at the rule's probability; what is no blood by
-    its Hounsfield units is taken off; pieces that touch, within a slice or across neighbouring ones, are one
-    region. A voxel counts with its pixel's area times the part of the normal that its slice stands for, so
-    that uneven gaps and tilt give the right volume.
+    its Hounsfield units, or lies outside the skull, is taken off; pieces that touch, within a slice or across
+    neighbouring ones, are one region. A voxel counts with its pixel's area times the part of the normal that
+    its slice stands for, so that uneven gaps and tilt give the right volume.
 
     Parameters
     ----------
@@ -78,10 +79,13 @@ def localise(
     native = transform.to_native(any_map, wanted)
     first = int(wanted[0])  # what follows looks at the slices between the first and the last hot one only
     blood = np.zeros((int(wanted[-1]) + 1 - first, *volume.shape[1:]), bool)
+    bone = bone_hu(volume)
     for k, plane in zip(wanted, native, strict=True):
         candidate = plane >= rule.probability
         if candidate.any():
-            blood[k - first] = candidate & _blood_like(volume[k], candidate, rule)
+            blood[k - first] = (
+                candidate & _blood_like(volume[k], candidate, rule) & within_skull(volume[k], bone)
+            )
     labels, count = ndimage.label(blood, structure=np.ones((3, 3, 3)))
     if not count:
         return Regions([], mask, 0.0 if geometry.spacing_known else None)

@@ -85,7 +85,7 @@ class Figure:
     protocol: str
 
 
-def read_predictions(folder: Path, dataset: Dataset, head: str = "map") -> OutOfFold:
+def read_predictions(folder: Path, dataset: Dataset, head: str = "rule") -> OutOfFold:
     """Read ``fold-*/predictions.csv`` of a run and join the labels of the data set.
 
     Parameters
@@ -95,7 +95,8 @@ def read_predictions(folder: Path, dataset: Dataset, head: str = "map") -> OutOf
     dataset
         The run's target.
     head
-        ``map`` (what the shipped graph gives) or ``pooled`` (the auxiliary head).
+        ``rule`` (what detection gives), ``map`` (without smoothing along the stack) or ``pooled`` (the
+        auxiliary head).
 
     Raises
     ------

@@ -30,6 +30,13 @@ class ModelRecipe(_Strict):
     pretrained: bool = True
 
 
+class SliceRuleRecipe(_Strict):
+    """How maps make a slice's logit; see :func:`ichor.detecting.aggregate.slice_logits`."""
+
+    weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
+    pixels: int = Field(default=16, ge=1)
+
+
 class SamplingRecipe(_Strict):
     """Share of each kind of slice in a batch; the source alone must not tell the label."""
 
@@ -74,6 +81,7 @@ class Recipe(_Strict):
     border: int = Field(default=16, ge=0)
     preparation: Preparation = Preparation()
     model: ModelRecipe = ModelRecipe()
+    slice_rule: SliceRuleRecipe = SliceRuleRecipe()
     sampling: SamplingRecipe = SamplingRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     batch_size: int = Field(default=16, ge=2)

@@ -79,6 +79,7 @@ def release(run: Run, destination: Path | None = None) -> Path:
             }
         },
         "map_stride": MAP_STRIDE,
+        "slice_rule": {"kind": "hottest_of_smoothed_map", **recipe.slice_rule.model_dump(mode="json")},
         "exam_rule": {"kind": "mean_of_hottest", "slices": 2},
         "calibration": {
             "slice": _scales(slice_calibration.scale, slice_calibration.offset),

@@ -13,9 +13,10 @@ from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import patient_folds
 from ichor.datasets.store import Store, build_store
+from ichor.detecting.aggregate import slice_logits
 from ichor.labels import LABEL_NAMES
 from ichor.models.unet import MapNet
-from ichor.preparing import Preparation, prepare
+from ichor.preparing import prepare
 from ichor.training.loop import fit, load_weights
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import Sampler
@@ -73,7 +74,7 @@ class Run:
         )
         weights = fit(recipe, sampler, home, self.weights, lambda *args: self.log(part, *args))
         if part != ALL:
-            rows = predict(load_weights(recipe, weights), target, sorted(held_out), recipe.preparation)
+            rows = predict(load_weights(recipe, weights), target, sorted(held_out), recipe)
             _write(predictions, rows)
 
     def _store(self, dataset: Dataset) -> Store:
@@ -86,7 +87,7 @@ class Run:
 
 
 def predict(
-    model: MapNet, dataset: Dataset, patients: Iterable[str], preparation: Preparation
+    model: MapNet, dataset: Dataset, patients: Iterable[str], recipe: Recipe
 ) -> Iterable[dict[str, object]]:
     """Judge exams as detection does, slice by slice.
 
@@ -96,24 +97,31 @@ def predict(
         In evaluation mode.
     dataset, patients
         Whom to judge.
-    preparation
-        The recipe's.
+    recipe
+        Its preparation and slice rule.
 
     Yields
     ------
     dict
-        One row a slice: dataset, patient, slice, six logits of the map and six of the pooled head.
-        Labels stay with the data set.
+        One row a slice: dataset, patient, slice, and six logits each by the slice rule (what detection gives),
+        of the slice's own map, and of the pooled head. Labels stay with the data set.
     """
     for patient in patients:
         item = dataset.load(patient)
-        prepared = prepare(item.exam, preparation)
+        prepared = prepare(item.exam, recipe.preparation)
         with torch.inference_mode():
-            _, hottest, pooled = model(torch.from_numpy(prepared.stack))
+            maps, hottest, pooled = model(torch.from_numpy(prepared.stack))
+        ruled = slice_logits(
+            maps.numpy(),
+            prepared.transform.distances,
+            weights=recipe.slice_rule.weights,
+            pixels=recipe.slice_rule.pixels,
+            max_gap_mm=recipe.preparation.max_gap_mm,
+        )
         for k in range(len(item.labels)):
             row: dict[str, object] = {"dataset": item.dataset, "patient": patient, "slice": k}
-            row |= {f"map_{n}": f"{v:.5f}" for n, v in zip(LABEL_NAMES, hottest[k].numpy(), strict=True)}
-            row |= {f"pooled_{n}": f"{v:.5f}" for n, v in zip(LABEL_NAMES, pooled[k].numpy(), strict=True)}
+            for name, logits in (("rule", ruled[k]), ("map", hottest[k]), ("pooled", pooled[k])):
+                row |= {f"{name}_{n}": f"{float(v):.5f}" for n, v in zip(LABEL_NAMES, logits, strict=True)}
             yield row
 
 
