@@ -133,7 +133,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     print(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, median of {arguments.runs} runs (lowest-highest), seconds"
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds, "
+        f"median of {arguments.runs} runs (lowest-highest)"
     )
     print()
     print("| what | total | read | prepare | detect | report | peak MB | bare | above bare | aim |")

@@ -40,11 +40,11 @@ _used: set[str] = set()
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 where a page is out of date")
     options = parser.parse_args()
     pages = _pages()
     if unused := MEANINGS.keys() - _used:
-        raise SystemExit(f"scripts/meanings.py: found {sorted(unused)}; expected only keys that need a meaning")
+        raise SystemExit(f"scripts/meanings.py: found {sorted(unused)}; expected only keys in need of one")
     return update(pages, check=options.check, command=_COMMAND)
 
 
@@ -78,7 +78,8 @@ def _windows() -> str:
 
 def _preparation() -> str:
     text = json.dumps(Preparation().model_dump(mode="json"), indent=2)
-    short = re.sub(r"\{\s+(\"offset\".*?)\s+\}", lambda m: "{" + " ".join(m[1].split()) + "}", text, flags=re.DOTALL)
+    channel = re.compile(r"\{\s+(\"offset\".*?)\s+\}", re.DOTALL)
+    short = channel.sub(lambda m: "{" + " ".join(m[1].split()) + "}", text)
     return f"```json\n{short}\n```"
 
 
@@ -111,7 +112,7 @@ def _attributes(kind: type) -> dict[str, str]:
 
 
 def _model_tables(root: type[BaseModel]) -> str:
-    """Return one table a model, the root first, then those it is made of in the order in which they appear."""
+    """Return one table a model, the root first, then those it is made of as they appear."""
     parts = []
     for model in _models(root):
         known = _attributes(model)
@@ -170,7 +171,8 @@ def _type(annotation: Any) -> str:
         return f"object of {_type(arguments[1])}"
     if origin in (list, tuple):
         inner = [_type(a) for a in arguments if a is not Ellipsis]
-        return f"array of {inner[0]}" + (f" ({len(inner)})" if origin is tuple and Ellipsis not in arguments else "")
+        size = f" ({len(inner)})" if origin is tuple and Ellipsis not in arguments else ""
+        return f"array of {inner[0]}{size}"
     return " or ".join(dict.fromkeys(_type(a) for a in arguments if not hasattr(a, "func")))
 
 
@@ -204,7 +206,8 @@ def _commands() -> str:
         words.append("[OPTIONS]")
         rows.append(["`-h, --help`", "Show the options and end."])
         text = inspect.getdoc(function) or ""
-        parts.append(f"### ichor {name}\n\n`ichor {name} {' '.join(words)}`\n\n{text}\n\n" + table(["", "what"], rows))
+        usage = f"`ichor {name} {' '.join(words)}`"
+        parts.append(f"### ichor {name}\n\n{usage}\n\n{text}\n\n" + table(["", "what"], rows))
     return "\n\n".join(parts)
 
 

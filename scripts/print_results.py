@@ -28,8 +28,8 @@ _SHORT = (
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is out of date")
-    parser.add_argument("--print", action="store_true", dest="show", help="print the full table and write nothing")
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 where a page is out of date")
+    parser.add_argument("--print", action="store_true", dest="show", help="print all figures, write nothing")
     parser.add_argument("--bundle", default="default", help="name or path of the bundle (with --print)")
     options = parser.parse_args()
     try:

@@ -117,6 +117,8 @@ def _change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
         (_change("thresholds", "any", "probability", to=1.5), r"thresholds\.any\.probability"),
         (_change("exam_rule", "kind", to="vote"), r"exam_rule\.kind"),
         (_change("surprise", to=1), "surprise"),
+        (_change("slice_rule", to={"weights": [1.0, 1.0]}), r"slice_rule\.weights.*odd"),
+        (_change("slice_rule", to={"weights": [0.0]}), r"slice_rule\.weights"),
     ],
 )
 def test_a_wrong_manifest_is_refused_by_field(

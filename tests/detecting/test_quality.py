@@ -43,7 +43,7 @@ def shown(exam: Exam, k: int, level: float = 40, width: float = 80) -> Picture:
 # -- heads ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("patient", ["049", "055", "070", "085", "097", "130"])
+@pytest.mark.parametrize("patient", ["049", "055", "070", "085", "097", "128"])
 def test_trauma_exams_are_taken(shared_data: Path, patient: str) -> None:
     data = CtIch(shared_data / "ct-ich")
     if patient not in data.patients():

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ichor.cli.demo import demo
 from ichor.cli.detect import detect
 from ichor.cli.evaluate import evaluate
 from ichor.cli.info import info
@@ -38,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(detect)
+app.command()(demo)
 app.command()(info)
 app.command()(train)
 app.command()(evaluate)

@@ -87,7 +87,7 @@ def detect(
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"--threshold: found {threshold:g}; expected a probability between 0 and 1")
     if output is not None:
-        _make_folder(output)
+        make_folder(output)
 
     from ichor.cli.progress import ProgressLine
     from ichor.detecting import detect_all
@@ -143,7 +143,7 @@ def _limits(overrides: list[str]) -> Limits:
     return Limits.from_environment(**values)
 
 
-def _make_folder(output: Path) -> None:
+def make_folder(output: Path) -> None:
     """Before anything is read: nobody wants to learn after minutes that the disk is read-only."""
     try:
         output.mkdir(parents=True, exist_ok=True)

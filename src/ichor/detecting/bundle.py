@@ -80,6 +80,13 @@ class SliceRule(_Model):
     weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
     pixels: int = Field(default=16, ge=1)
 
+    @field_validator("weights")
+    @classmethod
+    def _has_a_middle(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if len(weights) % 2 == 0 or min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError("expected an odd number of weights, none below 0, not all 0")
+        return weights
+
 
 class ExamRule(_Model):
     """How slices make an exam's logit: the mean of the ``slices`` most suspicious ones, label by label."""

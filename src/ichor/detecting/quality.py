@@ -122,15 +122,14 @@ def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
     picture
         The HU come from a picture in the brain window: bone is what is nearly white.
     """
-    m, rows, columns = hu.shape
-    blocks = hu.reshape(m, rows // _STRIDE, _STRIDE, columns // _STRIDE, _STRIDE)
-    coarse = blocks.mean(axis=(2, 4))
+    m = len(hu)
+    coarse = _blocks(hu, np.add) / _STRIDE**2
     brain_low, brain_high = _BRAIN_OF_PICTURE_HU if picture else _BRAIN_HU
     # The densest pixel speaks for its block: a child's skull is thinner than one.
-    highest = blocks.max(axis=(2, 4))
+    highest = _blocks(hu, np.maximum)
     bone = highest >= (_BONE_OF_PICTURE_HU if picture else _BONE_HU)
     solid = coarse >= (_BONE_OF_PICTURE_HU - 6 if picture else _BONE_HU)
-    even = highest - blocks.min(axis=(2, 4)) < 0.7
+    even = highest - _blocks(hu, np.minimum) < 0.7
     disk = np.hypot(*np.mgrid[-2:3, -2:3]) <= 2.3
     space, brain, enclosed, roundness, surround, shell, contrast, flat = (np.zeros(m) for _ in range(8))
     centre = np.full((m, 2), np.nan)
@@ -159,6 +158,15 @@ def find_cranium(hu: NDArray[np.float32], *, picture: bool) -> Cranium:
         contrast[k], flat[k] = coarse[k][core].std(), even[k][core].mean()
         centre[k] = where.mean(axis=1) * _STRIDE
     return Cranium(space, brain, enclosed, roundness, surround, shell, contrast, flat, centre)
+
+
+def _blocks(hu: NDArray[np.float32], join: np.ufunc) -> NDArray[np.float32]:
+    """Join blocks of ``_STRIDE`` by ``_STRIDE`` pixels; by strides, several times faster than a reduce."""
+    rows, columns = (n // _STRIDE * _STRIDE for n in hu.shape[1:])
+    parts = [hu[:, i:rows:_STRIDE, :columns] for i in range(_STRIDE)]
+    joined = join(join(parts[0], parts[1]), join(parts[2], parts[3]))
+    parts = [joined[:, :, i::_STRIDE] for i in range(_STRIDE)]
+    return np.asarray(join(join(parts[0], parts[1]), join(parts[2], parts[3])))
 
 
 def _largest_tissue(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import stat
+import struct
 import zipfile
 import zlib
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from ichor.errors import RefusedInput
-from ichor.reading.files import InputFile
+from ichor.reading.files import InputFile, shown
 from ichor.reading.limits import Deadline, Limits
 
 __all__ = ["is_zip", "unpack"]
@@ -16,7 +19,43 @@ __all__ = ["is_zip", "unpack"]
 _CHUNK = 1 << 20
 _RATIO_FLOOR = 1 << 20
 """Below this many unpacked bytes no ratio is suspicious: a black slice packs well."""
+_DIRECTORY_BYTES = 512
+"""Bytes of the archive's directory that one entry may take; an ordinary one takes about 100."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""The only two whose unpacking stops where it is told to; bzip2 and LZMA fill memory first."""
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+_EXTENSIONS = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".zip")
+_READ_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+class _Crowded(Exception):
+    """The directory is larger than that of any archive within the limits."""
+
+
+class _Bounded(io.BufferedReader):
+    """A file that hands out no piece larger than a directory within the limits.
+
+    ``zipfile`` reads and parses the directory at once, before anyone can count its entries.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(path.open("rb", buffering=0))
+        self._most = max(_CHUNK, limits.files * _DIRECTORY_BYTES)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self._most:
+            raise _Crowded
+        return super().read(size)
 
 
 def is_zip(path: Path) -> bool:
@@ -52,26 +91,34 @@ def unpack(path: Path, name: str, folder: Path, limits: Limits, deadline: Deadli
     RefusedInput
         ``unsafe_archive``, ``limit_exceeded`` or ``unreadable``.
     """
+    packed = path.stat().st_size
+    if packed > limits.total_bytes:
+        raise limits.refuse(name, "total_bytes", f"an archive of {packed:,} bytes")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Bounded(path, limits) as stream, zipfile.ZipFile(stream) as archive:
             entries = [e for e in archive.infolist() if not e.is_dir() and not _is_junk(e.filename)]
             _check_entries(entries, name, limits)
-            packed = path.stat().st_size
             total = 0
             files = []
             for number, entry in enumerate(entries):
                 deadline.check()
                 target = folder / f"{number:06d}{_extension(entry.filename)}"
-                total = _extract(archive, entry, target, total, packed, name, limits)
-                files.append(InputFile(target, f"{name}:{entry.filename}"))
+                with archive.open(entry) as source, target.open("wb") as sink:
+                    while chunk := source.read(_CHUNK):
+                        total += sink.write(chunk)
+                        _check_size(sink.tell(), total, packed, name, limits)
+                        deadline.check()
+                files.append(InputFile(target, f"{name}:{shown(entry.filename)}"))
             return files
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+    except _Crowded:
+        raise limits.refuse(name, "files", "a directory of very many entries") from None
+    except _READ_ERRORS as error:
         raise RefusedInput(
             name,
             "unreadable",
             found=f"an archive that cannot be unpacked ({type(error).__name__})",
             expected="a zip file",
-            remedy="pack the study again, without encryption, with ordinary compression",
+            remedy="pack the study again, or give its folder",
         ) from None
 
 
@@ -80,55 +127,48 @@ def _check_entries(entries: list[zipfile.ZipInfo], name: str, limits: Limits) ->
     if len(entries) > limits.files:
         raise limits.refuse(name, "files", f"{len(entries):,} entries")
     spans = sorted((e.header_offset, e.header_offset + e.compress_size) for e in entries)
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
-        if start < end:
-            raise _unsafe(name, "entries that share their bytes", "entries of their own bytes")
+    # An entry of no bytes still has a header of its own.
+    if any(start < max(end, first + 1) for (first, end), (start, _) in pairwise(spans)):
+        raise _unsafe(name, "entries that share their bytes", "entries of their own bytes")
     for entry in entries:
-        parts = PurePosixPath(entry.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0] or "\0" in entry.filename:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
             raise _unsafe(name, "an entry that leaves the archive's folder", "entries within it")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise _unsafe(name, "an entry that is a link", "files")
-        if len(parts.parts) > limits.depth:
-            raise limits.refuse(name, "depth", f"an entry {len(parts.parts)} folders deep")
+        if len(path.parts) - 1 > limits.depth:
+            raise limits.refuse(name, "depth", f"an entry in folders {len(path.parts) - 1} deep")
         if entry.flag_bits & 0x1:
-            raise RefusedInput(
-                name,
-                "unreadable",
-                found="an encrypted entry",
-                expected="an archive without a password",
-                remedy="unpack it, and give the folder",
+            raise _cannot_unpack(name, "an encrypted entry", "an archive without a password")
+        if entry.compress_type not in _METHODS:
+            raise _cannot_unpack(
+                name, f"an entry packed by method {entry.compress_type}", "the ordinary one (deflate)"
             )
 
 
-def _extract(
-    archive: zipfile.ZipFile,
-    entry: zipfile.ZipInfo,
-    target: Path,
-    total: int,
-    packed: int,
-    name: str,
-    limits: Limits,
-) -> int:
-    """Write one entry, counting; return the bytes unpacked so far."""
-    size = 0
-    with archive.open(entry) as source, target.open("wb") as sink:
-        while chunk := source.read(_CHUNK):
-            size += len(chunk)
-            total += len(chunk)
-            if size > limits.file_bytes:
-                raise limits.refuse(name, "file_bytes", f"an entry of more than {limits.file_bytes:,} bytes")
-            if total > limits.total_bytes:
-                raise limits.refuse(name, "total_bytes", f"more than {limits.total_bytes:,} bytes unpacked")
-            if total > _RATIO_FLOOR and total > limits.archive_ratio * packed:
-                raise limits.refuse(name, "archive_ratio", f"{total // max(packed, 1)} times its packed size")
-            sink.write(chunk)
-    return total
+def _check_size(size: int, total: int, packed: int, name: str, limits: Limits) -> None:
+    """Refuse what has grown too large: this entry so far, and all of them."""
+    if size > limits.file_bytes:
+        raise limits.refuse(name, "file_bytes", f"an entry of more than {limits.file_bytes:,} bytes")
+    if total > limits.total_bytes:
+        raise limits.refuse(name, "total_bytes", f"more than {limits.total_bytes:,} bytes unpacked")
+    if total > _RATIO_FLOOR and total > limits.archive_ratio * packed:
+        raise limits.refuse(name, "archive_ratio", f"more than {limits.archive_ratio} times its packed size")
 
 
 def _unsafe(name: str, found: str, expected: str) -> RefusedInput:
     return RefusedInput(
-        name, "unsafe_archive", found=found, expected=expected, remedy="do not open it; ask its sender for another"
+        name,
+        "unsafe_archive",
+        found=found,
+        expected=expected,
+        remedy="do not open it; ask its sender for another",
+    )
+
+
+def _cannot_unpack(name: str, found: str, expected: str) -> RefusedInput:
+    return RefusedInput(
+        name, "unreadable", found=found, expected=expected, remedy="unpack it, and give the folder"
     )
 
 
@@ -138,8 +178,4 @@ def _is_junk(filename: str) -> bool:
 
 
 def _extension(filename: str) -> str:
-    lower = filename.lower()
-    for known in (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".zip"):
-        if lower.endswith(known):
-            return known
-    return ""
+    return next((known for known in _EXTENSIONS if filename.lower().endswith(known)), "")

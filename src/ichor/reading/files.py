@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["InputFile"]
+__all__ = ["InputFile", "shown"]
 
 
 @dataclass(frozen=True)
@@ -22,3 +22,8 @@ class InputFile:
 
     path: Path
     name: str
+
+
+def shown(name: str) -> str:
+    """Name a file on one line: what cannot be printed (line ends, terminal commands) becomes ``?``."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
