@@ -1,6 +1,6 @@
 """Make the example exam of ``ichor demo``: a head averaged from normal exams, with a simulated bleed.
 
-Usage: python scripts/make_demo_exam.py DATA [OUT]
+Usage: python scripts/make_demo_exam.py DATA [OUT [MEAN.mha]]   (MEAN keeps the mean for another try)
 
 Twelve normal adult exams of CT-ICH (Hssayeni et al., Data 2020, 5(1):14; CC BY 4.0), each also mirrored, are
 registered to their own evolving mean and averaged: no patient's exam is in the result, nor one's shape. Into the
@@ -35,7 +35,7 @@ GRID = GridSpec(352, 288, 0.06, 5.0, border=16)
 PIXEL_MM, STEP_MM, SIDE = 0.45, 5.0, 480
 FIRST_MM = 32.0
 """Below this height the mean is blurred beyond use: necks bend, jaws open."""
-SLICES = 28
+SLICES, AIR_SLICES = 30, 6
 NOISE_HU = 4.0
 BLEED_ML = 22.0
 BLEED_HU, OEDEMA_HU = 66.0, 24.0
@@ -43,11 +43,15 @@ SEED = 7
 SYNTHETIC = "ichor demo: simulated, averaged from CT-ICH (Hssayeni et al. 2020, CC BY 4.0), no patient"
 
 
-def main(data: Path, out: Path) -> None:
+def main(data: Path, out: Path, kept: Path | None) -> None:
     """Make the exam and write it."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(2)
-    images = [image for patient in PATIENTS for image in load(CtIch(data / "ct-ich"), patient)]
-    mean = average(images)
+    if kept is not None and kept.is_file():
+        mean = sitk.ReadImage(str(kept))
+    else:
+        mean = average([i for patient in PATIENTS for i in load(CtIch(data / "ct-ich"), patient)])
+        if kept is not None:
+            sitk.WriteImage(mean, str(kept))
     volume = resample(mean)
     volume, mask = bleed(crispen(volume))
     volume = noise(volume)
@@ -60,6 +64,8 @@ def load(dataset: CtIch, patient: str) -> list[sitk.Image]:
     exam = dataset.load(patient).exam
     transform = plan_grid(exam.volume, exam.geometry, GRID)
     hu = np.clip(transform.to_grid(exam.volume), -1000, 1500)
+    # Air above the vertex, so that registration has the whole of it to hold on to.
+    hu = np.concatenate([hu, np.full((AIR_SLICES, *hu.shape[1:]), -1000.0)])
     images = []
     for array in (hu, hu[:, :, ::-1]):
         image = sitk.GetImageFromArray(np.ascontiguousarray(array, dtype=np.float32))
@@ -107,7 +113,7 @@ def affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.Image:
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(0.1, SEED)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsGradientDescentLineSearch(1.0, 60)
+    method.SetOptimizerAsGradientDescentLineSearch(1.0, 40)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(start)
     return sitk.Resample(moving, fixed, method.Execute(a, b), sitk.sitkLinear, -1000.0)
@@ -116,7 +122,7 @@ def affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.Image:
 def demons(fixed: sitk.Image, moving: sitk.Image, smoothing: float) -> sitk.Image:
     """Warp one image onto another; the field is found at half the resolution and applied at the whole."""
     method = sitk.FastSymmetricForcesDemonsRegistrationFilter()
-    method.SetNumberOfIterations(40)
+    method.SetNumberOfIterations(25)
     method.SetStandardDeviations(smoothing)
     field = method.Execute(looks(fixed), looks(moving))
     transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
@@ -132,9 +138,12 @@ def resample(mean: sitk.Image) -> NDArray[np.float32]:
 
 
 def crispen(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Undo some of the blur of averaging, and make air air."""
-    soft = ndimage.gaussian_filter(volume, (0, 2.2, 2.2))
-    sharp = volume + 0.9 * (volume - soft)
+    """Undo some of the blur of averaging in soft tissue, and make air air."""
+    # Smoothed among soft tissue only: bone must not cast a dark rim on the brain beside it.
+    soft = ((volume > -30) & (volume < 90)).astype(np.float32)
+    weight = ndimage.gaussian_filter(soft, (0, 2.2, 2.2))
+    smooth = ndimage.gaussian_filter(volume * soft, (0, 2.2, 2.2)) / np.maximum(weight, 1e-3)
+    sharp = volume + 1.1 * soft * (volume - smooth)
     head = ndimage.binary_opening(ndimage.gaussian_filter(volume, (0, 1, 1)) > -350, np.ones((1, 7, 7)))
     labels, _ = ndimage.label(head)
     largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
@@ -247,4 +256,4 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     pydicom.config.settings.writing_validation_mode = pydicom.config.RAISE
     default = Path(__file__).parents[1] / "src" / "ichor" / "demo"
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else default)
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else default, Path(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -95,6 +95,17 @@ Maker = Callable[[random.Random], bytes]
 # -- sound files ------------------------------------------------------------------------------------------
 
 
+def named(data: Dataset, number: int = 0) -> Dataset:
+    """The same data set with UIDs that are the same in every run."""
+    data.StudyInstanceUID, data.SeriesInstanceUID = "2.25.1", "2.25.2"
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"2.25.3.{number}"
+    return data
+
+
+def middle() -> Dataset:
+    return named(head_series(PLAN)[PLAN.n // 2])
+
+
 def encoded(data: Dataset, syntax: str = "") -> bytes:
     """A data set as a file."""
     out = io.BytesIO()
@@ -128,17 +139,14 @@ def compressed(data: Dataset, syntax: str) -> Dataset:
 @functools.cache
 def series() -> tuple[bytes, ...]:
     """A whole small series, one file a slice."""
-    return tuple(encoded(data) for data in head_series(PLAN))
+    return tuple(encoded(named(data, k)) for k, data in enumerate(head_series(PLAN)))
 
 
 @functools.cache
 def sound(data: Path | None) -> dict[str, bytes]:
     """Sound DICOM files by name: small made ones, and real ones where the public data lie."""
 
-    def middle() -> Dataset:
-        return head_series(PLAN)[PLAN.n // 2]
-
-    files = {"explicit": encoded(middle()), "enhanced": encoded(enhanced(PLAN))}
+    files = {"explicit": encoded(middle()), "enhanced": encoded(named(enhanced(PLAN)))}
     for name, syntax in (("implicit", ImplicitVRLittleEndian), ("deflated", DeflatedExplicitVRLittleEndian)):
         files[name] = encoded(middle(), syntax)
     big = middle()
@@ -146,7 +154,7 @@ def sound(data: Path | None) -> dict[str, bytes]:
     files["big-endian"] = encoded(big, ExplicitVRBigEndian)
     for name, syntax in COMPRESSED.items():
         files[name] = encoded(compressed(middle(), syntax))
-        files[f"{name}-frames"] = encoded(compressed(enhanced(PLAN), syntax))
+        files[f"{name}-frames"] = encoded(compressed(named(enhanced(PLAN)), syntax))
     for name in REAL if data else ():
         files[name] = (data / "dicom-oddities" / name).read_bytes()
     return files
@@ -244,7 +252,7 @@ def nested(rng: random.Random) -> bytes:
 def huge(rng: random.Random) -> bytes:
     """Dimensions that the pixels do not bear out, in the header and sometimes in the stream too."""
     syntax = rng.choice(("", RLELossless, JPEGLSLossless, JPEG2000Lossless))
-    data = head_series(PLAN)[3]
+    data = middle()
     if syntax:
         compressed(data, syntax)
     rows, columns = rng.choice(((65535, 65535), (65535, 64), (6000, 6000), (1, 65535), (0, 0), (64, 73)))
@@ -262,7 +270,7 @@ def huge(rng: random.Random) -> bytes:
 
 def inflating(rng: random.Random) -> bytes:
     """A deflated data set that is far larger than its file."""
-    raw = encoded(head_series(PLAN)[3], DeflatedExplicitVRLittleEndian)
+    raw = encoded(middle(), DeflatedExplicitVRLittleEndian)
     start = raw.find(b"1.2.840.10008.1.2.1.99")
     meta_end = 128 + 4 + 12 + struct.unpack_from("<L", raw, 140)[0]
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -273,9 +281,15 @@ def inflating(rng: random.Random) -> bytes:
 
 def long_text(rng: random.Random) -> bytes:
     """Text elements of odd size, with what terminals obey in them."""
-    data = head_series(PLAN)[3]
+    data = middle()
     evil = rng.choice(("\x1b[2J", "a" * 60_000, "x\r\ny", "\\".join("9" * 300 for _ in range(50)), "\0" * 64))
-    for keyword in ("Manufacturer", "ConvolutionKernel", "SeriesDescription", "BodyPartExamined", "PatientID"):
+    for keyword in (
+        "Manufacturer",
+        "ConvolutionKernel",
+        "SeriesDescription",
+        "BodyPartExamined",
+        "PatientID",
+    ):
         if rng.random() < 0.6:
             setattr(data, keyword, evil[:64] if rng.random() < 0.3 else evil)
     return encoded(data)
@@ -288,7 +302,9 @@ def zipped(entries: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", how) as archive:
         for name, raw in entries.items():
-            archive.writestr(name, raw)
+            entry = zipfile.ZipInfo(name)  # not of today: the same bytes in every run
+            entry.compress_type = how
+            archive.writestr(entry, raw)
     return out.getvalue()
 
 
@@ -314,7 +330,7 @@ def traversal(rng: random.Random) -> bytes:
 def link(rng: random.Random) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("a.dcm", series()[0])
+        archive.writestr(zipfile.ZipInfo("a.dcm"), series()[0])
         entry = zipfile.ZipInfo(rng.choice(("link.dcm", "deep/er/link")))
         entry.create_system, entry.external_attr = 3, 0o120777 << 16
         archive.writestr(entry, rng.choice(("/etc/passwd", "../../up", "a.dcm")))
@@ -352,7 +368,9 @@ def crowded(rng: random.Random) -> bytes:
     n = rng.choice((30_000, 400_000))
     body = (entry + b"x") * n
     head = zipped({"a.dcm": b"x"})[:40]
-    return head + body + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, n & 0xFFFF, n & 0xFFFF, len(body), 40, 0)
+    return (
+        head + body + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, n & 0xFFFF, n & 0xFFFF, len(body), 40, 0)
+    )
 
 
 def matryoshka(rng: random.Random) -> bytes:
@@ -446,8 +464,8 @@ def main(report: str, first: str, count: str, data: str = "") -> None:
             name, raw = case(number, Path(data) if data else None)
             path = Path(folder) / f"{number}-{name}"
             path.write_bytes(raw)
+            print(json.dumps({"number": number, "name": name, "crc": zlib.crc32(raw)}), file=out, flush=True)
             del raw
-            print(json.dumps({"number": number, "name": name}), file=out, flush=True)
             before, began = peak(), time.perf_counter()
             faulthandler.dump_traceback_later(MOST_SECONDS, exit=True, file=out)
             told = answer(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -252,8 +253,11 @@ def _text(data: Dataset, keyword: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Keep what can be shown on one line."""
-    return "".join(c for c in text if c.isprintable())[:120]
+    """Keep what comes before anything that is no text.
+
+    A forged length makes an element reach into those behind it, which may name the patient.
+    """
+    return "".join(takewhile(str.isprintable, text.strip()))[:120]
 
 
 def _floats(data: Dataset, keyword: str, n: int) -> NDArray[np.float64] | None:

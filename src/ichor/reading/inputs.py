@@ -52,7 +52,9 @@ def read(
     results = list(read_all(path, series=series, limits=limits))
     good = [r for r in results if not isinstance(r, RefusedInput)]
     if len(results) > 1:
-        raise UsageError(f"{path}: found {len(results)} exams or pictures; expected one; use ichor.read_all to get each")
+        raise UsageError(
+            f"{path}: found {len(results)} exams or pictures; expected one; use ichor.read_all to get each"
+        )
     if not good:
         raise next(r for r in results if isinstance(r, RefusedInput))
     return good[0]
@@ -202,7 +204,10 @@ def _nothing(name: str, archives: list[InputFile], other: list[InputFile], singl
     if archives:
         found, remedy = "archives within the input", "unpack them, or give each by its own name"
     elif single:
-        found, remedy = "a file that is neither DICOM, NIfTI nor a picture", "give the study in one of these forms"
+        found, remedy = (
+            "a file that is neither DICOM, NIfTI nor a picture",
+            "give the study in one of these forms",
+        )
     elif other:
         found, remedy = f"{len(other)} files, none of them an image", "check the path"
     else:

@@ -70,7 +70,10 @@ def read_nifti(file: InputFile, limits: Limits) -> Exam:
     notices = [*header_notices]
     if geometry.tilt_degrees > 0.5:
         notices.append(
-            notice("gantry_tilt", f"The slices are sheared by {geometry.tilt_degrees:.1f} degrees; this was corrected for.")
+            notice(
+                "gantry_tilt",
+                f"The slices are sheared by {geometry.tilt_degrees:.1f} degrees; this was corrected for.",
+            )
         )
     if geometry.normal[2] < _OBLIQUE_COSINE:
         angle = np.degrees(np.arccos(np.clip(geometry.normal[2], -1, 1)))
@@ -97,22 +100,38 @@ def _load(file: InputFile, limits: Limits) -> tuple[NDArray[np.float32], NDArray
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
         if len(shape) != 3 or min(shape) < 1:
-            raise _unreadable(file.name, f"an array of shape {' x '.join(map(str, image.shape))}", "one 3-D volume")
+            raise _unreadable(
+                file.name, f"an array of shape {' x '.join(map(str, image.shape))}", "one 3-D volume"
+            )
         if int(np.prod(shape, dtype=np.int64)) > limits.voxels:
             raise limits.refuse(file.name, "voxels", f"{int(np.prod(shape, dtype=np.int64)):,} voxels")
         if max(shape) > limits.frames:
             raise limits.refuse(file.name, "frames", f"an axis of {max(shape):,}")
         affine = np.asarray(image.affine, dtype=np.float64)
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, zlib.error, ArithmeticError) as e:
-        raise _unreadable(file.name, f"a volume that cannot be read ({type(e).__name__})", "a NIfTI file") from None
+    except (
+        ImageFileError,
+        HeaderDataError,
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        zlib.error,
+        ArithmeticError,
+    ) as e:
+        raise _unreadable(
+            file.name, f"a volume that cannot be read ({type(e).__name__})", "a NIfTI file"
+        ) from None
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise _unreadable(file.name, "an affine that gives no volume", "one that says where voxels lie")
     notices = []
     header = image.header
     if "qform_code" in header and int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
         notices.append(
-            notice("orientation_missing", "The file says nothing of its orientation; the usual one for NIfTI was assumed.")
+            notice(
+                "orientation_missing",
+                "The file says nothing of its orientation; the usual one for NIfTI was assumed.",
+            )
         )
     return data, affine, notices
 
@@ -178,7 +197,9 @@ def to_nifti_space(mask: NDArray[np.uint8], exam: Exam) -> tuple[NDArray[np.uint
     if exam.source.nifti is not None:
         meta = exam.source.nifti
         undone = mask[tuple(slice(None, None, -1) if flip else slice(None) for flip in meta["flips"])]
-        return np.ascontiguousarray(np.transpose(undone, np.argsort(meta["axes"]))), np.asarray(meta["affine"])
+        return np.ascontiguousarray(np.transpose(undone, np.argsort(meta["axes"]))), np.asarray(
+            meta["affine"]
+        )
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
     return np.ascontiguousarray(mask.transpose(2, 1, 0)), to_ras @ exam.geometry.affine()
 

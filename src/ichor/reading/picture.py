@@ -76,7 +76,16 @@ def read_pictures(file: InputFile, limits: Limits) -> list[Picture | RefusedInpu
                 return results
     except Image.DecompressionBombError:
         raise limits.refuse(file.name, "pixels", "a picture of very many pixels") from None
-    except (UnidentifiedImageError, OSError, EOFError, ValueError, SyntaxError, TypeError, IndexError, KeyError) as error:
+    except (
+        UnidentifiedImageError,
+        OSError,
+        EOFError,
+        ValueError,
+        SyntaxError,
+        TypeError,
+        IndexError,
+        KeyError,
+    ) as error:
         raise RefusedInput(
             file.name,
             "unreadable",
@@ -108,7 +117,10 @@ def _picture(
             remedy="give the picture at its original size",
         )
     notices: list[Notice] = [
-        notice("picture", "A picture has no Hounsfield units and no scale: a brain window is assumed, no volume is given.")
+        notice(
+            "picture",
+            "A picture has no Hounsfield units and no scale: a brain window is assumed, no volume is given.",
+        )
     ]
     if page is not None:
         notices.append(notice("picture_multipage", f"This is page {page + 1} of a file of several."))
@@ -130,7 +142,10 @@ def _picture(
     row, column, rows, columns = find_slice(grey)
     if rows * columns < 0.9 * grey.size:
         notices.append(
-            notice("picture_cropped", f"Borders were cut: {rows} x {columns} of {grey.shape[0]} x {grey.shape[1]} pixels.")
+            notice(
+                "picture_cropped",
+                f"Borders were cut: {rows} x {columns} of {grey.shape[0]} x {grey.shape[1]} pixels.",
+            )
         )
     cut = np.ascontiguousarray(grey[row : row + rows, column : column + columns])
     if min(cut.shape) < _MIN_SIDE:
@@ -155,7 +170,9 @@ def _to_grey(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_] |
     """Grey values, and where a colour picture is strongly coloured (None for a grey one)."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         values = np.asarray(image, dtype=np.float32)
-        low, high = np.percentile(values[np.isfinite(values)], [0.5, 99.8]) if np.isfinite(values).any() else (0, 1)
+        low, high = (
+            np.percentile(values[np.isfinite(values)], [0.5, 99.8]) if np.isfinite(values).any() else (0, 1)
+        )
         scaled = (np.nan_to_num(values) - low) * (255 / max(float(high - low), 1e-6))
         return np.clip(scaled, 0, 255).astype(np.uint8), None
     if image.mode in ("L", "1"):
@@ -233,7 +250,9 @@ def find_slice(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
 def _ground(small: NDArray[np.uint8]) -> int:
     """The commonest grey of the picture's outermost parts; black where no grey is common there."""
-    frame = np.concatenate([small[:2].ravel(), small[-2:].ravel(), small[:, :2].ravel(), small[:, -2:].ravel()])
+    frame = np.concatenate(
+        [small[:2].ravel(), small[-2:].ravel(), small[:, :2].ravel(), small[:, -2:].ravel()]
+    )
     counts = np.bincount(frame // 8, minlength=32)
     best = int(counts.argmax())
     return best * 8 + 4 if counts[best] > 0.3 * len(frame) else 0
@@ -247,4 +266,7 @@ def _without_text(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     apart = (labels > 0) & (labels != int(sizes.argmax())) & (sizes[labels] < 0.02 * grey.size)
-    return np.asarray(np.where(apart, np.minimum(grey, np.median(grey[labels == 0]) if (labels == 0).any() else 0), grey), np.uint8)
+    return np.asarray(
+        np.where(apart, np.minimum(grey, np.median(grey[labels == 0]) if (labels == 0).any() else 0), grey),
+        np.uint8,
+    )

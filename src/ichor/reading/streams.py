@@ -8,7 +8,8 @@ from pydicom.uid import JPEG2000TransferSyntaxes, RLELossless
 
 __all__ = ["plain_jpeg", "stream_fault"]
 
-_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_JPEG_LS_FRAME = 0xF7
+_FRAME_HEADERS = {*range(0xC0, 0xD0), _JPEG_LS_FRAME} - {0xC4, 0xC8, 0xCC}
 """SOF markers of JPEG (the tables C4 and CC, and the reserved C8, are none) and that of JPEG-LS."""
 _HUFFMAN_TABLES, _QUANTISATION_TABLES, _START_OF_SCAN = 0xC4, 0xDB, 0xDA
 _MOST_TILES = 4096
@@ -53,7 +54,7 @@ def _jpeg(frame: bytes) -> tuple[int, int, int, int] | None:
     """
     if frame[:2] != b"\xff\xd8":
         return None
-    at, described = 2, None
+    at, described, is_ls = 2, None, False
     while at + 4 <= len(frame):
         if frame[at] != 0xFF:
             return None
@@ -70,8 +71,10 @@ def _jpeg(frame: bytes) -> tuple[int, int, int, int] | None:
                 return None
             bits, rows, columns, components = struct.unpack_from(">BHHB", body)
             described = rows, columns, components, bits
+            is_ls = marker == _JPEG_LS_FRAME
         if marker == _START_OF_SCAN:
-            return described
+            # CharLS looks for the end of a stream that has none for seconds.
+            return described if not is_ls or frame.find(b"\xff\xd9", at) > 0 else None
         at += 2 + length
     return None
 

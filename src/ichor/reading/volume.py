@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ichor.errors import RefusedInput
 from ichor.notices import Notice, notice
-from ichor.reading.dataset import unreadable
+from ichor.reading.dataset import READ_ERRORS, unreadable
 from ichor.reading.decode import LOSSY_SYNTAXES, decode, decode_file
 from ichor.reading.headers import SliceHeader
 from ichor.reading.hounsfield import Scale, to_hounsfield
@@ -71,8 +71,12 @@ def read_volume(
             deadline.check()
             if isinstance(stored, RefusedInput):
                 refused.append(stored)
-            else:
+                continue
+            try:
                 scales[k] = to_hounsfield(stored, stack.headers[k], volume[k])
+            except READ_ERRORS as error:  # elements that are parsed only when they are asked for
+                name = stack.headers[k].file.name
+                refused.append(unreadable(name, f"a rescale that cannot be read ({type(error).__name__})"))
     if len(refused) == 1 == n or (refused and all(r.code == "limit_exceeded" for r in refused)):
         raise refused[0]
     if len(refused) > MOST_BROKEN * n:
@@ -105,10 +109,10 @@ def read_middle(headers: Sequence[SliceHeader], limits: Limits) -> list[NDArray[
         header = ordered[k]
         try:
             stored = decode(header, limits)
-        except RefusedInput:
+            hu = np.empty((header.rows, header.columns), np.int16)
+            to_hounsfield(stored, header, hu)
+        except (RefusedInput, *READ_ERRORS):
             continue
-        hu = np.empty((header.rows, header.columns), np.int16)
-        to_hounsfield(stored, header, hu)
         out.append(hu)
     return out
 

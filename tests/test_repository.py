@@ -1,0 +1,273 @@
+"""The repository as a whole: which room knows which, what the core loads, that the words fit the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import ichor
+from ichor.notices import NOTICES
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "ichor"
+SHARED = {"labels", "errors", "notices", "exam", "findings"}
+CORE = ("reading", "preparing", "detecting", "reporting", "cli")
+MAY_IMPORT = {
+    "shared": SHARED,
+    "reading": SHARED,
+    "preparing": SHARED | {"reading"},
+    "detecting": SHARED | {"reading", "preparing"},
+    "reporting": SHARED | {"reading", "preparing", "detecting"},
+    "datasets": SHARED | {"reading", "preparing"},
+    "models": set(),
+    "evaluating": SHARED | {"reading", "preparing", "detecting", "datasets"},
+    "training": SHARED | {"reading", "preparing", "detecting", "datasets", "models", "evaluating"},
+    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "training"},
+}
+MOST_LINES = 500
+
+
+@cache
+def tracked() -> list[Path]:
+    """What a clone would hold."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    if listed.returncode:
+        pytest.skip("needs a git checkout")
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+@cache
+def texts() -> dict[str, str]:
+    """Every tracked file that is text, by its path from the root."""
+    out = {}
+    for path in tracked():
+        content = path.read_bytes()
+        if b"\0" not in content[:8192]:
+            out[path.relative_to(ROOT).as_posix()] = content.decode("utf-8", errors="replace")
+    return out
+
+
+def pages() -> list[str]:
+    return sorted(name for name in texts() if name.endswith(".md"))
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str | None:
+    """The room that a module belongs to; None for the package's own ``__init__``, which names every room lazily."""
+    first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return None if first == "__init__" else "shared" if first in SHARED else first
+
+
+def imported(path: Path) -> set[str]:
+    """Rooms and shared modules that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "ichor" else [node.module]
+        found |= {name.split(".")[1] for name in names if name.startswith("ichor.")}
+    return found - {"__version__"}
+
+
+# -- rooms ---------------------------------------------------------------------------------------------
+
+
+def test_every_module_has_a_room():
+    assert {room_of(path) for path in modules()} - {None} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_rooms_know_only_what_lies_to_their_left(room):
+    wrong = {
+        path.relative_to(SOURCE).as_posix(): sorted(beyond)
+        for path in modules()
+        if room_of(path) == room and (beyond := imported(path) - MAY_IMPORT[room] - {room})
+    }
+    assert not wrong
+
+
+def test_the_core_loads_no_training_library():
+    names = [f"ichor.{room}" for room in CORE]
+    heavy = ("torch", "timm", "pandas", "matplotlib", "sklearn", "onnx", "torchvision")
+    code = f"import sys, {', '.join(names)}\nprint(*[n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_no_core_module_names_a_training_library():
+    heavy = {"torch", "timm", "pandas", "matplotlib", "sklearn", "onnx", "torchvision", "yaml"}
+    allowed = {"cli/train.py"}  # tells a user without torch what to install
+    for path in modules():
+        if room_of(path) not in ("shared", *CORE) or path.relative_to(SOURCE).as_posix() in allowed:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        names |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert not names & heavy, path
+
+
+def test_no_module_is_long():
+    long = {n: t.count("\n") for n, t in texts().items() if n.endswith(".py") and t.count("\n") > MOST_LINES}
+    assert not long
+
+
+def test_no_assert_and_no_bare_except_at_a_user():
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}"
+            assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"{path}:{node.lineno}"
+
+
+def test_every_notice_is_spoken():
+    spoken = "\n".join(p.read_text(encoding="utf-8") for p in modules() if p.name != "notices.py")
+    silent = [code for code in NOTICES if f'"{code}"' not in spoken]
+    assert not silent
+
+
+# -- words ---------------------------------------------------------------------------------------------
+
+
+def test_no_machine_paths_and_no_registry_hosts():
+    roots = "|".join(("work", "root", "tmp", "opt", "home/[a-z]+", "Users/[A-Za-z]+"))
+    path = re.compile(rf"(?<![\w.\-/:*])/({roots})/\w")
+    host = re.compile("|".join(("pypi" r"\.org", "pythonhosted" r"\.", "npmjs" r"\.", "deb" r"\.debian", "crates" r"\.io")))
+    found = [
+        f"{name}: {match[0]}"
+        for name, text in texts().items()
+        for match in (*path.finditer(text), *host.finditer(text))
+    ]
+    assert not found
+
+
+def test_no_data_is_tracked():
+    images = {".dcm", ".ima", ".nii", ".gz", ".jpg", ".jpeg", ".npy", ".pt", ".safetensors", ".csv"}
+    assert not [path for path in tracked() if path.suffix.lower() in images]
+
+
+@pytest.mark.parametrize("script", ["print_reference.py", "print_results.py"])
+def test_printed_pages_are_what_the_code_says(script):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), "--check"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_page_is_noticed(tmp_path):
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        import sections
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+    page = "a\n<!-- begin: x -->\n\nold\n\n<!-- end: x -->\nb\n"
+    assert sections.filled(page, "x", "new", "page.md") == page.replace("old", "new")
+    with pytest.raises(SystemExit, match=r"page\.md: found no section 'y'"):
+        sections.filled(page, "y", "new", "page.md")
+
+
+def slug(heading: str) -> str:
+    """Anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def prose(text: str) -> str:
+    """Markdown without its code blocks."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_every_relative_link_resolves():
+    broken = []
+    for name in pages():
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(texts()[name])):
+            if target.startswith(("http:", "https:", "mailto:")):
+                continue
+            file, _, anchor = target.partition("#")
+            path = (ROOT / name).parent / file if file else ROOT / name
+            if not path.exists():
+                broken.append(f"{name}: {target}")
+            elif anchor:
+                headings = re.findall(r"^#+ (.+)$", prose(path.read_text(encoding="utf-8")), re.MULTILINE)
+                if anchor not in map(slug, headings):
+                    broken.append(f"{name}: {target}")
+    assert not broken
+
+
+def test_every_path_that_is_named_exists():
+    named = re.compile(r"(?<![\w/.])(?:docs|src|scripts|benchmarks|tests)/[\w\-./]*\.(?:md|py|json|yaml|png)")
+    missing = {
+        f"{name}: {path}"
+        for name, text in texts().items()
+        for path in named.findall(text)
+        if not (ROOT / path).exists()
+    }
+    assert not missing
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, queue = set(), ["README.md"]
+    while queue:
+        name = queue.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for target in re.findall(r"\]\(([^)#\s]+\.md)", prose(texts()[name])):
+            queue.append(((ROOT / name).parent / target).resolve().relative_to(ROOT).as_posix())
+    assert {n for n in pages() if n.startswith("docs/")} <= seen
+
+
+def options() -> set[str]:
+    """Every option that some command has, as the printed reference tells."""
+    return set(re.findall(r"--[a-z][a-z-]*", texts()["docs/reference/command.md"]))
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/how-to/detect-a-study.md", "docs/how-to/train.md"])
+def test_commands_in_the_documentation_have_only_known_options(name):
+    blocks = re.findall(r"^```bash\n(.*?)^```", texts()[name], re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^(?:\S*/)?ichor (.+)$", "".join(blocks), re.MULTILINE)
+    assert lines
+    commands = set(re.findall(r"^### ichor (\w+)", texts()["docs/reference/command.md"], re.MULTILINE))
+    for line in lines:
+        words = line.split("#")[0].split("|")[0].split()
+        assert words[0] in commands, line
+        assert {w.split("=")[0] for w in words if w.startswith("--")} <= options(), line
+
+
+def test_the_readme_gives_the_commands_that_ci_runs():
+    for name in ("demo", "test"):
+        command = subprocess.run(
+            [sys.executable, str(ROOT / "scripts/readme_command.py"), name], capture_output=True, text=True
+        )
+        assert command.returncode == 0
+        assert len(command.stdout.splitlines()) == 1
+    assert "readme_command.py test" in texts()[".ci/run"]
+    assert "benchmarks/fresh.py" in texts()[".ci/run"]
+
+
+def test_versions_agree():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert project["version"] == ichor.__version__
+    assert f"version: {ichor.__version__}\n" in texts()["CITATION.cff"]
+    assert f"## [{ichor.__version__}]" in texts()["CHANGELOG.md"]
+
+
+def test_the_licence_is_whole():
+    licence = texts()["LICENSE"]
+    assert licence.lstrip().startswith("Apache License")
+    assert "END OF TERMS AND CONDITIONS" in licence
+    assert len(licence.split()) > 1500
