@@ -35,7 +35,9 @@ GRID = GridSpec(352, 288, 0.06, 5.0, border=16)
 PIXEL_MM, STEP_MM, SIDE = 0.45, 5.0, 480
 FIRST_MM = 32.0
 """Below this height the mean is blurred beyond use: necks bend, jaws open."""
-SLICES, AIR_SLICES = 30, 6
+SLICES, AIR_SLICES = 22, 6
+VERTEX = 20
+"""From this slice on the mean is hollow (heads end at different heights): the calvaria is closed by hand."""
 NOISE_HU = 4.0
 BLEED_ML = 22.0
 BLEED_HU, OEDEMA_HU = 66.0, 24.0
@@ -53,7 +55,7 @@ def main(data: Path, out: Path, kept: Path | None) -> None:
         if kept is not None:
             sitk.WriteImage(mean, str(kept))
     volume = resample(mean)
-    volume, mask = bleed(crispen(volume))
+    volume, mask = bleed(close_vertex(crispen(volume)))
     volume = noise(volume)
     out.mkdir(parents=True, exist_ok=True)
     write(volume, mask, out)
@@ -149,6 +151,20 @@ def crispen(volume: NDArray[np.float32]) -> NDArray[np.float32]:
     largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     near = np.stack([ndimage.binary_dilation(ndimage.binary_fill_holes(s), iterations=2) for s in largest])
     return np.where(near, np.clip(sharp, -1000, 1600), -1000).astype(np.float32)
+
+
+def close_vertex(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fill the topmost slices: the last brain, then bone under the scalp, as a 5 mm slice through the vertex shows."""
+    out = volume.copy()
+    for k in range(VERTEX, len(volume)):
+        outline = np.pad(volume[k] > -300, 60)
+        outline = ndimage.binary_fill_holes(ndimage.binary_closing(outline, iterations=50))[60:-60, 60:-60]
+        depth = ndimage.distance_transform_edt(outline) * PIXEL_MM
+        floor = np.where(depth > 12, 34.0, 0.0) if k == VERTEX else np.where(depth > 5, 420 + 15 * np.minimum(depth, 14), 0)
+        soft = ndimage.gaussian_filter(np.maximum(volume[k], np.where(outline, floor, -1000)), 1.5)
+        out[k] = np.where(volume[k] < floor, soft, volume[k])
+        out[k][~outline] = -1000
+    return out
 
 
 def bleed(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ichor
+from ichor.detecting import load_bundle
 from ichor.notices import NOTICES
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +66,11 @@ def modules() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def room_of(path: Path) -> str | None:
     """The room that a module belongs to; None for the package's own ``__init__``, which names every room lazily."""
     first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
@@ -74,7 +80,7 @@ def room_of(path: Path) -> str | None:
 def imported(path: Path) -> set[str]:
     """Rooms and shared modules that a module imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -116,9 +122,8 @@ def test_no_core_module_names_a_training_library():
     for path in modules():
         if room_of(path) not in ("shared", *CORE) or path.relative_to(SOURCE).as_posix() in allowed:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-        names |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        names = {a.name.split(".")[0] for n in nodes(path) if isinstance(n, ast.Import) for a in n.names}
+        names |= {(n.module or "").split(".")[0] for n in nodes(path) if isinstance(n, ast.ImportFrom)}
         assert not names & heavy, path
 
 
@@ -129,7 +134,7 @@ def test_no_module_is_long():
 
 def test_no_assert_and_no_bare_except_at_a_user():
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}"
             assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"{path}:{node.lineno}"
 
@@ -166,6 +171,13 @@ def test_printed_pages_are_what_the_code_says(script):
         [sys.executable, str(ROOT / "scripts" / script), "--check"], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_stated_limits_fit_the_measured_figures():
+    card = load_bundle("default").card
+    exams = next(m.n for m in card.measured if m.name == "exam AUC, any")
+    stated = [int(n) for line in card.limits for n in re.findall(r"Measured on (\d+) ", line)]
+    assert stated == [exams]
 
 
 def test_a_stale_page_is_noticed(tmp_path):
