@@ -58,7 +58,7 @@ def main(data: Path) -> None:
 
 
 def _groups(thumbs: np.ndarray) -> np.ndarray:
-    """Number groups of pictures whose thumbnails correlate, directly or by a chain."""
+    """Give numbers to groups of pictures whose thumbnails correlate, directly or by a chain."""
     alike = np.corrcoef(thumbs) > _ALIKE
     group = np.arange(len(thumbs))
     for i, j in zip(*np.nonzero(np.triu(alike, 1)), strict=True):

@@ -99,7 +99,7 @@ def mean_of(images: list[sitk.Image]) -> sitk.Image:
 
 
 def looks(image: sitk.Image) -> sitk.Image:
-    """What registration compares: soft tissue and bone on one scale, at half the resolution."""
+    """Show what registration compares: soft tissue and bone on one scale, at half the resolution."""
     clipped = sitk.IntensityWindowing(image, -100, 300, 0, 100)
     return sitk.SmoothingRecursiveGaussian(clipped, 1.2)[::2, ::2, :]
 
@@ -132,7 +132,7 @@ def demons(fixed: sitk.Image, moving: sitk.Image, smoothing: float) -> sitk.Imag
 
 
 def resample(mean: sitk.Image) -> NDArray[np.float32]:
-    """The mean on the exam's own grid, its top slices free of bone."""
+    """Bring the mean to the exam's own grid."""
     frame = sitk.Image(SIDE, SIDE, SLICES, sitk.sitkFloat32)
     frame.SetSpacing((PIXEL_MM, PIXEL_MM, STEP_MM))
     frame.SetOrigin((-PIXEL_MM * SIDE / 2, -PIXEL_MM * SIDE / 2, FIRST_MM))
@@ -154,13 +154,17 @@ def crispen(volume: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def close_vertex(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fill the topmost slices: the last brain, then bone under the scalp, as a 5 mm slice through the vertex shows."""
+    """Fill the topmost slices: the last brain, then bone, as a 5 mm slice through the vertex shows."""
     out = volume.copy()
     for k in range(VERTEX, len(volume)):
         outline = np.pad(volume[k] > -300, 60)
         outline = ndimage.binary_fill_holes(ndimage.binary_closing(outline, iterations=50))[60:-60, 60:-60]
         depth = ndimage.distance_transform_edt(outline) * PIXEL_MM
-        floor = np.where(depth > 12, 34.0, 0.0) if k == VERTEX else np.where(depth > 5, 420 + 15 * np.minimum(depth, 14), 0)
+        floor = (
+            np.where(depth > 12, 34.0, 0.0)
+            if k == VERTEX
+            else np.where(depth > 5, 420 + 15 * np.minimum(depth, 14), 0)
+        )
         soft = ndimage.gaussian_filter(np.maximum(volume[k], np.where(outline, floor, -1000)), 1.5)
         out[k] = np.where(volume[k] < floor, soft, volume[k])
         out[k][~outline] = -1000
@@ -230,9 +234,11 @@ def write(volume: NDArray[np.int16], mask: NDArray[np.bool_], out: Path) -> None
     (out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
     (out / "PROVENANCE.md").write_text(
         "# The example exam\n\n"
-        "Made by `scripts/make_demo_exam.py`: the mean of twelve normal exams of CT-ICH and their mirror images, "
+        "Made by `scripts/make_demo_exam.py`: the mean of twelve normal exams of CT-ICH and their mirror "
+        "images, "
         "registered to each other, with a simulated hematoma. It is no patient's exam.\n\n"
-        "Source: Hssayeni M. D. et al., Intracranial Hemorrhage Segmentation Using a Deep Convolutional Model, "
+        "Source: Hssayeni M. D. et al., Intracranial Hemorrhage Segmentation Using a Deep Convolutional "
+        "Model, "
         "Data 2020, 5(1):14; PhysioNet ct-ich v1.2.0. Licence of source and result: CC BY 4.0.\n"
     )
 
@@ -245,7 +251,10 @@ def dicom(plane: NDArray[np.int16], k: int) -> FileDataset:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-    image.StudyInstanceUID, image.SeriesInstanceUID = hashed_uid("ichor demo study"), hashed_uid("ichor demo series")
+    image.StudyInstanceUID, image.SeriesInstanceUID = (
+        hashed_uid("ichor demo study"),
+        hashed_uid("ichor demo series"),
+    )
     image.FrameOfReferenceUID = hashed_uid("ichor demo frame")
     image.PatientName, image.PatientID = "ichor^demo", "ichor-demo"
     image.PatientBirthDate = image.PatientSex = image.StudyDate = image.StudyTime = ""
@@ -272,4 +281,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     pydicom.config.settings.writing_validation_mode = pydicom.config.RAISE
     default = Path(__file__).parents[1] / "src" / "ichor" / "demo"
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else default, Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    main(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]) if len(sys.argv) > 2 else default,
+        Path(sys.argv[3]) if len(sys.argv) > 3 else None,
+    )

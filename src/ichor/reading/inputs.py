@@ -63,7 +63,7 @@ def read(
 def read_all(
     *paths: str | os.PathLike[str], series: str | None = None, limits: Limits | None = None
 ) -> Iterator[Exam | Picture | RefusedInput]:
-    """Read everything that some paths hold; what cannot be read is given as its refusal, and the rest goes on.
+    """Read everything that some paths hold; what cannot be read is given as its refusal, the rest goes on.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def _with_junk(result: Result, junk: int) -> Result:
     """Tell an exam that its folder also held files that are no images."""
     if not junk or not isinstance(result, Exam):
         return result
-    text = f"{junk} {'file is' if junk == 1 else 'files are'} no image and {'was' if junk == 1 else 'were'} left out."
+    text = "1 file is no image; it was left out." if junk == 1 else f"{junk} files are no images; left out."
     return replace(result, notices=(*result.notices, notice("not_an_image", text)))
 
 

@@ -32,8 +32,8 @@ def is_nifti(name: str) -> bool:
 def read_nifti(file: InputFile, limits: Limits) -> Exam:
     """Read one volume.
 
-    The axis closest to the patient's long axis becomes the slices, sorted towards the vertex; of the other two,
-    the one closest to front-back becomes the rows. A volume stored sagittally or coronally is so turned axial.
+    The axis closest to the patient's long axis becomes the slices, sorted towards the vertex; of the other
+    two, the one closest to front-back becomes the rows. A volume stored sagittally or coronally is turned so.
 
     Raises
     ------
@@ -186,8 +186,8 @@ def to_nifti_space(mask: NDArray[np.uint8], exam: Exam) -> tuple[NDArray[np.uint
     mask
         ``(n, rows, columns)`` on the exam's slices.
     exam
-        For a NIfTI exam, the result has the file's own shape and affine; for any other, axes (column, row, slice)
-        and the affine of its geometry, with x and y negated from DICOM's to NIfTI's sense.
+        For a NIfTI exam, the result has the file's own shape and affine; for any other, axes (column, row,
+        slice) and the affine of its geometry, with x and y negated from DICOM's to NIfTI's sense.
 
     Returns
     -------

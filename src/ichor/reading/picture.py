@@ -204,7 +204,7 @@ def _is_inverted(grey: NDArray[np.uint8]) -> bool:
     middle = small[small.shape[0] // 4 : -small.shape[0] // 4, small.shape[1] // 4 : -small.shape[1] // 4]
     if np.median(frame) < 170 or np.median(middle) > 200:
         return False
-    # A slice on white paper is no negative: its own skull is brighter than its brain. In a negative it is darker.
+    # A slice on white paper is no negative: its skull is brighter than its brain. In a negative, darker.
     inside = ndimage.binary_erosion(ndimage.binary_fill_holes(small < 200), iterations=1)
     if inside.sum() < 0.05 * small.size:
         return False
@@ -224,7 +224,7 @@ def find_slice(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     Returns
     -------
     tuple
-        First row, first column, rows, columns, with a small margin; the whole picture where nothing stands out.
+        First row, first column, rows, columns, with a small margin; all of it where nothing stands out.
     """
     step = max(1, round(max(grey.shape) / _COARSE_SIDE))
     small = ndimage.uniform_filter(grey, step)[::step, ::step]
@@ -249,7 +249,7 @@ def find_slice(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
 
 def _ground(small: NDArray[np.uint8]) -> int:
-    """The commonest grey of the picture's outermost parts; black where no grey is common there."""
+    """Find the commonest grey of the picture's outermost parts; black where none is common there."""
     frame = np.concatenate(
         [small[:2].ravel(), small[-2:].ravel(), small[:, :2].ravel(), small[:, -2:].ravel()]
     )

@@ -103,8 +103,8 @@ def predict(
     Yields
     ------
     dict
-        One row a slice: dataset, patient, slice, and six logits each by the slice rule (what detection gives),
-        of the slice's own map, and of the pooled head. Labels stay with the data set.
+        One row a slice: dataset, patient, slice, and six logits each by the slice rule (what detection
+        gives), of the slice's own map, and of the pooled head. Labels stay with the data set.
     """
     for patient in patients:
         item = dataset.load(patient)
