@@ -3,7 +3,7 @@
 Usage: python scripts/make_demo_exam.py DATA [OUT [MEAN.mha]]   (MEAN keeps the mean for another try)
 
 Twelve normal adult exams of CT-ICH (Hssayeni et al., Data 2020, 5(1):14; CC BY 4.0), each also mirrored, are
-registered to their own evolving mean and averaged: no patient's exam is in the result, nor one's shape. Into the
+registered to their evolving mean and averaged: no patient's exam is in the result, nor one's shape. Into the
 mean go the noise of a 5 mm slice and a hematoma of known volume in the left basal ganglia, with a rim of
 oedema. Written: ``demo.zip`` (DICOM, JPEG-LS lossless), ``truth.json`` (volume and outline of the bleed) and
 ``PROVENANCE.md``. Needs SimpleITK (pip install SimpleITK), which ichor itself does not. Takes some minutes.

@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--browser", default=next(filter(None, map(shutil.which, _BROWSERS)), None))
     parser.add_argument("--output", type=Path, default=ROOT / "docs/images/report.png")
     parser.add_argument("--width", type=int, default=1100, help="of the window, in pixels")
-    parser.add_argument("--height", type=int, default=1730, help="of the window, in pixels")
+    parser.add_argument("--height", type=int, default=1712, help="of the window, in pixels")
     options = parser.parse_args()
     if options.browser is None:
         print(f"found no Chromium; expected one of {', '.join(_BROWSERS)}; install it", file=sys.stderr)

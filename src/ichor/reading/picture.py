@@ -238,7 +238,7 @@ def find_slice(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
     def headlike(i: int) -> float:
         height, width = (s.stop - s.start for s in boxes[i])
-        shape = min(height, width) / max(height, width)
+        shape = float(min(height, width) / max(height, width))
         return float(sizes[i]) * (shape if shape > 0.45 else 0.1 * shape)
 
     best = max(range(count), key=headlike)
