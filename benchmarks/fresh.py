@@ -3,7 +3,8 @@
 ``python benchmarks/fresh.py`` copies the tracked files to a temporary folder and runs the README's demo
 command there, word for word and without pip's cache; then it builds the wheel, installs it in a second empty
 environment and runs ``ichor demo`` away from the source. It prints a table and ends with 1 where an aim is
-missed. Standard library only.
+missed; with ``--untimed``, for machines that do other work or have a slow network, the time does not count.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ class Trial:
 
     name: str
     seconds: float
+    demo_seconds: float
     megabytes: float
     packages: int
 
-    @property
-    def passed(self) -> bool:
+    def passed(self, *, timed: bool = True) -> bool:
         """Whether the aims were met."""
-        return self.seconds < MOST_SECONDS and self.megabytes < MOST_MB
+        return self.megabytes < MOST_MB and not (timed and self.seconds >= MOST_SECONDS)
 
 
 def main() -> int:
@@ -56,12 +57,14 @@ def main() -> int:
             return 1
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, without pip's cache")
     aims = f"seconds (< {MOST_SECONDS:g}) | environment, MB (< {MOST_MB:g})"
-    print(f"| from nothing to a report | {aims} | packages | aim |")
-    print("|---|---|---|---|---|")
+    print(f"| from nothing to a report | {aims} | packages | aims | the demo alone, again, seconds |")
+    print("|---|---|---|---|---|---|")
     for t in trials:
-        verdict = "met" if t.passed else "missed"
-        print(f"| {t.name} | {t.seconds:.0f} | {t.megabytes:.0f} | {t.packages} | {verdict} |")
-    return 0 if all(t.passed for t in trials) else 1
+        verdict = "met" if t.passed() else "missed"
+        size = f"{t.megabytes:.0f} | {t.packages}"
+        print(f"| {t.name} | {t.seconds:.0f} | {size} | {verdict} | {t.demo_seconds:.1f} |")
+    timed = "--untimed" not in sys.argv[1:]
+    return 0 if all(t.passed(timed=timed) for t in trials) else 1
 
 
 def copy_tracked(source: Path, target: Path) -> None:
@@ -121,8 +124,11 @@ def _trial(name: str, seconds: float, venv: Path, cwd: Path, environment: dict[s
     unwanted, packages = _run([str(venv / "bin/python"), "-c", code], cwd, environment).splitlines()
     if unwanted:
         raise Missed(f"{name}: found {unwanted} in the environment; expected the core alone")
+    started = time.perf_counter()
+    _run([str(venv / "bin/ichor"), "demo"], cwd, environment)
+    again = time.perf_counter() - started
     size = sum(f.stat().st_size for f in venv.rglob("*") if f.is_file() and not f.is_symlink())
-    return Trial(name, seconds, size / 1e6, int(packages))
+    return Trial(name, seconds, again, size / 1e6, int(packages))
 
 
 def _run(command: list[str], cwd: Path, environment: dict[str, str]) -> str:

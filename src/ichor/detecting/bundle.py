@@ -107,10 +107,15 @@ class Calibration(_Model):
 
     slice: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
     exam: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
+    lone: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
 
     def slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of slices' logits ``(..., 6)``."""
         return _sigmoid(logits, self.slice)
+
+    def lone_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities ``(..., 6)`` of lone slices or pictures, where nothing was smoothed."""
+        return _sigmoid(logits, self.lone)
 
     def exam_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of exams' logits ``(..., 6)``."""

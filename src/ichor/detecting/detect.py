@@ -186,8 +186,6 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     regions = _regions(subject, maps, prepared, bundle)
     # Rounded before the verdict: what is shown and what is decided must not contradict each other.
     slices, exam = (np.round(p, 4) for p in _probabilities(maps, prepared, bundle))
-    if subject.n_slices == 1:
-        exam = slices[0]  # one slice is judged as a slice
     thresholds = bundle.thresholds(lone=subject.n_slices == 1)
     if options.threshold is not None:
         thresholds[0] = options.threshold
@@ -227,7 +225,11 @@ def _probabilities(
     native = prepared.transform.values_to_native(logits)
     exam = exam_logits(logits, manifest.exam_rule.slices)
     calibration = manifest.calibration
-    both = calibration.slice_probabilities(native), calibration.exam_probabilities(exam)
+    if len(native) == 1:  # one slice is judged as a slice, and nothing could be smoothed
+        lone = calibration.lone_probabilities(native)
+        both = lone, lone[0]
+    else:
+        both = calibration.slice_probabilities(native), calibration.exam_probabilities(exam)
     for p in both:
         p[..., 1:] = np.minimum(p[..., 1:], p[..., :1])
     return both

@@ -25,6 +25,7 @@ from ichor.labels import LABEL_NAMES
 
 __all__ = [
     "MIN_POSITIVE_PATIENTS",
+    "SLICE_SPECIFICITY",
     "Calibration",
     "Figure",
     "OutOfFold",
@@ -32,10 +33,13 @@ __all__ = [
     "figures",
     "fit_calibration",
     "read_predictions",
+    "specific_threshold",
 ]
 
 MIN_POSITIVE_PATIENTS = 10
 """Below this a subtype's figures say little, and the card says so."""
+SLICE_SPECIFICITY = 0.95
+"""Of the threshold for a lone slice or a picture."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,11 @@ def best_threshold(labels: NDArray[np.floating], p: NDArray[np.floating]) -> flo
         return 0.5
     candidates = (scores[1:] + scores[:-1]) / 2
     return float(max(candidates, key=lambda t: (round(sum(sensitivity_specificity(labels, p, t)), 9), -t)))
+
+
+def specific_threshold(labels: NDArray[np.floating], p: NDArray[np.floating]) -> float:
+    """Return the lowest threshold that leaves :data:`SLICE_SPECIFICITY` of the negatives below it."""
+    return float(np.quantile(p[np.asarray(labels) < 0.5], SLICE_SPECIFICITY))
 
 
 def figures(run: OutOfFold) -> list[Figure]:

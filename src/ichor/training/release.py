@@ -6,6 +6,7 @@ import hashlib
 import importlib.resources
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from ichor.detecting.bundle import load_bundle
 from ichor.evaluating.metrics import sensitivity_specificity
 from ichor.evaluating.out_of_fold import (
     MIN_POSITIVE_PATIENTS,
+    SLICE_SPECIFICITY,
     Figure,
     OutOfFold,
     best_threshold,
     figures,
     fit_calibration,
     read_predictions,
+    specific_threshold,
 )
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import prepare
@@ -62,6 +65,8 @@ def release(run: Run, destination: Path | None = None) -> Path:
     difference = export_onnx(model, recipe.preparation, home / "slice.onnx", stack)
     exam_calibration = fit_calibration(oof.exam_logits, oof.exam_labels)
     slice_calibration = fit_calibration(oof.logits, oof.labels)
+    lone = read_predictions(run.folder, target, "map")
+    lone_calibration = fit_calibration(lone.logits, lone.labels)
     manifest: dict[str, Any] = {
         "format": "ichor.bundle/1",
         "name": recipe.name,
@@ -84,9 +89,21 @@ def release(run: Run, destination: Path | None = None) -> Path:
         "calibration": {
             "slice": _scales(slice_calibration.scale, slice_calibration.offset),
             "exam": _scales(exam_calibration.scale, exam_calibration.offset),
+            "lone": _scales(lone_calibration.scale, lone_calibration.offset),
         },
-        "thresholds": _thresholds(oof.exam_labels, exam_calibration.probabilities(oof.exam_logits), "exams"),
-        "slice_thresholds": _thresholds(oof.labels, slice_calibration.probabilities(oof.logits), "slices"),
+        "thresholds": _thresholds(
+            oof.exam_labels,
+            exam_calibration.probabilities(oof.exam_logits),
+            best_threshold,
+            "the highest sensitivity plus specificity over the out-of-fold exams",
+        ),
+        # Most slices are normal: on a lone one, a false alarm is what must be rare.
+        "slice_thresholds": _thresholds(
+            lone.labels,
+            lone_calibration.probabilities(lone.logits),
+            specific_threshold,
+            f"a specificity of {SLICE_SPECIFICITY:.0%} over the out-of-fold slices",
+        ),
         "localisation": {"probability": 0.5, "min_volume_ml": 0.1},
         "untrusted_labels": _untrusted(oof),
         "trained_on": _trained_on(run),
@@ -106,16 +123,18 @@ def _scales(scale: Any, offset: Any) -> list[dict[str, float]]:
     ]
 
 
-def _thresholds(labels: Any, probabilities: Any, unit: str) -> dict[str, dict[str, Any]]:
+def _thresholds(
+    labels: Any, probabilities: Any, choose: Callable[[Any, Any], float], chosen_for: str
+) -> dict[str, dict[str, Any]]:
     out = {}
     for j, name in enumerate(LABEL_NAMES):
-        threshold = best_threshold(labels[:, j], probabilities[:, j])
+        threshold = choose(labels[:, j], probabilities[:, j])
         sensitivity, specificity = sensitivity_specificity(labels[:, j], probabilities[:, j], threshold)
         out[name] = {
             "probability": round(threshold, 4),
             "sensitivity": round(sensitivity, 4),
             "specificity": round(specificity, 4),
-            "chosen_for": f"the highest sensitivity plus specificity over the out-of-fold {unit}",
+            "chosen_for": chosen_for,
         }
     return out
 

@@ -1,0 +1,205 @@
+"""Where in a picture the slice lies: past borders, toolbars, pages and captions, and whether bone is dark there.
+
+A head is sought as what it is on every window: a rounded thing on a darker ground, brighter along its rim than
+within. Bars, pages and panels are rectangles; letters are small. Where nothing is like that, nothing is cut but
+an even border, and nothing is wiped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = ["Found", "find_slice"]
+
+_COARSE_SIDE = 192
+_MARGIN = 0.03
+"""Of the head's longer side, kept around it: the scalp, and air to know it by."""
+_LEVELS = (14, 24, 36, 52, 72, 100, 140, 190)
+"""Grey values above which things are taken to stand out: which one parts the head from its ground varies."""
+_MIN_SHARE = 0.015
+"""Of the picture's pixels; smaller is a letter or an icon."""
+_BOX_FILL = (0.5, 0.62, 0.9, 0.965)
+"""Share of its box that a head fills (an ellipse: 0.785): none below the first or above the last."""
+_ASPECT = (0.45, 0.62)
+_RIM_CONTRAST = (10.0, 30.0)
+_WITHOUT_RIM = 0.15
+_INVERTED_BY = 1.5
+"""How much better the negative must look to be believed."""
+_ALSO = 0.5
+"""A second head of this share of the first one's pixels is another slice, not a thumbnail."""
+_EVEN = 6.0
+"""Greys within which a border line counts as even (JPEG)."""
+_LETTER_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Found:
+    """The slice of a picture.
+
+    Attributes
+    ----------
+    box
+        First row, first column, rows, columns.
+    inverted
+        Whether bone is dark; the picture is to be turned before use.
+    others
+        Further slices of about the same size in the picture.
+    head
+        ``(rows, columns)`` bool over the whole picture: the head with everything in it, generously; None where
+        no head was found.
+    """
+
+    box: tuple[int, int, int, int]
+    inverted: bool = False
+    others: int = 0
+    head: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    score: float
+    pixels: int
+    box: tuple[slice, slice]
+    region: NDArray[np.bool_]
+    """Within ``box`` of the coarse picture."""
+
+
+def find_slice(grey: NDArray[np.uint8]) -> Found:
+    """Find the slice in a picture.
+
+    Parameters
+    ----------
+    grey
+        ``(rows, columns)`` uint8, of either polarity.
+
+    Returns
+    -------
+    Found
+        The largest head with a small margin; the picture without even borders where there is none.
+    """
+    trimmed = _trim(grey)
+    inner = grey[trimmed]
+    step = max(1, -(-max(inner.shape) // _COARSE_SIDE))
+    small = ndimage.uniform_filter(inner, step)[step // 2 :: step, step // 2 :: step]
+    plain, negative = (sorted(_candidates(s), key=lambda c: -c.score) for s in (small, 255 - small))
+    inverted = bool(negative) and negative[0].score > _INVERTED_BY * (plain[0].score if plain else 0.05)
+    heads = negative if inverted else plain
+    if not heads:
+        rows, columns = trimmed
+        return Found((rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start))
+    best = heads[0]
+    region = np.zeros(small.shape, bool)
+    region[best.box] = best.region
+    # A bright border of the picture is no air to be kept around the head; a dark one is.
+    bounds = trimmed if _border_is_bright(grey, trimmed, inverted) else (slice(0, grey.shape[0]), slice(0, grey.shape[1]))
+    longest = max(s.stop - s.start for s in best.box) * step
+    margin = max(2 * step, round(_MARGIN * longest))
+    low, high = [], []
+    for axis in range(2):
+        start = trimmed[axis].start
+        low.append(max(bounds[axis].start, start + best.box[axis].start * step - margin))
+        high.append(min(bounds[axis].stop, start + best.box[axis].stop * step + margin))
+    head = np.zeros(grey.shape, bool)
+    full = np.repeat(np.repeat(region, step, axis=0), step, axis=1)[: inner.shape[0], : inner.shape[1]]
+    head[trimmed][: full.shape[0], : full.shape[1]] = full
+    return replace(
+        Found((low[0], low[1], high[0] - low[0], high[1] - low[1]), inverted, _others(heads)),
+        head=ndimage.binary_dilation(head, iterations=2 * step),
+    )
+
+
+def without_letters(grey: NDArray[np.uint8], head: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Put the ground in place of small bright things apart from the head: letters, scales, markers.
+
+    Nothing within the head or touching it is altered: a bleed is a small bright thing, too.
+
+    Parameters
+    ----------
+    grey
+        ``(rows, columns)`` uint8, bone bright.
+    head
+        ``(rows, columns)`` bool, the head with everything in it.
+    """
+    if head.all():
+        return grey
+    ground = int(np.median(grey[~head]))
+    bright = ndimage.binary_dilation(~head & (grey > ground + 40), iterations=2)
+    labels, count = ndimage.label(bright)
+    if not count:
+        return grey
+    wiped = np.bincount(labels.ravel(), minlength=count + 1) < _LETTER_SHARE * grey.size
+    wiped[0] = False
+    wiped[np.unique(labels[head])] = False
+    return np.where(wiped[labels], np.minimum(grey, ground), grey).astype(np.uint8)
+
+
+def _trim(grey: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns within the even border of a picture; all of them where all is even."""
+    kept = []
+    for axis in (1, 0):
+        lines = grey if axis == 1 else grey[kept[0]]
+        low, high = np.percentile(lines, [2, 98], axis=axis)
+        told = np.flatnonzero(high - low > _EVEN)
+        kept.append(slice(int(told[0]), int(told[-1]) + 1) if len(told) else slice(0, lines.shape[1 - axis]))
+    return kept[0], kept[1]
+
+
+def _border_is_bright(grey: NDArray[np.uint8], trimmed: tuple[slice, slice], inverted: bool) -> bool:
+    outside = np.ones(grey.shape, bool)
+    outside[trimmed] = False
+    if not outside.any():
+        return False
+    return bool((float(np.median(grey[outside])) > 60) != inverted)
+
+
+def _candidates(small: NDArray[np.uint8]) -> Iterator[_Candidate]:
+    """Everything in a coarse picture that could be a head, at every level."""
+    least = _MIN_SHARE * small.size
+    for level in _LEVELS:
+        things = ndimage.binary_opening(small > level, iterations=2)
+        labels, count = ndimage.label(things)
+        if not count:
+            return
+        for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            height, width = (s.stop - s.start for s in box)
+            if height * width < least or min(height, width) < 12:
+                continue
+            region = ndimage.binary_fill_holes(labels[box] == number)
+            pixels = int(np.count_nonzero(region))
+            shape = _ramp(min(height, width) / max(height, width), *_ASPECT)
+            fill = pixels / (height * width)
+            shape *= _ramp(fill, *_BOX_FILL[:2]) * (1 - _ramp(fill, *_BOX_FILL[2:]))
+            if pixels < least or shape <= 0:
+                continue
+            rim = _WITHOUT_RIM + (1 - _WITHOUT_RIM) * _ramp(_rim_contrast(small[box], region), *_RIM_CONTRAST)
+            yield _Candidate(shape * rim * pixels / small.size, pixels, box, region)
+
+
+def _rim_contrast(small: NDArray[np.uint8], region: NDArray[np.bool_]) -> float:
+    """How much brighter a region is along its edge (the brightest third there) than in its middle."""
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    deepest = depth.max()
+    rim, core = region & (depth < 0.3 * deepest), depth > 0.5 * deepest
+    return float(np.percentile(small[rim], 75) - np.median(small[core]))
+
+
+def _others(heads: list[_Candidate]) -> int:
+    """Count heads apart from the best one and from each other, of about its size."""
+    apart = [heads[0]]
+    for head in heads[1:]:
+        if head.score > _ALSO * heads[0].score and not any(_overlap(head.box, a.box) for a in apart):
+            apart.append(head)
+    return len(apart) - 1
+
+
+def _overlap(a: tuple[slice, slice], b: tuple[slice, slice]) -> bool:
+    return all(x.start < y.stop and y.start < x.stop for x, y in zip(a, b, strict=True))
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    return float(np.clip((value - low) / (high - low), 0, 1))
