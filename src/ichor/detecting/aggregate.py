@@ -46,10 +46,11 @@ def slice_logits(
     """
     half = len(weights) // 2
     total = sum(weights)
-    smooth = np.zeros_like(maps)
+    m = len(maps)
+    kernel = np.zeros((m, m), np.float32)
     for offset, weight in zip(range(-half, half + 1), weights, strict=True):
-        smooth += maps[neighbour_indices(distances, offset, max_gap_mm)] * np.float32(weight / total)
-    flat = smooth.reshape(*maps.shape[:2], -1)
+        kernel[np.arange(m), neighbour_indices(distances, offset, max_gap_mm)] += np.float32(weight / total)
+    flat = (kernel @ maps.reshape(m, -1)).reshape(*maps.shape[:2], -1)
     return np.asarray(np.partition(flat, -pixels, axis=2)[:, :, -pixels:].mean(axis=2, dtype=np.float64))
 
 
