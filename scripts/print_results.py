@@ -108,11 +108,13 @@ def _thresholds(card: BundleCard) -> str:
 
 
 def _calibration(manifest: Manifest) -> str:
-    pairs = zip(manifest.labels, manifest.calibration.slice, manifest.calibration.exam, strict=True)
-    return table(
-        ["label", "slice: scale", "offset", "exam: scale", "offset"],
-        [[n, *(f"{v:.3f}" for v in (s.scale, s.offset, e.scale, e.offset))] for n, s, e in pairs],
-    )
+    c = manifest.calibration
+    columns = {"slice of an exam": c.slice, "exam": c.exam, "lone slice or picture": c.lone}
+    rows: list[list[object]] = []
+    for place, label in enumerate(manifest.labels):
+        pairs = [scalings[place] for scalings in columns.values()]
+        rows.append([label, *(f"{pair.scale:.3f}, {pair.offset:.3f}" for pair in pairs)])
+    return table(["label (scale, offset)", *columns], rows)
 
 
 if __name__ == "__main__":

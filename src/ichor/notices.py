@@ -73,6 +73,12 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind(
             "not_an_image", "leave_out", "A file that is no DICOM, NIfTI or picture; a folder may hold any."
         ),
+        NoticeKind(
+            "file_left_out",
+            "leave_out",
+            "A link out of the folder, an archive within the input, a picture beside a study, or a file that "
+            "cannot be opened.",
+        ),
         NoticeKind("unreadable", "refuse", "The file is broken: its header or its pixels cannot be decoded."),
         NoticeKind(
             "slice_unreadable",
@@ -214,6 +220,11 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind("picture_cropped", "go_on", "Borders or text around the slice were cut away."),
         NoticeKind(
             "picture_inverted", "go_on", "The picture looked inverted (bone dark) and was turned back."
+        ),
+        NoticeKind(
+            "picture_several",
+            "leave_out",
+            "Several slices side by side in one picture; one is judged, the others must be given alone.",
         ),
         NoticeKind("picture_too_small", "refuse", "Fewer pixels than a slice can be judged on."),
         NoticeKind("picture_multipage", "go_on", "A file of several pages; each is judged alone."),

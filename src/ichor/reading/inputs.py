@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
-from ichor.notices import notice
+from ichor.notices import Notice, notice
 from ichor.reading.archive import is_zip, unpack
 from ichor.reading.dicom import is_dicom, read_dicom
-from ichor.reading.files import InputFile
+from ichor.reading.files import InputFile, shown
 from ichor.reading.limits import Deadline, Limits
 from ichor.reading.nifti import is_nifti, read_nifti
 from ichor.reading.picture import is_picture, read_pictures
@@ -83,11 +83,12 @@ def read_all(
 
 
 def _read_path(path: Path, series: str | None, limits: Limits) -> Iterator[Result]:
-    name = os.fspath(path)
+    name = shown(os.fspath(path))
     deadline = Deadline(limits, name)
     try:
         if path.is_dir():
-            yield from _read_files(_walk(path, name, limits), name, series, limits, deadline, single=False)
+            files, left_out = _walk(path, name, limits)
+            yield from _read_files(_sort(files, left_out), name, series, limits, deadline)
         elif not path.is_file():
             raise RefusedInput(
                 name, "not_found", found="no such file or folder", expected="a study", remedy="check the path"
@@ -95,121 +96,174 @@ def _read_path(path: Path, series: str | None, limits: Limits) -> Iterator[Resul
         elif is_zip(path):
             with tempfile.TemporaryDirectory(prefix="ichor-") as folder:
                 files = unpack(path, name, Path(folder), limits, deadline)
-                # One file in a zip is that file named; what is read must not need the folder afterwards.
-                yield from list(_read_files(files, name, series, limits, deadline, single=len(files) == 1))
+                # What is read must not need the folder afterwards: read it all before it goes.
+                yield from list(_read_files(_sort(files, []), name, series, limits, deadline))
         else:
-            yield from _read_files([InputFile(path, name)], name, series, limits, deadline, single=True)
+            with path.open("rb"):  # says why, where it cannot be opened
+                pass
+            yield from _read_files(_sort([InputFile(path, name)], []), name, series, limits, deadline)
     except RefusedInput as refusal:
         yield refusal
     except OSError as error:
         yield RefusedInput(
             name,
             "not_found",
-            found=f"a file that cannot be opened ({error.strerror or type(error).__name__})",
+            found=f"a path that cannot be opened ({error.strerror or type(error).__name__})",
             expected="a readable one",
             remedy="check its permissions",
         )
 
 
-def _walk(folder: Path, name: str, limits: Limits) -> list[InputFile]:
-    """All regular files of a folder, in order of their paths; links are not followed out of it."""
+def _walk(folder: Path, name: str, limits: Limits) -> tuple[list[InputFile], list[str]]:
+    """All regular files of a folder in order of their paths, and in words what was left out.
+
+    Links are not followed: what they lead to within the folder is read at its own place.
+    """
     files: list[InputFile] = []
-    total = 0
+    total = strange = 0
     home = folder.resolve()
     for here, folders, names in os.walk(folder, followlinks=False):
         depth = len(Path(here).relative_to(folder).parts)
         if depth >= limits.depth and folders:
             raise limits.refuse(name, "depth", f"folders {depth + 1} deep")
         folders.sort()
+        links = {p for p in (Path(here) / n for n in (*folders, *names)) if p.is_symlink()}
+        strange += sum(not (p.exists() and p.resolve().is_relative_to(home)) for p in links)
         for file_name in sorted(names):
             file = Path(here) / file_name
-            if file_name.startswith("._") or not file.is_file():
+            if file_name.startswith("._") or file in links:  # the former, macOS leaves beside each file
                 continue
-            if file.is_symlink() and home not in file.resolve().parents:
+            if not file.is_file():
+                strange += 1
                 continue
             total += file.stat().st_size
-            files.append(InputFile(file, os.fspath(file)))
+            files.append(InputFile(file, shown(os.fspath(file))))
             if len(files) > limits.files:
                 raise limits.refuse(name, "files", f"more than {limits.files:,} files")
             if total > limits.total_bytes:
                 raise limits.refuse(name, "total_bytes", f"more than {limits.total_bytes:,} bytes")
-    return files
+    return files, [_counted(strange, "link or special file", "links or special files")] if strange else []
+
+
+@dataclass
+class _Sorted:
+    """The files of one input by what they are."""
+
+    dicom: list[InputFile] = field(default_factory=list)
+    volumes: list[InputFile] = field(default_factory=list)
+    pictures: list[InputFile] = field(default_factory=list)
+    archives: list[InputFile] = field(default_factory=list)
+    other: list[InputFile] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def single(self) -> bool:
+        """Whether the input is one file, by its own name or alone in an archive."""
+        groups = (self.dicom, self.volumes, self.pictures, self.archives, self.other)
+        return sum(map(len, groups)) == 1 and not self.left_out
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Say what of the input is in none of its results."""
+        out = []
+        if self.other:
+            text = "1 file is no image" if len(self.other) == 1 else f"{len(self.other)} files are no images"
+            out.append(notice("not_an_image", f"{text}; left out."))
+        left_out = list(self.left_out)
+        if self.archives:
+            left_out.append(_counted(len(self.archives), "archive"))
+        # Beside DICOM or volumes, pictures are logos and captures, not exams.
+        if self.pictures and (self.dicom or self.volumes):
+            left_out.append(_counted(len(self.pictures), "picture"))
+        if left_out:
+            out.append(notice("file_left_out", f"Left out: {', '.join(left_out)}."))
+        return tuple(out)
+
+
+def _sort(files: list[InputFile], left_out: list[str]) -> _Sorted:
+    groups = _Sorted(left_out=left_out)
+    closed = 0
+    for file in files:
+        try:
+            with file.path.open("rb") as stream:
+                head = stream.read(8)
+        except OSError:
+            closed += 1
+            continue
+        if is_nifti(file.name):
+            groups.volumes.append(file)
+        elif is_dicom(file.path):
+            groups.dicom.append(file)
+        elif is_picture(file.name, head):
+            groups.pictures.append(file)
+        elif head.startswith(b"PK\x03\x04"):
+            groups.archives.append(file)
+        else:
+            groups.other.append(file)
+    if closed:
+        groups.left_out.append(_counted(closed, "file that cannot be opened", "files that cannot be opened"))
+    return groups
 
 
 def _read_files(
-    files: list[InputFile], name: str, series: str | None, limits: Limits, deadline: Deadline, *, single: bool
+    files: _Sorted, name: str, series: str | None, limits: Limits, deadline: Deadline
 ) -> Iterator[Result]:
-    dicom, volumes, pictures, archives, other = _sort(files)
+    notices = files.notices()
     found = 0
-    if dicom:
-        for result in read_dicom(
-            dicom, source=name, series=series, limits=limits, deadline=deadline, single_file=single
-        ):
-            found += 1
-            yield _with_junk(result, len(other)) if not single else result
-    for file in volumes:
-        deadline.check()
+    for result in _results(files, name, series, limits, deadline):
         found += 1
-        yield _or_refusal(file, limits)
-    # Beside DICOM or volumes, pictures are logos and captures, not exams.
-    if pictures and not found:
-        for file in pictures:
-            deadline.check()
-            try:
-                pages = read_pictures(file, limits)
-            except RefusedInput as refusal:
-                pages = [refusal]
-            found += len(pages)
-            yield from pages
+        yield _with_notices(result, notices)
     if not found:
-        raise _nothing(name, archives, other, single)
+        raise _nothing(name, files)
 
 
-def _sort(
-    files: list[InputFile],
-) -> tuple[list[InputFile], list[InputFile], list[InputFile], list[InputFile], list[InputFile]]:
-    groups: tuple[list[InputFile], ...] = ([], [], [], [], [])
-    for file in files:
-        if is_nifti(file.name):
-            place = 1
-        elif is_dicom(file.path):
-            place = 0
-        else:
-            with file.path.open("rb") as stream:
-                head = stream.read(8)
-            place = 2 if is_picture(file.name, head) else 3 if head.startswith(b"PK\x03\x04") else 4
-        groups[place].append(file)
-    dicom, volumes, pictures, archives, other = groups
-    return dicom, volumes, pictures, archives, other
-
-
-def _or_refusal(file: InputFile, limits: Limits) -> Result:
-    try:
-        if file.path.stat().st_size > limits.file_bytes:
-            raise limits.refuse(file.name, "file_bytes", f"{file.path.stat().st_size:,} bytes")
-        return read_nifti(file, limits)
-    except RefusedInput as refusal:
-        return refusal
-
-
-def _with_junk(result: Result, junk: int) -> Result:
-    """Tell an exam that its folder also held files that are no images."""
-    if not junk or not isinstance(result, Exam):
-        return result
-    text = "1 file is no image; it was left out." if junk == 1 else f"{junk} files are no images; left out."
-    return replace(result, notices=(*result.notices, notice("not_an_image", text)))
-
-
-def _nothing(name: str, archives: list[InputFile], other: list[InputFile], single: bool) -> RefusedInput:
-    if archives:
-        found, remedy = "archives within the input", "unpack them, or give each by its own name"
-    elif single:
-        found, remedy = (
-            "a file that is neither DICOM, NIfTI nor a picture",
-            "give the study in one of these forms",
+def _results(
+    files: _Sorted, name: str, series: str | None, limits: Limits, deadline: Deadline
+) -> Iterator[Result]:
+    if files.dicom:
+        yield from read_dicom(
+            files.dicom,
+            source=name,
+            series=series,
+            limits=limits,
+            deadline=deadline,
+            single_file=files.single,
         )
-    elif other:
-        found, remedy = f"{len(other)} files, none of them an image", "check the path"
+    for file in files.volumes:
+        deadline.check()
+        try:
+            yield read_nifti(file, limits)
+        except RefusedInput as refusal:
+            yield refusal
+    if files.dicom or files.volumes:
+        return
+    for file in files.pictures:
+        try:
+            yield from read_pictures(file, limits)
+        except RefusedInput as refusal:
+            deadline.check()
+            yield refusal
+
+
+def _with_notices(result: Result, notices: tuple[Notice, ...]) -> Result:
+    if isinstance(result, RefusedInput):
+        result.notices = (*result.notices, *notices)
+        return result
+    return replace(result, notices=(*result.notices, *notices)) if notices else result
+
+
+def _counted(n: int, one: str, many: str = "") -> str:
+    return f"1 {one}" if n == 1 else f"{n} {many or one + 's'}"
+
+
+def _nothing(name: str, files: _Sorted) -> RefusedInput:
+    if files.archives:
+        found, remedy = "archives within the input", "unpack them, or give each by its own name"
+    elif files.single:
+        found = "a file that is neither DICOM, NIfTI nor a picture"
+        remedy = "give the study in one of these forms"
+    elif files.other or files.left_out:
+        counted = [_counted(len(files.other), "file that is no image", "files that are no images")]
+        found, remedy = ", ".join((counted if files.other else []) + files.left_out), "check the path"
     else:
         found, remedy = "nothing in it", "check the path"
     return RefusedInput(

@@ -6,6 +6,7 @@ Each can be overridden by an environment variable (``ICHOR_LIMIT_`` and the name
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass, field, fields
@@ -70,11 +71,11 @@ class Limits:
         for name in known:
             text = os.environ.get(f"ICHOR_LIMIT_{name.upper()}")
             if text is not None:
-                values[name] = _number(f"ICHOR_LIMIT_{name.upper()}", text)
+                values[name] = _number(f"ICHOR_LIMIT_{name.upper()}", text, counted=known[name] != "float")
         for name, value in overrides.items():
             if name not in known:
                 raise UsageError(f"limit {name!r}: found no such limit; expected one of {', '.join(known)}")
-            values[name] = _number(name, str(value))
+            values[name] = _number(name, str(value), counted=known[name] != "float")
         return cls(**{n: v if known[n] == "float" else int(v) for n, v in values.items()})  # type: ignore[arg-type]
 
     def refuse(self, source: str, name: str, found: str) -> RefusedInput:
@@ -103,11 +104,12 @@ class Deadline:
             raise self.limits.refuse(self.source, "seconds", f"{taken:.0f} s of reading")
 
 
-def _number(name: str, text: str) -> float:
+def _number(name: str, text: str, *, counted: bool) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not value > 0:
-        raise UsageError(f"limit {name}: found {text!r}; expected a number above 0")
+        value = math.nan
+    if not (value >= 1 if counted else value > 0) or math.isinf(value):
+        least = "of at least 1" if counted else "above 0"
+        raise UsageError(f"limit {name}: found {text!r}; expected a number {least}")
     return value

@@ -15,8 +15,9 @@ from ichor.exam import Picture, Source
 from ichor.notices import Notice, notice
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
+from ichor.reading.slice_finding import find_slice, without_letters
 
-__all__ = ["find_slice", "is_picture", "read_pictures"]
+__all__ = ["is_picture", "read_pictures"]
 
 _EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF")
@@ -26,9 +27,6 @@ _STRONG_COLOUR = 60
 """Difference between the strongest and weakest of red, green and blue that no grey slice has."""
 _MOST_COLOUR = 0.25
 """Share of coloured pixels above which a picture is a photograph or a map, not a slice with marks on it."""
-_COARSE_SIDE = 160
-_DIRT = 10
-"""Grey values above black that still are background (JPEG, film)."""
 
 
 def is_picture(path_name: str, head: bytes) -> bool:
@@ -136,10 +134,18 @@ def _picture(
             )
         if coloured.any():
             grey = _without_marks(grey, coloured)
-    if _is_inverted(grey):
+    found = find_slice(grey)
+    if found.inverted:
         grey = (255 - grey).astype(np.uint8)
         notices.append(notice("picture_inverted", "Bone was dark: the picture was inverted."))
-    row, column, rows, columns = find_slice(grey)
+    if found.others:
+        notices.append(
+            notice(
+                "picture_several",
+                f"{found.others + 1} slices are in one picture; only the one that stands out most was looked at.",
+            )
+        )
+    row, column, rows, columns = found.box
     if rows * columns < 0.9 * grey.size:
         notices.append(
             notice(
@@ -147,6 +153,8 @@ def _picture(
                 f"Borders were cut: {rows} x {columns} of {grey.shape[0]} x {grey.shape[1]} pixels.",
             )
         )
+    if found.head is not None:
+        grey = without_letters(grey, found.head)
     cut = np.ascontiguousarray(grey[row : row + rows, column : column + columns])
     if min(cut.shape) < _MIN_SIDE:
         raise RefusedInput(
@@ -157,7 +165,7 @@ def _picture(
             remedy="give a larger picture",
         )
     return Picture(
-        _without_text(cut),
+        cut,
         Source(name, "picture"),
         (row, column, rows, columns),
         (grey.shape[0], grey.shape[1]),
@@ -191,82 +199,3 @@ def _without_marks(grey: NDArray[np.uint8], coloured: NDArray[np.bool_]) -> NDAr
     marks = ndimage.binary_dilation(coloured, iterations=2)
     nearest = ndimage.distance_transform_edt(marks, return_distances=False, return_indices=True)
     return np.asarray(np.where(marks, grey[tuple(nearest)], grey), dtype=np.uint8)
-
-
-def _is_inverted(grey: NDArray[np.uint8]) -> bool:
-    """Tell whether air is white: the frame is bright, and darker things lie within."""
-    step = max(1, round(max(grey.shape) / _COARSE_SIDE))
-    small = ndimage.uniform_filter(grey, step)[::step, ::step]
-    band = max(2, min(small.shape) // 25)
-    frame = np.concatenate(
-        [small[:band].ravel(), small[-band:].ravel(), small[:, :band].ravel(), small[:, -band:].ravel()]
-    )
-    middle = small[small.shape[0] // 4 : -small.shape[0] // 4, small.shape[1] // 4 : -small.shape[1] // 4]
-    if np.median(frame) < 170 or np.median(middle) > 200:
-        return False
-    # A slice on white paper is no negative: its skull is brighter than its brain. In a negative, darker.
-    inside = ndimage.binary_erosion(ndimage.binary_fill_holes(small < 200), iterations=1)
-    if inside.sum() < 0.05 * small.size:
-        return False
-    rim = inside & ~ndimage.binary_erosion(inside, iterations=4)
-    core = ndimage.binary_erosion(inside, iterations=10)
-    return bool(core.any() and np.median(small[rim]) < np.median(small[core]) - 15)
-
-
-def find_slice(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Find the slice in a picture: the largest thing on its ground, without bars, borders and captions.
-
-    Parameters
-    ----------
-    grey
-        ``(rows, columns)``, bone bright.
-
-    Returns
-    -------
-    tuple
-        First row, first column, rows, columns, with a small margin; all of it where nothing stands out.
-    """
-    step = max(1, round(max(grey.shape) / _COARSE_SIDE))
-    small = ndimage.uniform_filter(grey, step)[::step, ::step]
-    ground = _ground(small)
-    things = ndimage.binary_opening(np.abs(small.astype(np.int16) - ground) > _DIRT + 8, iterations=2)
-    labels, count = ndimage.label(things)
-    if not count:
-        return 0, 0, *grey.shape
-    boxes = ndimage.find_objects(labels)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-
-    def headlike(i: int) -> float:
-        height, width = (s.stop - s.start for s in boxes[i])
-        shape = float(min(height, width) / max(height, width))
-        return float(sizes[i]) * (shape if shape > 0.45 else 0.1 * shape)
-
-    best = max(range(count), key=headlike)
-    margin = 3
-    low = [max(0, (s.start - margin) * step) for s in boxes[best]]
-    high = [min(n, (s.stop + margin) * step) for s, n in zip(boxes[best], grey.shape, strict=True)]
-    return low[0], low[1], high[0] - low[0], high[1] - low[1]
-
-
-def _ground(small: NDArray[np.uint8]) -> int:
-    """Find the commonest grey of the picture's outermost parts; black where none is common there."""
-    frame = np.concatenate(
-        [small[:2].ravel(), small[-2:].ravel(), small[:, :2].ravel(), small[:, -2:].ravel()]
-    )
-    counts = np.bincount(frame // 8, minlength=32)
-    best = int(counts.argmax())
-    return best * 8 + 4 if counts[best] > 0.3 * len(frame) else 0
-
-
-def _without_text(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Blacken small bright things that lie apart from the slice: letters, scales, markers."""
-    labels, count = ndimage.label(ndimage.binary_dilation(grey > 60, iterations=2))
-    if count < 2:
-        return grey
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    apart = (labels > 0) & (labels != int(sizes.argmax())) & (sizes[labels] < 0.02 * grey.size)
-    return np.asarray(
-        np.where(apart, np.minimum(grey, np.median(grey[labels == 0]) if (labels == 0).any() else 0), grey),
-        np.uint8,
-    )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Found", "find_slice"]
+__all__ = ["Found", "find_slice", "without_letters"]
 
 _COARSE_SIDE = 192
 _MARGIN = 0.03
@@ -26,14 +26,26 @@ _MIN_SHARE = 0.015
 _BOX_FILL = (0.5, 0.62, 0.9, 0.965)
 """Share of its box that a head fills (an ellipse: 0.785): none below the first or above the last."""
 _ASPECT = (0.45, 0.62)
+_FRAME_TOUCHED = (0.3, 0.45)
+"""Share of the picture's frame that a head may touch; ground, and a page, touch most of it."""
 _RIM_CONTRAST = (10.0, 30.0)
 _WITHOUT_RIM = 0.15
-_INVERTED_BY = 1.5
-"""How much better the negative must look to be believed."""
+_NO_RIM = 3.0
+"""Up to this rim contrast a thing may be plain air: no picture is turned for it."""
+_HOLLOW = (0.5, 0.75)
+_WHEN_HOLLOW = 0.2
+"""Air around a head is a thing with a large hole in the negative; a head is mostly itself."""
+_RING = (3, 10)
+"""Coarse pixels from a thing, between which its ground is looked at: beyond the band of a head holder."""
+_BRIGHT_GROUND = (0.4, 0.7)
+_LEAST_SCORE = 0.01
+_INVERTED_BY = (1.5, 1.1)
+"""How much better the negative must look to be believed: on a dark ground, and on a bright one."""
 _ALSO = 0.5
 """A second head of this share of the first one's pixels is another slice, not a thumbnail."""
 _EVEN = 6.0
 """Greys within which a border line counts as even (JPEG)."""
+_WHITE, _BAR_SHARE = 225, 0.55
 _LETTER_SHARE = 0.02
 
 
@@ -63,7 +75,7 @@ class Found:
 @dataclass(frozen=True)
 class _Candidate:
     score: float
-    pixels: int
+    rim_contrast: float
     box: tuple[slice, slice]
     region: NDArray[np.bool_]
     """Within ``box`` of the coarse picture."""
@@ -82,12 +94,20 @@ def find_slice(grey: NDArray[np.uint8]) -> Found:
     Found
         The largest head with a small margin; the picture without even borders where there is none.
     """
-    trimmed = _trim(grey)
+    found = _find(grey, _without_bars(grey, _trim(grey)))
+    # In a negative, air is what a bar of a caption is: white, with something dark upon it.
+    return _find(grey, _trim(grey)) if found.inverted else found
+
+
+def _find(grey: NDArray[np.uint8], trimmed: tuple[slice, slice]) -> Found:
     inner = grey[trimmed]
     step = max(1, -(-max(inner.shape) // _COARSE_SIDE))
     small = ndimage.uniform_filter(inner, step)[step // 2 :: step, step // 2 :: step]
     plain, negative = (sorted(_candidates(s), key=lambda c: -c.score) for s in (small, 255 - small))
-    inverted = bool(negative) and negative[0].score > _INVERTED_BY * (plain[0].score if plain else 0.05)
+    negative = [c for c in negative if c.rim_contrast > _NO_RIM]
+    bright = bool(np.median(_corners(small)) > 128)
+    rival = plain[0].score if plain else 0.0 if bright else 0.05
+    inverted = bool(negative) and negative[0].score > _INVERTED_BY[bright] * rival
     heads = negative if inverted else plain
     if not heads:
         rows, columns = trimmed
@@ -96,7 +116,11 @@ def find_slice(grey: NDArray[np.uint8]) -> Found:
     region = np.zeros(small.shape, bool)
     region[best.box] = best.region
     # A bright border of the picture is no air to be kept around the head; a dark one is.
-    bounds = trimmed if _border_is_bright(grey, trimmed, inverted) else (slice(0, grey.shape[0]), slice(0, grey.shape[1]))
+    bounds = (
+        trimmed
+        if _border_is_bright(grey, trimmed, inverted)
+        else (slice(0, grey.shape[0]), slice(0, grey.shape[1]))
+    )
     longest = max(s.stop - s.start for s in best.box) * step
     margin = max(2 * step, round(_MARGIN * longest))
     low, high = [], []
@@ -149,6 +173,18 @@ def _trim(grey: NDArray[np.uint8]) -> tuple[slice, slice]:
     return kept[0], kept[1]
 
 
+def _without_bars(grey: NDArray[np.uint8], box: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Cut white bars with captions off the top and the bottom."""
+    lines = grey[box]
+    end = max(1, lines.shape[1] // 32)
+    white = (lines >= _WHITE).mean(axis=1) > _BAR_SHARE
+    white &= (lines[:, :end] >= _WHITE).all(axis=1) & (lines[:, -end:] >= _WHITE).all(axis=1)
+    told = np.flatnonzero(~white)
+    if not len(told):
+        return box
+    return slice(box[0].start + int(told[0]), box[0].start + int(told[-1]) + 1), box[1]
+
+
 def _border_is_bright(grey: NDArray[np.uint8], trimmed: tuple[slice, slice], inverted: bool) -> bool:
     outside = np.ones(grey.shape, bool)
     outside[trimmed] = False
@@ -169,15 +205,60 @@ def _candidates(small: NDArray[np.uint8]) -> Iterator[_Candidate]:
             height, width = (s.stop - s.start for s in box)
             if height * width < least or min(height, width) < 12:
                 continue
-            region = ndimage.binary_fill_holes(labels[box] == number)
+            own = labels[box] == number
+            region = ndimage.binary_fill_holes(own)
             pixels = int(np.count_nonzero(region))
             shape = _ramp(min(height, width) / max(height, width), *_ASPECT)
             fill = pixels / (height * width)
             shape *= _ramp(fill, *_BOX_FILL[:2]) * (1 - _ramp(fill, *_BOX_FILL[2:]))
+            shape *= 1 - _ramp(_frame_touched(region, box, small.shape), *_FRAME_TOUCHED)
             if pixels < least or shape <= 0:
                 continue
-            rim = _WITHOUT_RIM + (1 - _WITHOUT_RIM) * _ramp(_rim_contrast(small[box], region), *_RIM_CONTRAST)
-            yield _Candidate(shape * rim * pixels / small.size, pixels, box, region)
+            contrast = _rim_contrast(small[box], region)
+            rim = _WITHOUT_RIM + (1 - _WITHOUT_RIM) * _ramp(contrast, *_RIM_CONTRAST)
+            solid = _ramp(float(np.count_nonzero(own)) / pixels, *_HOLLOW)
+            score = shape * rim * (_WHEN_HOLLOW + (1 - _WHEN_HOLLOW) * solid) * pixels / small.size
+            if score > _LEAST_SCORE:
+                score *= 1 - _ramp(_bright_around(small > level, box, region), *_BRIGHT_GROUND)
+            if score > _LEAST_SCORE:
+                yield _Candidate(score, contrast, box, region)
+
+
+def _corners(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Corners of a coarse picture, where ground shows even when the head fills it."""
+    rows, columns = (max(2, n // 12) for n in small.shape)
+    return np.concatenate(
+        [
+            small[r, c].ravel()
+            for r in (slice(rows), slice(-rows, None))
+            for c in (slice(columns), slice(-columns, None))
+        ]
+    )
+
+
+def _frame_touched(region: NDArray[np.bool_], box: tuple[slice, slice], shape: tuple[int, ...]) -> float:
+    touched = sum(
+        int(np.count_nonzero(side))
+        for side, at_edge in (
+            (region[0], box[0].start == 0),
+            (region[-1], box[0].stop == shape[0]),
+            (region[:, 0], box[1].start == 0),
+            (region[:, -1], box[1].stop == shape[1]),
+        )
+        if at_edge
+    )
+    return touched / (2 * (shape[0] + shape[1]))
+
+
+def _bright_around(bright: NDArray[np.bool_], box: tuple[slice, slice], region: NDArray[np.bool_]) -> float:
+    """Share of what lies around a region that is no darker than it; 0 where nothing of the picture does."""
+    pad = tuple(
+        (min(s.start, _RING[1]), min(n - s.stop, _RING[1])) for s, n in zip(box, bright.shape, strict=True)
+    )
+    window = tuple(slice(s.start - a, s.stop + b) for s, (a, b) in zip(box, pad, strict=True))
+    distance = ndimage.distance_transform_edt(~np.pad(region, pad))
+    ring = (distance > _RING[0]) & (distance <= _RING[1])
+    return float(bright[window][ring].mean()) if ring.any() else 0.0
 
 
 def _rim_contrast(small: NDArray[np.uint8], region: NDArray[np.bool_]) -> float:
