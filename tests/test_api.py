@@ -36,7 +36,6 @@ CONTRACT = {
     "bundle",
     "seconds",
 }
-SECRETS = ("Anonymized", "CQ500-CT-0", "0000000")
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +143,7 @@ def test_nothing_original_is_in_the_json(exam, findings):
 
 
 def test_a_picture(shared_data):
-    path = next(iter(sorted((shared_data / "ct-ich" / "brain" / "077").glob("*.jpg")))[14:15], None)
+    path = sorted((shared_data / "ct-ich" / "brain" / "077").glob("*.jpg"))[14]
     picture = ichor.read(path)
     assert isinstance(picture, ichor.Picture)
     data = checked(ichor.detect(picture))

@@ -458,6 +458,9 @@ def answer(path: Path) -> dict[str, object]:
 
 
 def peak() -> int:
+    """Most bytes this process held. On Linux ru_maxrss begins at the parent's size, which is not ours."""
+    if (status := Path("/proc/self/status")).exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -62,7 +62,7 @@ def test_a_value_that_is_none(monkeypatch, value):
     with pytest.raises(UsageError, match="ICHOR_LIMIT_FILES"):
         Limits.from_environment()
     monkeypatch.delenv("ICHOR_LIMIT_FILES")
-    with pytest.raises(UsageError, match="limit depth: found .* expected a number of at least 1"):
+    with pytest.raises(UsageError, match=r"limit depth: found .* expected a number above 0, 1 or more"):
         Limits.from_environment(depth=value, files=3)  # type: ignore[arg-type]
 
 
@@ -75,7 +75,9 @@ def test_less_than_one_of_what_is_counted(value):
 
 
 def test_a_name_that_is_none():
-    with pytest.raises(UsageError, match=r"'pixel': found no such limit; expected one of file_bytes, .*seconds"):
+    with pytest.raises(
+        UsageError, match=r"'pixel': found no such limit; expected one of file_bytes, .*seconds"
+    ):
         Limits.from_environment(pixel=3)
 
 

@@ -29,7 +29,8 @@ def evaluate(
         from ichor.evaluating.out_of_fold import figures, read_predictions
     except ImportError as error:
         raise UsageError(
-            f"evaluating: found no {error.name}; expected the extra 'train'; run pip install 'ichor[train]'"
+            f"evaluating: found no {error.name}; expected the extra 'train'; "
+            "run pip install -e '.[train]' in the clone"
         ) from error
     from ichor.datasets.registry import open_dataset
 

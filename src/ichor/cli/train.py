@@ -39,7 +39,8 @@ def train(
         from ichor.training.run import Run
     except ImportError as error:
         raise UsageError(
-            f"training: found no {error.name}; expected the extra 'train'; run pip install 'ichor[train]'"
+            f"training: found no {error.name}; expected the extra 'train'; "
+            "run pip install -e '.[train]' in the clone"
         ) from error
     if weights is not None and not weights.is_file():
         raise UsageError(

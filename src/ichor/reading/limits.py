@@ -110,6 +110,6 @@ def _number(name: str, text: str, *, counted: bool) -> float:
     except ValueError:
         value = math.nan
     if not (value >= 1 if counted else value > 0) or math.isinf(value):
-        least = "of at least 1" if counted else "above 0"
-        raise UsageError(f"limit {name}: found {text!r}; expected a number {least}")
+        expected = "a number above 0" + (", 1 or more" if counted else "")
+        raise UsageError(f"limit {name}: found {text!r}; expected {expected}")
     return value

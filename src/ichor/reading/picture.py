@@ -142,7 +142,7 @@ def _picture(
         notices.append(
             notice(
                 "picture_several",
-                f"{found.others + 1} slices are in one picture; only the one that stands out most was looked at.",
+                f"{found.others + 1} slices are in one picture; only the clearest was judged.",
             )
         )
     row, column, rows, columns = found.box

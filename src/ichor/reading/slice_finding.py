@@ -1,8 +1,8 @@
-"""Where in a picture the slice lies: past borders, toolbars, pages and captions, and whether bone is dark there.
+"""Where in a picture the slice lies: past borders, toolbars, pages and captions; whether bone is dark there.
 
-A head is sought as what it is on every window: a rounded thing on a darker ground, brighter along its rim than
-within. Bars, pages and panels are rectangles; letters are small. Where nothing is like that, nothing is cut but
-an even border, and nothing is wiped.
+A head is sought as what it is on every window: a rounded thing on a darker ground, brighter along its rim
+than within. Bars, pages and panels are rectangles; letters are small. Where nothing is like that, nothing is
+cut but an even border, and nothing is wiped.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Found:
     others
         Further slices of about the same size in the picture.
     head
-        ``(rows, columns)`` bool over the whole picture: the head with everything in it, generously; None where
-        no head was found.
+        ``(rows, columns)`` bool over the whole picture: the head with everything in it, generously; None
+        where no head was found.
     """
 
     box: tuple[int, int, int, int]
@@ -164,7 +164,7 @@ def without_letters(grey: NDArray[np.uint8], head: NDArray[np.bool_]) -> NDArray
 
 def _trim(grey: NDArray[np.uint8]) -> tuple[slice, slice]:
     """Rows and columns within the even border of a picture; all of them where all is even."""
-    kept = []
+    kept: list[slice] = []
     for axis in (1, 0):
         lines = grey if axis == 1 else grey[kept[0]]
         low, high = np.percentile(lines, [2, 98], axis=axis)
