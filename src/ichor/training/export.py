@@ -71,6 +71,7 @@ def export_onnx(model: MapNet, preparation: Preparation, path: Path, stack: NDAr
         external_data=False,
         verbose=False,
     )
+    _strip(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         expected = [t.numpy() for t in graph(torch.from_numpy(stack))]
@@ -83,3 +84,16 @@ def export_onnx(model: MapNet, preparation: Preparation, path: Path, stack: NDAr
             f"{len(stack)} real slices; expected at most {_TOLERANCE}; the graph was not kept"
         )
     return difference
+
+
+def _strip(path: Path) -> None:
+    """Take the exporter's remarks out of a graph: they hold the paths of the machine that made it."""
+    import onnx
+
+    model = onnx.load(str(path))
+    graph = model.graph
+    inside = (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for part in (model, graph, *inside):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, str(path))
