@@ -1,31 +1,16 @@
-"""Broken and hostile files, made from sound ones by a fixed seed; run as a script, it reads them all.
-
-``python hostile.py REPORT FIRST COUNT [DATA]`` reads the cases FIRST to FIRST + COUNT - 1 through
-``ichor.read_all`` and appends a line to REPORT before and after each one. It ends itself when a case takes
-longer than :data:`MOST_SECONDS`; a crash shows as a last line without an answer.
-"""
+"""Broken and hostile files, made from sound ones by a fixed seed: the same bytes in every run."""
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import functools
 import io
-import json
 import random
-import resource
-import signal
 import struct
-import sys
-import tempfile
-import time
-import traceback
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from PIL import Image
@@ -40,15 +25,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-if __package__:
-    from .phantoms import SECRETS, Plan, enhanced, head_series
-else:
-    sys.path.insert(0, str(Path(__file__).parent))
-    from phantoms import SECRETS, Plan, enhanced, head_series
+from .phantoms import Plan, enhanced, head_series
 
 SEED = 20190911
-MOST_SECONDS = 5.0
-MOST_BYTES = 1_000_000_000
 PLAN = Plan(n=8, step=9.0, shape=(64, 72))
 FORGED = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 TAGS = {
@@ -427,74 +406,3 @@ def _case(rng: random.Random, data: Path | None) -> tuple[str, bytes]:
         return f"{name}-{change.__name__}.zip", change(rng, sound_zips()[name])
     maker = rng.choice(BUILT_ZIP)
     return f"{maker.__name__}.zip", maker(rng)
-
-
-# -- reading them -----------------------------------------------------------------------------------------
-
-
-def answer(path: Path) -> dict[str, object]:
-    """Read one file, and tell how it went."""
-    import ichor
-    from ichor.errors import RefusedInput
-
-    try:
-        results = list(ichor.read_all(path))
-    except Exception as error:
-        return {"read": 0, "codes": [], "faults": [traceback.format_exc().splitlines()[-3:], repr(error)]}
-    refused = [r for r in results if isinstance(r, RefusedInput)]
-    texts = [str(r) for r in refused]
-    faults = []
-    for text in texts:
-        if path.name not in text or len(text.splitlines()) != 1 or not text.isprintable():
-            faults.append(f"message {text[:300]!r}")
-    if not results:
-        faults.append("neither read nor refused")
-    for result in results:
-        texts += [n.message for n in result.notices]
-        if not isinstance(result, RefusedInput):
-            texts += [str(result.source.details), result.source.input]
-    faults += [f"leaks {text[:300]!r}" for text in texts for s in (*SECRETS, "20200102") if s in text]
-    return {"read": len(results) - len(refused), "codes": [r.code for r in refused], "faults": faults}
-
-
-def peak() -> int:
-    """Most bytes this process held. On Linux ru_maxrss begins at the parent's size, which is not ours."""
-    if (status := Path("/proc/self/status")).exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-@contextlib.contextmanager
-def watched(out: TextIO) -> Iterator[None]:
-    """End the process where one case takes too long, with a trace of where it was.
-
-    The processor's time is counted, so that a busy machine fails nothing, and the clock's as a last resort.
-    """
-    soft = int(time.process_time() + MOST_SECONDS) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-    faulthandler.register(signal.SIGXCPU, file=out, chain=True)
-    faulthandler.dump_traceback_later(20 * MOST_SECONDS, exit=True, file=out)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def main(report: str, first: str, count: str, data: str = "") -> None:
-    with tempfile.TemporaryDirectory() as folder, Path(report).open("a") as out:
-        for number in range(int(first), int(first) + int(count)):
-            name, raw = case(number, Path(data) if data else None)
-            path = Path(folder) / f"{number}-{name}"
-            path.write_bytes(raw)
-            print(json.dumps({"number": number, "name": name, "crc": zlib.crc32(raw)}), file=out, flush=True)
-            del raw
-            began = time.process_time()
-            with watched(out):
-                told = answer(path)
-            told |= {"number": number, "seconds": time.process_time() - began, "peak": peak()}
-            print(json.dumps(told), file=out, flush=True)
-            path.unlink()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

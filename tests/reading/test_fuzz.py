@@ -22,7 +22,7 @@ from ichor.errors import RefusedInput
 from ichor.exam import Exam
 from ichor.notices import NOTICES
 
-from . import hostile
+from . import hostile, read_hostile
 from .phantoms import SECRETS
 
 CASES = int(os.environ.get("ICHOR_FUZZ_CASES", "2000"))
@@ -33,7 +33,7 @@ def run_cases(report: Path, log: Path, data: Path | None) -> tuple[dict[int, str
     """Names and answers by number; a child that ends early is begun again behind the case it died on."""
     first, crashes = 0, 0
     while first < CASES and crashes <= MOST_CRASHES:
-        command = [sys.executable, hostile.__file__, str(report), str(first), str(CASES - first)]
+        command = [sys.executable, read_hostile.__file__, str(report), str(first), str(CASES - first)]
         with log.open("ab") as errors:
             done = subprocess.run(
                 [*command, str(data)] if data else command, stdout=errors, stderr=errors, check=False
@@ -82,7 +82,7 @@ def test_nothing_crashes_or_hangs(outcome):
         + "\n".join(line for line in report.read_text().splitlines() if not line.startswith("{"))[-2000:]
     )
     assert sorted(answers) == list(range(CASES))
-    assert max(row["seconds"] for row in answers.values()) < hostile.MOST_SECONDS
+    assert max(row["seconds"] for row in answers.values()) < read_hostile.MOST_SECONDS
 
 
 def test_each_is_read_or_refused_by_name_in_one_line_without_a_patient(outcome):
@@ -93,7 +93,7 @@ def test_each_is_read_or_refused_by_name_in_one_line_without_a_patient(outcome):
 
 def test_memory_stays_below_a_gigabyte(outcome):
     names, answers, _, _ = outcome
-    over = [(names[n], row["peak"]) for n, row in answers.items() if row["peak"] > hostile.MOST_BYTES]
+    over = [(names[n], row["peak"]) for n, row in answers.items() if row["peak"] > read_hostile.MOST_BYTES]
     assert not over
 
 

@@ -34,6 +34,7 @@ def study(folder: Path, **tags: str) -> Path:
 def slice_picture(path: Path) -> Path:
     i, j = np.mgrid[:160, :160]
     hu = head_hu(np.stack([(j - 80) * 1.3, (i - 80) * 1.3, np.zeros_like(i)], axis=-1))
+    hu = hu + np.random.default_rng(0).normal(0, 4, hu.shape)
     Image.fromarray(np.clip(hu * 255.0 / 80, 0, 255).astype(np.uint8)).save(path)
     return path
 

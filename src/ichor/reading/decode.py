@@ -9,8 +9,6 @@ sees it.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +34,7 @@ from ichor.errors import RefusedInput
 from ichor.reading.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
 from ichor.reading.headers import SliceHeader
 from ichor.reading.limits import Limits
+from ichor.reading.muting import native_stderr_muted
 from ichor.reading.streams import plain_jpeg, stream_fault
 
 __all__ = ["LOSSY_SYNTAXES", "Stored", "decode", "decode_file"]
@@ -151,28 +150,11 @@ def _prepare(data: Dataset, syntax: UID) -> str:
     return ""
 
 
-@contextlib.contextmanager
-def _mute_native_decoders(syntax: UID) -> Iterator[None]:
-    """Keep what the C libraries print on a doubtful stream off standard error.
-
-    libjpeg's remarks do not go through Python, so that the file descriptor itself is turned away meanwhile.
-    """
+def _mute_native_decoders(syntax: UID) -> contextlib.AbstractContextManager[None]:
+    """Keep what the C libraries print on a doubtful stream off standard error."""
     if syntax in _NATIVE or syntax == RLELossless:
-        yield
-        return
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        return contextlib.nullcontext()
+    return native_stderr_muted()
 
 
 def _check_pixels(header: SliceHeader, data: Dataset, syntax: UID, limits: Limits) -> None:

@@ -238,7 +238,7 @@ def _results(
         return
     for file in files.pictures:
         try:
-            yield from read_pictures(file, limits)
+            yield from read_pictures(file, limits, deadline)
         except RefusedInput as refusal:
             deadline.check()
             yield refusal

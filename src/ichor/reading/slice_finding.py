@@ -94,9 +94,11 @@ def find_slice(grey: NDArray[np.uint8]) -> Found:
     Found
         The largest head with a small margin; the picture without even borders where there is none.
     """
-    found = _find(grey, _without_bars(grey, _trim(grey)))
+    trimmed = _trim(grey)
+    without_bars = _without_bars(grey, trimmed)
+    found = _find(grey, trimmed)
     # In a negative, air is what a bar of a caption is: white, with something dark upon it.
-    return _find(grey, _trim(grey)) if found.inverted else found
+    return found if found.inverted or without_bars == trimmed else _find(grey, without_bars)
 
 
 def _find(grey: NDArray[np.uint8], trimmed: tuple[slice, slice]) -> Found:
