@@ -161,6 +161,8 @@ def test_interrupted_ends_with_130(studies) -> None:
     program = (
         "import signal, sys, threading, os\n"
         "from ichor.cli import main\n"
+        # A shell's background job inherits that interrupts are ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.argv = ['ichor', 'detect', *sys.argv[1:]]\n"
         "threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
         "main()"
