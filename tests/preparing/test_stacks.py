@@ -69,7 +69,7 @@ def test_prepare_a_picture() -> None:
 def test_training_windows_as_detection_does() -> None:
     """One code path in effect: the network is trained on what it is asked about."""
     torch = pytest.importorskip("torch")
-    from ichor.training.loop import channels_of
+    from ichor.training.module import channels_of
 
     rng = np.random.default_rng(8)
     hu = rng.normal(35, 60, (5, 8, 7)).astype(np.float32)

@@ -2,64 +2,154 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ichor.errors import UsageError
+
+if TYPE_CHECKING:
+    from ichor.training.run import Log
 
 __all__ = ["train"]
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe of the package (default) or a YAML file.")
+        str, typer.Argument(help="A recipe of the package (--list names them) or a YAML file.")
     ] = "default",
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder of the run; goes on where it stopped.")
-    ] = Path("runs/default"),
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Folder of the run (runs/RECIPE by default); goes on where it stopped."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set to train and measure on, instead of the recipe's.")
+    ] = None,
     parts: Annotated[
         str,
-        typer.Option(help="Which parts: fold-0,fold-1,...,all; or 'everything' (also writes the bundle)."),
+        typer.Option(
+            help="fold-0,fold-1,...,all; 'folds'; or 'everything': the folds, all patients, and the bundle."
+        ),
     ] = "everything",
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="ImageNet weights (safetensors, timm's names); without it, from timm's hub."),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change the recipe: key=value, such as epochs=3. Repeatable."),
     ] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="ImageNet weights: 'hub' (timm's), 'none', or a safetensors file under timm's names."
+        ),
+    ] = "hub",
+    start_from: Annotated[
+        Path | None, typer.Option(help="Weights to start from: a run's folder or a safetensors file.")
+    ] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, a machine.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines.", min=1)] = 1,
+    precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that draw batches; 0: none beside.", min=0)] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.", min=0)] = 0,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes of the package.")] = False,
 ) -> None:
     """Train a recipe: its folds by patient, then the model on all patients, then the bundle."""
     try:
         import torch
 
-        from ichor.training.recipe import load_recipe
+        from ichor.training.engine import Hardware
+        from ichor.training.recipe import load_recipe, recipe_names
         from ichor.training.run import Run
     except ImportError as error:
         raise UsageError(
             f"training: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
-    if weights is not None and not weights.is_file():
-        raise UsageError(
-            f"{weights}: found no file; expected ImageNet weights as safetensors (docs/how-to/train.md)"
-        )
+    if list_recipes:
+        for name in recipe_names():
+            print(f"{name}: {load_recipe(name).description.strip()}")
+        return
+    chosen = load_recipe(recipe, dataset, settings or ())
     if threads:
         torch.set_num_threads(threads)
-    run = Run(load_recipe(recipe), data, output, weights or True, _log)
-    wanted = run.parts() if parts == "everything" else parts.split(",")
+    default_name = chosen.name if dataset is None else f"{chosen.name}-{Path(dataset).name}"
+    run = Run(
+        chosen,
+        data,
+        output or Path("runs") / default_name,
+        _weights(weights),
+        _teller(),
+        Hardware(accelerator, devices, nodes, precision, workers),
+        start_from,
+    )
+    folds = [part for part in run.parts() if part.startswith("fold")]
+    wanted = {"everything": run.parts(), "folds": folds}.get(parts) or parts.split(",")
     for part in wanted:
         if part not in run.parts():
-            raise UsageError(f"part {part!r}: found no such part; expected one of {', '.join(run.parts())}")
-        run.train(part)
-    if parts == "everything":
+            raise UsageError(
+                f"part {part!r}: found none; expected everything, folds, or some of {', '.join(run.parts())}"
+            )
+    if run.hardware.world > 1 and len(wanted) > 1:
+        _each_in_its_own_processes(wanted, nodes)
+    else:
+        for part in wanted:
+            run.train(part)
+    if parts == "everything" and _is_first_process():
         from ichor.training.release import release
 
         print(release(run))
 
 
-def _log(part: str, step: int, steps: int, line: str) -> None:
-    place = f"{part} {step}/{steps}" if steps else part
-    print(f"{place}: {line}", file=sys.stderr, flush=True)
+def _weights(text: str) -> bool | Path | None:
+    if text in ("hub", "none"):
+        return True if text == "hub" else None
+    if not Path(text).is_file():
+        raise UsageError(
+            f"{text}: found no file; expected hub, none, or a safetensors file (docs/how-to/train.md)"
+        )
+    return Path(text)
+
+
+def _each_in_its_own_processes(parts: list[str], nodes: int) -> None:
+    """Start this command for one part after the other: processes that share a batch end with their part."""
+    if nodes > 1:
+        raise UsageError(
+            f"--nodes {nodes}: found {len(parts)} parts; expected one: every machine must be on the same; "
+            "start one part after the other with --parts"
+        )
+    for part in parts:
+        command = [sys.executable, "-m", "ichor.cli", *sys.argv[1:], "--parts", part]
+        status = subprocess.run(command, check=False).returncode
+        if status:
+            raise typer.Exit(status)
+
+
+def _is_first_process() -> bool:
+    """Whether this is not one of the processes that share a batch with the one a person started."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def _teller() -> Log:
+    """Give a bar with the time left where a person sees it, lines otherwise."""
+    from ichor.cli.progress import ProgressLine
+
+    line = ProgressLine()
+    shown = sys.stderr.isatty()
+
+    def tell(part: str, step: int, steps: int, text: str) -> None:
+        if not _is_first_process():
+            return
+        if shown and steps:
+            line(f"{part} {step}/{steps}: {text}", step / steps)
+            return
+        line.clear()
+        place = f"{part} {step}/{steps}" if steps else part
+        print(f"{place}: {text}", file=sys.stderr, flush=True)
+
+    return tell

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, LabelledExam, blood_in_box
+from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
 from ichor.exam import Exam, Geometry, Source
 from ichor.preparing.windows import Window, from_grey
 
@@ -39,6 +39,16 @@ class CtIch:
     """
 
     name = "ct-ich"
+    info = DatasetInfo(
+        title="CT-ICH: head CT for intracranial hemorrhage detection and segmentation",
+        citation="Hssayeni et al., Intracranial Hemorrhage Segmentation Using a Deep Convolutional Model, "
+        "Data 2020, 5(1):14; PhysioNet, ct-ich",
+        licence="CC BY 4.0 by the authors' paper",
+        url="https://physionet.org/content/ct-ich/",
+        kind="exams",
+        access="PhysioNet; no login for the open version, sign the data use terms where it asks",
+        expected=("slices.csv", "exams.csv", "boxes.csv", "brain/*/*.jpg", "bone/*/*.jpg"),
+    )
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -54,6 +64,12 @@ class CtIch:
     def patients(self) -> dict[str, NDArray[np.float32]]:
         """Return ``(6,)`` exam labels by patient."""
         return {p: self.slice_labels(p).max(axis=0) for p in self._slices}
+
+    def traits(self, patient: str) -> dict[str, float]:
+        """Return age in years and slice thickness in mm, where known."""
+        row = self._exams[patient]
+        named = {"age_years": row["age_years"], "thickness_mm": row["dz"]}
+        return {name: float(value) for name, value in named.items() if value}
 
     def age(self, patient: str) -> float:
         """Return a patient's age in years, NaN where it was lost."""

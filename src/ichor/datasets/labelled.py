@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from ichor.exam import Exam
 
-__all__ = ["ANY_SUBTYPE", "BLOOD_HU", "UNKNOWN", "Dataset", "LabelledExam", "blood_in_box"]
+__all__ = ["ANY_SUBTYPE", "BLOOD_HU", "UNKNOWN", "Dataset", "DatasetInfo", "LabelledExam", "blood_in_box"]
 
 UNKNOWN = 255
 """In a blood map: nothing is known of this voxel."""
@@ -53,10 +53,40 @@ class LabelledExam:
     hu_range: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a person should know of a data set before using it.
+
+    Attributes
+    ----------
+    title, citation, licence, url
+        As its publishers say.
+    kind
+        ``exams``, or ``pictures`` of one slice each.
+    access
+        How to get it, and what licence or login that needs.
+    expected
+        Files and patterns that must lie in its folder.
+    """
+
+    title: str
+    citation: str
+    licence: str
+    url: str
+    kind: Literal["exams", "pictures"]
+    access: str
+    expected: tuple[str, ...]
+
+    def missing(self, root: Path) -> list[str]:
+        """Return what of ``expected`` is not in a folder."""
+        return [pattern for pattern in self.expected if next(iter(Path(root).glob(pattern)), None) is None]
+
+
 class Dataset(Protocol):
     """A public data set on disk."""
 
     name: str
+    info: DatasetInfo
 
     def __init__(self, root: Path) -> None: ...
 
@@ -70,6 +100,10 @@ class Dataset(Protocol):
 
     def load(self, patient: str) -> LabelledExam:
         """Read one patient's exam."""
+        ...
+
+    def traits(self, patient: str) -> dict[str, float]:
+        """Return what is known of a patient for subgroups: ``age_years``, ``thickness_mm``."""
         ...
 
     def __iter__(self) -> Iterator[LabelledExam]: ...

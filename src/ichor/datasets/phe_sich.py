@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ichor.datasets.labelled import UNKNOWN, LabelledExam, blood_in_box
+from ichor.datasets.labelled import UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
 from ichor.exam import Exam, Source
 from ichor.preparing.stacks import picture_geometry
 from ichor.preparing.windows import from_grey
@@ -36,6 +36,15 @@ class PheSich:
     """
 
     name = "phe-sich"
+    info = DatasetInfo(
+        title="PHE-SICH-CT-IDS: spontaneous intraparenchymal hemorrhage with perihematomal edema",
+        citation="Ma et al. 2023, PHE-SICH-CT-IDS, figshare",
+        licence="not verified: research use",
+        url="https://figshare.com/articles/dataset/PHE-SICH-CT-IDS/23957937",
+        kind="exams",
+        access="figshare; no login",
+        expected=("slices.csv", "images/*/*.jpg"),
+    )
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -80,6 +89,10 @@ class PheSich:
                 blood_in_box(blood[k], volume[k], (x0, y0, x1, y1), _INTRAPARENCHYMAL)
         exam = Exam(volume, picture_geometry(len(rows)), Source(f"phe-sich/{patient}", "picture"))
         return LabelledExam(self.name, patient, exam, labels, blood, (0.0, 80.0))
+
+    def traits(self, patient: str) -> dict[str, float]:
+        """Return nothing: neither age nor spacing is known."""
+        return {}
 
     def __iter__(self) -> Iterator[LabelledExam]:
         return (self.load(p) for p in self._slices)

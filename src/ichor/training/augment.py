@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,11 +13,60 @@ from torch.nn import functional as F
 from ichor.datasets.labelled import UNKNOWN
 from ichor.training.recipe import AugmentationRecipe
 
-__all__ = ["move", "paste", "shade"]
+__all__ = ["Chance", "move", "paste", "shade"]
+
+
+class Chance:
+    """Draws for the samples of a batch, each from its own seed: a sample is the same in whatever batch it is.
+
+    Parameters
+    ----------
+    seeds
+        One a sample; samples of the same seed (the slices of an exam) get the same draws.
+    """
+
+    def __init__(self, seeds: Sequence[Sequence[int]]) -> None:
+        self.names = [tuple(s) for s in seeds]
+        self._generators = {
+            name: torch.Generator().manual_seed(
+                int(np.random.SeedSequence(name).generate_state(1, np.uint64)[0] >> 2)
+            )
+            for name in self.names
+        }
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def uniform(self) -> Tensor:
+        """Draw ``(n,)`` from 0 to 1."""
+        return self._each(lambda g: torch.rand(1, generator=g))
+
+    def normal(self) -> Tensor:
+        """Draw ``(n,)`` from the normal distribution, at most 2 away from 0."""
+        return self._each(lambda g: torch.randn(1, generator=g)).clamp(-2, 2)
+
+    def symmetric(self, amount: float) -> Tensor:
+        """Draw ``(n,)`` between ``-amount`` and ``amount``."""
+        return (self.uniform() * 2 - 1) * amount
+
+    def happens(self, probability: float) -> Tensor:
+        """Draw ``(n,)`` bool."""
+        return self.uniform() < probability
+
+    def noise(self, shape: Sequence[int], wanted: Tensor) -> Tensor:
+        """Draw ``(n, *shape)`` from the normal distribution, other in every sample; 0 where not wanted."""
+        out = torch.zeros(len(self), *shape)
+        for k in torch.nonzero(wanted).flatten().tolist():
+            out[k] = torch.randn(*shape, generator=self._generators[self.names[k]])
+        return out
+
+    def _each(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        drawn = {name: draw(generator) for name, generator in self._generators.items()}
+        return torch.cat([drawn[name] for name in self.names])
 
 
 def move(
-    hu: Tensor, blood: Tensor, size: tuple[int, int], recipe: AugmentationRecipe, generator: torch.Generator
+    hu: Tensor, blood: Tensor, size: tuple[int, int], recipe: AugmentationRecipe, chance: Chance
 ) -> tuple[Tensor, Tensor]:
     """Rotate, scale, stretch, shear, shift and mirror, and cut to the grid's size.
 
@@ -29,8 +80,8 @@ def move(
         Rows and columns of the grid, before any shrinking.
     recipe
         How far.
-    generator
-        Source of chance.
+    chance
+        Of ``n`` samples.
 
     Returns
     -------
@@ -38,21 +89,18 @@ def move(
         ``(n, 3, *size)`` and ``(n, *size)``.
     """
     n = len(hu)
-
-    def symmetric(amount: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * amount
-
-    angle = symmetric(math.radians(recipe.rotation_degrees))
-    zoom = torch.exp(symmetric(recipe.scale))
-    stretch = torch.exp(symmetric(recipe.stretch))
-    shear = symmetric(recipe.shear)
-    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    angle = chance.symmetric(math.radians(recipe.rotation_degrees))
+    zoom = torch.exp(chance.symmetric(recipe.scale))
+    stretch = torch.exp(chance.symmetric(recipe.stretch))
+    shear = chance.symmetric(recipe.shear)
+    mirror = torch.where(chance.happens(recipe.flip), -1.0, 1.0)
+    upside = torch.where(chance.happens(recipe.flip_vertical), -1.0, 1.0)
     # Output pixel -> input pixel, in pixels from the centre.
     cos, sin = torch.cos(angle), torch.sin(angle)
-    a, b = zoom * stretch * cos * mirror, zoom / stretch * (shear * cos - sin)
-    c, d = zoom * stretch * sin * mirror, zoom / stretch * (shear * sin + cos)
+    a, b = zoom * stretch * cos * mirror, zoom / stretch * (shear * cos - sin) * upside
+    c, d = zoom * stretch * sin * mirror, zoom / stretch * (shear * sin + cos) * upside
     rows, columns = hu.shape[2:]
-    tx, ty = symmetric(recipe.shift * columns), symmetric(recipe.shift * rows)
+    tx, ty = chance.symmetric(recipe.shift * columns), chance.symmetric(recipe.shift * rows)
     half_in = torch.tensor([columns / 2, rows / 2])
     half_out = torch.tensor([size[1] / 2, size[0] / 2])
     theta = torch.stack(
@@ -71,7 +119,7 @@ def move(
     return moved, marks[:, 0].round().to(torch.uint8)
 
 
-def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, generator: torch.Generator) -> Tensor:
+def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, chance: Chance) -> Tensor:
     """Change what the scanner and the source would: gain, offset, noise, sharpness, clipping, lone slices.
 
     Parameters
@@ -82,8 +130,8 @@ def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, generator: to
         ``(n,)`` bool: the source shows the brain window only.
     recipe
         How far.
-    generator
-        Source of chance.
+    chance
+        Of ``n`` samples.
 
     Returns
     -------
@@ -92,34 +140,33 @@ def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, generator: to
     """
     n = len(hu)
 
-    def chance(p: float) -> Tensor:
-        return torch.rand(n, generator=generator) < p
-
     def column(values: Tensor) -> Tensor:
         return values.view(n, 1, 1, 1)
 
     # A source that shows the brain window only has 0 where others have air; it must stay as quiet as air.
     background = (hu <= 0.5) & column(clipped)
-    lone = column(chance(recipe.lone))
-    swapped = column(chance(0.5))
+    lone = column(chance.happens(recipe.lone))
+    swapped = column(chance.happens(0.5))
     # Below and above change places: a bleed does not know which way the stack runs.
     hu, background = (
         torch.where(swapped, kept.flip(1), kept)
         for kept in (torch.where(lone, part[:, 1:2], part) for part in (hu, background))
     )
-    gain = 1 + recipe.hu_gain * torch.randn(n, generator=generator).clamp(-2, 2)
-    offset = recipe.hu_offset * torch.randn(n, generator=generator).clamp(-2, 2)
+    gain = 1 + recipe.hu_gain * chance.normal()
+    offset = recipe.hu_offset * chance.normal()
     hu = hu * column(gain) + column(offset)
     soft = F.avg_pool2d(hu, 3, stride=1, padding=1, count_include_pad=False)
-    amount = column((torch.rand(n, generator=generator) * 1.6 - 0.6) * chance(2 * recipe.blur))
+    amount = column((chance.uniform() * 1.6 - 0.6) * chance.happens(2 * recipe.blur))
     hu = hu + amount * (soft - hu)  # above 0 blurs, below 0 sharpens
-    strength = column(torch.rand(n, generator=generator) * recipe.noise_hu * chance(0.5))
-    noise = torch.randn(hu.shape, generator=generator)
-    coarse = F.avg_pool2d(noise, 3, stride=1, padding=1) * 3  # noise of a soft kernel is grainy, not white
-    hu = hu + strength * torch.where(column(chance(0.5)), noise, coarse)
-    hu = torch.where(background, 0.0, hu)
+    strength = column(chance.uniform() * recipe.noise_hu * chance.happens(0.5))
+    grainy = column(chance.happens(0.5))
     # A brain window is all that some sources show: any source may look like them.
-    brain_only = column(clipped | chance(recipe.clip))
+    brain_only = column(clipped | chance.happens(recipe.clip))
+    noise = chance.noise(hu.shape[1:], strength.flatten() > 0)
+    # Noise of a soft kernel is grainy, not white.
+    coarse = F.avg_pool2d(noise, 3, stride=1, padding=1) * 3
+    hu = hu + strength * torch.where(grainy, coarse, noise)
+    hu = torch.where(background, 0.0, hu)
     return torch.where(brain_only, hu.clamp(0, 80), hu)
 
 
@@ -127,7 +174,7 @@ def paste(
     hu: Tensor,
     donor_hu: Tensor,
     donor_blood: Tensor,
-    generator: torch.Generator,
+    chance: Chance,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Paste donors' bleeds into normal slices at the same place of the head, mirrored or not.
 
@@ -139,8 +186,8 @@ def paste(
         ``(n, 3, rows, columns)`` HU of the donors.
     donor_blood
         ``(n, 3, rows, columns)`` uint8 blood maps of the donors and their neighbours.
-    generator
-        Source of chance.
+    chance
+        Of ``n`` samples.
 
     Returns
     -------
@@ -151,7 +198,7 @@ def paste(
     done
         ``(n,)`` bool: False where the bleed would have come to lie outside the brain, and nothing was pasted.
     """
-    flip = torch.rand(len(hu), generator=generator) < 0.5
+    flip = chance.happens(0.5)
     donor_hu = torch.where(flip.view(-1, 1, 1, 1), donor_hu.flip(3), donor_hu)
     donor_blood = torch.where(flip.view(-1, 1, 1, 1), donor_blood.flip(3), donor_blood)
     is_blood = ((donor_blood > 0) & (donor_blood != UNKNOWN)).float()

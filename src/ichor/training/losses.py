@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN
 
-__all__ = ["map_loss", "map_targets", "slice_loss"]
+__all__ = ["map_loss", "map_targets", "slice_loss", "slice_weights"]
 
 
 def map_targets(blood: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,8 +66,30 @@ def map_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return ((0.3 * on + 10.0 * off + dice) * share).sum()
 
 
-def slice_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.02) -> Tensor:
-    """Mean cross-entropy over known labels, ``any`` twice (as RSNA weighs it).
+def slice_weights(labels: Tensor, positive_weight: Tensor | None = None) -> Tensor:
+    """Weight of each label of each slice: 0 where unknown, ``any`` twice (as RSNA weighs it).
+
+    Parameters
+    ----------
+    labels
+        ``(n, 6)``, NaN for unknown.
+    positive_weight
+        ``(6,)`` factor for positives.
+    """
+    weight = torch.tensor([2.0, *[1.0] * 5], device=labels.device) * ~torch.isnan(labels)
+    if positive_weight is not None:
+        weight = torch.where(labels > 0.5, weight * positive_weight, weight)
+    return weight
+
+
+def slice_loss(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float = 0.02,
+    weights: Tensor | None = None,
+    total: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy over known labels.
 
     Parameters
     ----------
@@ -75,14 +97,19 @@ def slice_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.02) -> Tenso
         ``(n, 6)``; NaN labels do not count.
     smoothing
         How far labels are drawn from 0 and 1.
+    weights
+        ``(n, 6)``; :func:`slice_weights` of the labels by default.
+    total
+        Sum of weights to divide by, where it is that of more than these slices.
 
     Returns
     -------
     Tensor
         Scalar.
     """
-    known = ~torch.isnan(labels)
+    if weights is None:
+        weights = slice_weights(labels)
     soft = torch.nan_to_num(labels) * (1 - 2 * smoothing) + smoothing
-    weight = torch.tensor([2.0, *[1.0] * 5], device=logits.device) * known
     entropy = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-    return (entropy * weight).sum() / weight.sum().clamp(min=1)
+    total = weights.sum() if total is None else total
+    return (entropy * weights).sum() / total.clamp(min=1)

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ichor.errors import UsageError
+from ichor.models import ClassifierSpec, MapSpec, ModelSpec
 from ichor.preparing import Preparation
 
-__all__ = ["AugmentationRecipe", "ModelRecipe", "Recipe", "SamplingRecipe", "load_recipe", "recipe_names"]
+__all__ = [
+    "AugmentationRecipe",
+    "CachedFeatures",
+    "Claim",
+    "EarlyStopping",
+    "MixedSampling",
+    "OptimiserRecipe",
+    "PlainSampling",
+    "Recipe",
+    "load_recipe",
+    "recipe_names",
+]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelRecipe(_Strict):
-    """The network: see :class:`ichor.models.unet.MapNet`."""
-
-    backbone: str = "tf_efficientnet_lite0"
-    widths: tuple[int, int, int, int] = (128, 64, 48, 32)
-    hottest: int = Field(default=16, ge=1)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    pretrained: bool = True
 
 
 class SliceRuleRecipe(_Strict):
@@ -37,15 +40,30 @@ class SliceRuleRecipe(_Strict):
     pixels: int = Field(default=16, ge=1)
 
 
-class SamplingRecipe(_Strict):
-    """Share of each kind of slice in a batch; the source alone must not tell the label."""
+class MixedSampling(_Strict):
+    """Share of each kind of slice in a batch, and pasted bleeds; the source must not tell the label."""
 
+    kind: Literal["mixed"] = "mixed"
     target_positive: float = 0.28
     target_negative: float = 0.42
     extra_positive: float = 0.15
     extra_negative: float = 0.15
     paste: float = Field(
         default=0.35, ge=0, le=1, description="negatives of the target set that get a bleed pasted in"
+    )
+
+
+class PlainSampling(_Strict):
+    """Slices, or whole exams where the head is sequential, balanced or as they come."""
+
+    kind: Literal["plain"] = "plain"
+    balance: Literal["none", "oversample", "weights"] = Field(
+        default="none",
+        description="oversample: as many draws of each subtype and of none; weights: rare labels weigh more",
+    )
+    length: int = Field(default=32, ge=1, description="slices of a sequence; longer exams give a part")
+    epoch_images: int | None = Field(
+        default=None, ge=1, description="slices (or exams) of an epoch; as many as there are by default"
     )
 
 
@@ -57,12 +75,55 @@ class AugmentationRecipe(_Strict):
     stretch: float = 0.05
     shear: float = 0.06
     shift: float = 0.05
+    flip: float = Field(default=0.5, ge=0, le=1, description="chance of a left-right mirror")
+    flip_vertical: float = Field(default=0.0, ge=0, le=1)
     hu_gain: float = 0.06
     hu_offset: float = 4.0
     noise_hu: float = 7.0
     blur: float = 0.2
     clip: float = 0.5
     lone: float = 0.15
+
+
+class OptimiserRecipe(_Strict):
+    """How weights learn."""
+
+    kind: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    backbone_factor: float = Field(default=0.35, gt=0, description="share of the rate for pretrained layers")
+    weight_decay: float = Field(default=0.02, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    warmup_steps: int = Field(default=30, ge=0)
+    clip: float = Field(default=5.0, gt=0, description="largest norm of a gradient")
+    label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
+    map_weight: float = Field(default=1.0, ge=0, description="of the loss of a map model's maps")
+    slice_weight: float = Field(
+        default=1.0, ge=0, description="of the losses of slices; 0: segmentation only"
+    )
+
+
+class EarlyStopping(_Strict):
+    """Stop when the loss on held-back training patients no longer falls; keep the best epoch's weights."""
+
+    patience: int = Field(default=5, ge=1, description="epochs")
+    share: float = Field(
+        default=0.15, gt=0, lt=0.5, description="of the training patients that are held back"
+    )
+
+
+class CachedFeatures(_Strict):
+    """Features of a still backbone, computed once for the plain slice and some changed views of it."""
+
+    views: int = Field(default=4, ge=1)
+
+
+class Claim(_Strict):
+    """What a paper says of its system, and what differs here."""
+
+    paper: str
+    says: str
+    differs: tuple[str, ...] = ()
 
 
 class Recipe(_Strict):
@@ -74,26 +135,45 @@ class Recipe(_Strict):
 
     name: str
     description: str
+    claim: Claim | None = None
     target: str = "ct-ich"
-    extra: tuple[str, ...] = ("phe-sich",)
+    extra: tuple[str, ...] = ()
     n_folds: int = Field(default=5, ge=2)
     seed: int = 1
     border: int = Field(default=16, ge=0)
     preparation: Preparation = Preparation()
-    model: ModelRecipe = ModelRecipe()
+    model: ModelSpec = MapSpec()
     slice_rule: SliceRuleRecipe = SliceRuleRecipe()
-    sampling: SamplingRecipe = SamplingRecipe()
+    sampling: Annotated[MixedSampling | PlainSampling, Field(discriminator="kind")] = PlainSampling()
     augmentation: AugmentationRecipe = AugmentationRecipe()
-    batch_size: int = Field(default=16, ge=2)
-    steps: int = Field(default=420, ge=1)
-    small_steps: int = Field(default=0, ge=0, description="first steps, done at small_scale to save time")
+    optimiser: OptimiserRecipe = OptimiserRecipe()
+    batch_size: int = Field(default=16, ge=1)
+    epochs: int = Field(default=10, ge=1)
+    epoch_steps: int | None = Field(
+        default=None, ge=1, description="batches of an epoch; by default those of epoch_images"
+    )
+    small_epochs: int = Field(default=0, ge=0, description="first epochs, done at small_scale to save time")
     small_scale: float = Field(default=0.7, gt=0, le=1)
-    learning_rate: float = 1e-3
-    warmup_steps: int = 30
-    weight_decay: float = 0.02
-    average_decay: float = Field(default=0.985, ge=0, lt=1, description="of the weights' moving average")
-    map_weight: float = 1.0
-    checkpoint_steps: int = 50
+    average_decay: float = Field(
+        default=0.0, ge=0, lt=1, description="of the weights' moving average; 0: none"
+    )
+    early_stopping: EarlyStopping | None = None
+    validate_epochs: int = Field(default=1, ge=1, description="epochs between two looks at held-out slices")
+    cached_features: CachedFeatures | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        frozen = isinstance(self.model, ClassifierSpec) and self.model.all_frozen
+        if self.cached_features and not frozen:
+            raise ValueError("cached_features needs a classifier whose backbone is frozen ([''])")
+        if self.sampling.kind == "mixed" and not isinstance(self.model, MapSpec):
+            raise ValueError("sampling 'mixed' is for the map model")
+        return self
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the slices of an exam are judged together."""
+        return isinstance(self.model, ClassifierSpec) and self.model.head.sequential
 
 
 def recipe_names() -> list[str]:
@@ -102,8 +182,18 @@ def recipe_names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe of the package by name, or a YAML file.
+
+    Parameters
+    ----------
+    name_or_path
+        One of :func:`recipe_names`, or a path.
+    dataset
+        The data set to measure on, instead of the recipe's ``target``. What the recipe says under
+        ``for_dataset`` of this data set goes before what it says otherwise.
+    settings
+        ``key=value`` or ``part.key=value``, read as YAML; they go before everything else.
 
     Raises
     ------
@@ -115,17 +205,49 @@ def load_recipe(name_or_path: str) -> Recipe:
     elif Path(name_or_path).is_file():
         text = Path(name_or_path).read_text()
     else:
+        near = difflib.get_close_matches(name_or_path, recipe_names(), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(
-            f"recipe {name_or_path!r}: found no such file; "
+            f"recipe {name_or_path!r}: found no such file; {hint}"
             f"expected a YAML file or one of {', '.join(recipe_names())}"
         )
     try:
         data = yaml.safe_load(text)
-        return Recipe.model_validate(data)
     except yaml.YAMLError as error:
         raise UsageError(f"recipe {name_or_path}: found text that is no YAML; {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"recipe {name_or_path}: found no keys; expected a YAML mapping (docs/how-to/train.md)"
+        )
+    special = data.pop("for_dataset", None) or {}
+    target = dataset or data.get("target") or Recipe.model_fields["target"].default
+    data = _merged(data, special.get(target, {}) | {"target": target})
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {setting!r}: expected key=value, such as epochs=3")
+        change: Any = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            change = {part: change}
+        data = _merged(data, change)
+    try:
+        return Recipe.model_validate(data)
     except ValidationError as error:
         raise UsageError(f"recipe {name_or_path}: {_explain(error)}") from error
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Put a change over a mapping; mappings within are merged, unless they are of another kind."""
+    out = dict(base)
+    for key, value in change.items():
+        before = out.get(key)
+        same_kind = (
+            isinstance(before, dict)
+            and isinstance(value, dict)
+            and value.get("kind") in (None, before.get("kind"))
+        )
+        out[key] = _merged(dict(before or {}), value) if same_kind else value
+    return out
 
 
 def _explain(error: ValidationError) -> str:
@@ -143,8 +265,18 @@ def _explain(error: ValidationError) -> str:
 
 
 def _keys(path: list[Any]) -> list[str]:
-    model: Any = Recipe
+    """Known keys of the part of a recipe that a path leads to; a union's path holds the kind."""
+    models: list[Any] = [Recipe]
     for part in path:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = getattr(field, "annotation", None)
-    return list(getattr(model, "model_fields", {}))
+        tagged = [m for m in models if _kind(m) == part]
+        if tagged:
+            models = tagged
+            continue
+        fields = [m.model_fields[part] for m in models if part in getattr(m, "model_fields", {})]
+        models = [m for field in fields for m in (get_args(field.annotation) or (field.annotation,))]
+    return [key for m in models for key in getattr(m, "model_fields", {})]
+
+
+def _kind(model: Any) -> Any:
+    field = getattr(model, "model_fields", {}).get("kind")
+    return field.default if field else None

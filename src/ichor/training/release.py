@@ -29,8 +29,8 @@ from ichor.evaluating.out_of_fold import (
 )
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import prepare
+from ichor.training.engine import load_model
 from ichor.training.export import MAP_STRIDE, export_onnx
-from ichor.training.loop import load_weights
 from ichor.training.run import ALL, Run
 
 __all__ = ["release"]
@@ -59,7 +59,7 @@ def release(run: Run, destination: Path | None = None) -> Path:
     target = open_dataset(recipe.target, run.data)
     oof = read_predictions(run.folder, target)
     measured = figures(oof)
-    model = load_weights(recipe, run.folder / ALL / "weights.safetensors")
+    model = load_model(recipe, run.folder / ALL / "weights.safetensors")
     some = sorted(target.patients())[:_COMPARED_PATIENTS]
     stack = np.concatenate([prepare(target.load(p).exam, recipe.preparation).stack[::6] for p in some])
     difference = export_onnx(model, recipe.preparation, home / "slice.onnx", stack)

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+import yaml
+from numpy.typing import NDArray
+from torch import nn
 
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
-from ichor.datasets.splits import patient_folds
+from ichor.datasets.splits import load_split, save_split, split_of, train_validation
 from ichor.datasets.store import Store, build_store
 from ichor.detecting.aggregate import slice_logits
+from ichor.errors import UsageError
 from ichor.labels import LABEL_NAMES
-from ichor.models.unet import MapNet
+from ichor.models import ClassifierSpec, build_network
+from ichor.models.classifier import SliceClassifier
 from ichor.preparing import prepare
-from ichor.training.loop import fit, load_weights
-from ichor.training.recipe import Recipe
-from ichor.training.sampling import Sampler
+from ichor.training.engine import Hardware, fit, load_model
+from ichor.training.features import cached_views
+from ichor.training.plain import PlainSampler, label_weights
+from ichor.training.recipe import MixedSampling, PlainSampling, Recipe
+from ichor.training.sampling import Batch, MixedSampler, Sampler
 
-__all__ = ["ALL", "Run", "predict"]
+__all__ = ["ALL", "Run", "predict", "read_recipe"]
 
 ALL = "all"
 """Name of the part of a run that trains on every patient."""
+RECIPE = "recipe.yaml"
+SPLIT = "split.json"
+_MOST_VALIDATION_SLICES = 320
+_INFERENCE_BATCH = 16
 Log = Callable[[str, int, int, str], None]
 
 
@@ -39,11 +53,16 @@ class Run:
     data
         Folder with one sub-folder a data set.
     folder
-        ``fold-0`` ... and ``all`` are made in it, each with its weights, log and predictions.
+        ``recipe.yaml``, and ``fold-0`` ... and ``all``, each with its weights, log and predictions.
     weights
         ImageNet weights: True for timm's hub, a safetensors file, or None.
     log
         Told the part, the step, the number of steps and a line.
+    hardware
+        Where to train.
+    start_from
+        Another run's folder, or a file of weights: training starts from them. From a folder, each fold starts
+        from ``all`` of a run on other data.
     """
 
     recipe: Recipe
@@ -51,6 +70,8 @@ class Run:
     folder: Path
     weights: bool | Path | None
     log: Log
+    hardware: Hardware = field(default_factory=Hardware)
+    start_from: Path | None = None
 
     def parts(self) -> list[str]:
         """Return the names of the run's parts: the folds, then ``all``."""
@@ -58,24 +79,152 @@ class Run:
 
     def train(self, part: str) -> None:
         """Train one part, and predict its held-out patients; what is already there is kept."""
+        self._keep_recipe()
         recipe = self.recipe
-        target = open_dataset(recipe.target, self.data)
-        folds = patient_folds(target.patients(), recipe.n_folds, recipe.seed)
-        held_out = {p for p, k in folds.items() if f"fold-{k}" == part}
         home = self.folder / part
         predictions = home / "predictions.csv"
-        if (home / "weights.safetensors").exists() and (predictions.exists() or part == ALL):
+        if predictions.exists() or (part == ALL and (home / "weights.safetensors").exists()):
             return
-        stores = [self._store(open_dataset(name, self.data)) for name in (recipe.target, *recipe.extra)]
-        sampler = Sampler(
+        held_out = {p for p, k in self._folds.items() if f"fold-{k}" == part}
+        training = set(self._folds) - held_out
+        watched = held_out
+        if recipe.early_stopping:
+            # What chooses an epoch may not be what the run is measured on.
+            training, watched = train_validation(
+                {p: self._target.patients()[p] for p in training}, recipe.early_stopping.share, recipe.seed
+            )
+        weights = fit(
             recipe,
-            (stores[0], set(stores[0].patients) - held_out),
-            [(s, set(s.patients)) for s in stores[1:]],
+            self._sampler(training),
+            home,
+            self.weights,
+            lambda *args: self.log(part, *args),
+            validation=self._validation(watched),
+            hardware=self.hardware,
+            positive_weight=self._positive_weight(training),
+            start_from=self._start(),
         )
-        weights = fit(recipe, sampler, home, self.weights, lambda *args: self.log(part, *args))
-        if part != ALL:
-            rows = predict(load_weights(recipe, weights), target, sorted(held_out), recipe)
-            _write(predictions, rows)
+        if part != ALL and os.environ.get("LOCAL_RANK", "0") == "0":
+            network = load_model(recipe, weights)
+            rows = self._predict_cached(network, held_out) if recipe.cached_features else None
+            _write(predictions, rows or predict(network, self._target, sorted(held_out), recipe))
+
+    @cached_property
+    def _target(self) -> Dataset:
+        return open_dataset(self.recipe.target, self.data)
+
+    @cached_property
+    def _folds(self) -> dict[str, int]:
+        """Dealt once a run, and kept beside its recipe."""
+        path = self.folder / SPLIT
+        if not path.exists():
+            save_split(split_of(self._target, self.recipe.n_folds, self.recipe.seed), path)
+        return load_split(path, self._target).folds
+
+    @cached_property
+    def _stores(self) -> list[Store]:
+        others = [open_dataset(name, self.data) for name in self.recipe.extra]
+        return [self._store(dataset) for dataset in (self._target, *others)]
+
+    @cached_property
+    def _views(self) -> NDArray[np.float16] | None:
+        if not self.recipe.cached_features:
+            return None
+        preparation = self.recipe.preparation
+        torch.manual_seed(self.recipe.seed)
+        network = build_network(
+            self.recipe.model,
+            len(preparation.channels),
+            (preparation.rows, preparation.columns),
+            self.weights,
+        )
+        if not isinstance(network, SliceClassifier):
+            raise TypeError("cached features are of a classifier's backbone")
+        kept = self.folder.parent / "features"
+        return cached_views(
+            self.recipe,
+            network,
+            self._target,
+            self._stores[0],
+            kept,
+            lambda line: self.log("data", 0, 0, line),
+        )
+
+    def _keep_recipe(self) -> None:
+        """Write what the run is; a folder holds one run."""
+        text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        path = self.folder / RECIPE
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if path.exists() and read_recipe(self.folder) != self.recipe:
+            raise UsageError(
+                f"{path}: found another recipe than the one asked for; expected the same, to go on; "
+                "name another folder with --output"
+            )
+        path.write_text(text)
+
+    def _sampler(self, patients: set[str]) -> Sampler:
+        first, *others = self._stores
+        if isinstance(self.recipe.sampling, MixedSampling):
+            return MixedSampler(self.recipe, (first, patients), [(s, set(s.patients)) for s in others])
+        return PlainSampler(self.recipe, first, patients, self._views)
+
+    def _positive_weight(self, patients: set[str]) -> torch.Tensor | None:
+        sampling = self.recipe.sampling
+        if not isinstance(sampling, PlainSampling) or sampling.balance != "weights":
+            return None
+        store = self._stores[0]
+        inside = np.isin(store.exam, [i for i, p in enumerate(store.patients) if p in patients])
+        return torch.from_numpy(label_weights(store.labels[inside]))
+
+    def _validation(self, patients: set[str]) -> Sequence[Batch]:
+        """Batches of unchanged slices of some patients, at most a few hundred."""
+        store, recipe = self._stores[0], self.recipe
+        exams = [i for i, p in enumerate(store.patients) if p in patients]
+        if not exams:
+            return []
+        groups = [np.flatnonzero(store.exam == e) for e in exams]
+        if recipe.sequential:
+            kept = groups[:: max(1, sum(map(len, groups)) // _MOST_VALIDATION_SLICES)]
+        else:
+            every = np.concatenate(groups)
+            every = every[:: -(-len(every) // _MOST_VALIDATION_SLICES)]
+            kept = np.array_split(every, -(-len(every) // _INFERENCE_BATCH))
+        return [self._unchanged(store, index) for index in kept]
+
+    def _unchanged(self, store: Store, index: NDArray[np.intp]) -> Batch:
+        border = self.recipe.border
+        labels = torch.from_numpy(store.labels[index])
+        length = len(index) if self.recipe.sequential else 0
+        nothing = torch.empty(0)
+        if self._views is not None:
+            features = torch.from_numpy(self._views[0, index].astype(np.float32))
+            return Batch(nothing, nothing, labels, length, features)
+        rows, columns = self.recipe.preparation.rows, self.recipe.preparation.columns
+        inner = np.s_[..., border : border + rows, border : border + columns]
+        hu = store.hu[store.neighbours(index)].astype(np.float32)[inner]
+        return Batch(torch.from_numpy(hu), torch.from_numpy(store.blood[index][inner]), labels, length)
+
+    def _start(self) -> Path | None:
+        if self.start_from is None or self.start_from.is_file():
+            return self.start_from
+        path = self.start_from / ALL / "weights.safetensors"
+        if not path.is_file():
+            raise UsageError(
+                f"{path}: found no file; expected the weights of a run trained on all its patients"
+            )
+        return path
+
+    def _predict_cached(self, network: nn.Module, patients: set[str]) -> list[dict[str, object]]:
+        store, views = self._stores[0], self._views
+        rows: list[dict[str, object]] = []
+        for number, patient in enumerate(store.patients):
+            if patient not in patients or views is None:
+                continue
+            features = torch.from_numpy(views[0, store.exam == number].astype(np.float32))
+            with torch.inference_mode():
+                logits = network.head(features).numpy()  # type: ignore[operator]
+            rows += _rows(self.recipe.target, patient, {"rule": logits})
+        return rows
 
     def _store(self, dataset: Dataset) -> Store:
         spec = self.recipe.preparation.grid
@@ -86,14 +235,22 @@ class Run:
         )
 
 
+def read_recipe(folder: Path) -> Recipe:
+    """Read the recipe that a run's folder keeps."""
+    path = Path(folder) / RECIPE
+    if not path.is_file():
+        raise UsageError(f"{path}: found no file; expected the folder of a run; run ichor train first")
+    return Recipe.model_validate(yaml.safe_load(path.read_text()))
+
+
 def predict(
-    model: MapNet, dataset: Dataset, patients: Iterable[str], recipe: Recipe
-) -> Iterable[dict[str, object]]:
+    network: nn.Module, dataset: Dataset, patients: Iterable[str], recipe: Recipe
+) -> Iterator[dict[str, object]]:
     """Judge exams as detection does, slice by slice.
 
     Parameters
     ----------
-    model
+    network
         In evaluation mode.
     dataset, patients
         Whom to judge.
@@ -103,26 +260,39 @@ def predict(
     Yields
     ------
     dict
-        One row a slice: dataset, patient, slice, and six logits each by the slice rule (what detection
-        gives), of the slice's own map, and of the pooled head. Labels stay with the data set.
+        One row a slice: dataset, patient, slice, and six logits by the slice rule (what detection gives); of
+        a map model also of the slice's own map, and of the pooled head. Labels stay with the data set.
     """
     for patient in patients:
-        item = dataset.load(patient)
-        prepared = prepare(item.exam, recipe.preparation)
+        prepared = prepare(dataset.load(patient).exam, recipe.preparation)
+        stack = torch.from_numpy(prepared.stack).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            maps, hottest, pooled = model(torch.from_numpy(prepared.stack))
-        ruled = slice_logits(
-            maps.numpy(),
-            prepared.transform.distances,
-            weights=recipe.slice_rule.weights,
-            pixels=recipe.slice_rule.pixels,
-            max_gap_mm=recipe.preparation.max_gap_mm,
-        )
-        for k in range(len(item.labels)):
-            row: dict[str, object] = {"dataset": item.dataset, "patient": patient, "slice": k}
-            for name, logits in (("rule", ruled[k]), ("map", hottest[k]), ("pooled", pooled[k])):
-                row |= {f"{name}_{n}": f"{float(v):.5f}" for n, v in zip(LABEL_NAMES, logits, strict=True)}
-            yield row
+            parts = [stack[k : k + _INFERENCE_BATCH] for k in range(0, len(stack), _INFERENCE_BATCH)]
+            if isinstance(recipe.model, ClassifierSpec):
+                features = torch.cat([network.features(p) for p in parts])  # type: ignore[operator]
+                logits = {"rule": network.head(features).numpy()}  # type: ignore[operator]
+            else:
+                maps, hottest, pooled = (torch.cat(v).numpy() for v in zip(*map(network, parts), strict=True))
+                ruled = slice_logits(
+                    maps,
+                    prepared.transform.distances,
+                    weights=recipe.slice_rule.weights,
+                    pixels=recipe.slice_rule.pixels,
+                    max_gap_mm=recipe.preparation.max_gap_mm,
+                )
+                logits = {"rule": ruled, "map": hottest, "pooled": pooled}
+        native = {name: prepared.transform.values_to_native(values) for name, values in logits.items()}
+        yield from _rows(dataset.name, patient, native)
+
+
+def _rows(dataset: str, patient: str, logits: Mapping[str, NDArray[np.floating]]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for k in range(len(next(iter(logits.values())))):
+        row: dict[str, object] = {"dataset": dataset, "patient": patient, "slice": k}
+        for name, values in logits.items():
+            row |= {f"{name}_{n}": f"{float(v):.5f}" for n, v in zip(LABEL_NAMES, values[k], strict=True)}
+        rows.append(row)
+    return rows
 
 
 def _write(path: Path, rows: Iterable[dict[str, object]]) -> None:

@@ -1,8 +1,14 @@
-"""Which slices make a batch: reproducible step by step, so that a resumed run sees the same ones."""
+"""Which slices make a batch: reproducible step by step, so that a resumed run sees the same ones.
+
+A batch has numbered slots, and what stands in a slot depends on the seed, the step and the slot alone:
+however many processes share a batch, together they see the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,13 +17,14 @@ from torch import Tensor
 
 from ichor.datasets.labelled import UNKNOWN
 from ichor.datasets.store import Store
-from ichor.training.augment import move, paste, shade
-from ichor.training.recipe import Recipe
+from ichor.training.augment import Chance, move, paste, shade
+from ichor.training.recipe import MixedSampling, Recipe
 
-__all__ = ["Batch", "Sampler"]
+__all__ = ["Batch", "MixedSampler", "Sampler", "shaded_batch"]
 
 _PLACE_TOLERANCE = 0.1
 """A bleed is pasted into slices whose height in the head is within this share of its own."""
+_BRAIN_ONLY = (0.0, 80.0)
 
 
 @dataclass(frozen=True)
@@ -27,16 +34,37 @@ class Batch:
     Attributes
     ----------
     hu
-        ``(n, 3, rows, columns)`` float32 HU on the grid.
+        ``(n, 3, rows, columns)`` float32 HU on the grid: a slice and its neighbours.
     blood
         ``(n, rows, columns)`` uint8.
     labels
         ``(n, 6)`` float32, NaN for unknown.
+    length
+        Slices of a sequence: 0 where each stands alone, else ``n`` is a multiple of it.
+    features
+        ``(n, F)`` float32 in place of pixels, where the backbone keeps still.
     """
 
     hu: Tensor
     blood: Tensor
     labels: Tensor
+    length: int = 0
+    features: Tensor | None = None
+
+    def to(self, device: torch.device, **_: object) -> Batch:
+        """Bring it to a device."""
+        features = None if self.features is None else self.features.to(device)
+        return Batch(self.hu.to(device), self.blood.to(device), self.labels.to(device), self.length, features)
+
+
+class Sampler(Protocol):
+    """Draws the batches of a run."""
+
+    epoch_steps: int
+
+    def batch(self, step: int, slots: Sequence[int]) -> Batch:
+        """Draw some slots of the batch of a step; the same for the same recipe, step and slots."""
+        ...
 
 
 class _Pool:
@@ -56,7 +84,7 @@ class _Pool:
         weight = (subtypes * rarity).max(axis=1) + 1e-6
         weight /= np.sqrt(per_exam[exams])
         self.positive_weight = weight / weight.sum() if len(weight) else weight
-        drawn = (store.blood[i] for i in self.positive)
+        drawn = (store.blood[i : i + 1] for i in self.positive)
         marked = np.array([bool(((b > 0) & (b != UNKNOWN)).sum() >= 12) for b in drawn], dtype=bool)
         self.donors = self.positive[marked]
         donor_weight = self.positive_weight[marked]
@@ -69,8 +97,8 @@ class _Pool:
         return self.store.hu[near].astype(np.float32), self.store.blood[near]
 
 
-class Sampler:
-    """Draws the batches of a run.
+class MixedSampler:
+    """Positives and negatives of several data sets in fixed shares, with bleeds pasted into normal slices.
 
     Parameters
     ----------
@@ -83,19 +111,25 @@ class Sampler:
     def __init__(
         self, recipe: Recipe, target: tuple[Store, set[str]], extra: list[tuple[Store, set[str]]]
     ) -> None:
+        if not isinstance(recipe.sampling, MixedSampling):
+            raise TypeError(f"recipe {recipe.name}: sampling is {recipe.sampling.kind!r}, not 'mixed'")
         self.recipe = recipe
+        self.share = recipe.sampling
         self.target = _Pool(*target)
         self.extra = [_Pool(*pair) for pair in extra]
         if not len(self.target.positive) or not len(self.target.negative):
             raise ValueError("the training patients hold only one class")
+        slices = len(self.target.positive) + len(self.target.negative)
+        self.epoch_steps = recipe.epoch_steps or -(-slices // recipe.batch_size)
 
-    def batch(self, step: int) -> Batch:
-        """Draw the batch of a step; the same for the same recipe and step."""
-        rng = np.random.default_rng([self.recipe.seed, step])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        share = self.recipe.sampling
-        hus, bloods, labels, clipped = [], [], [], []
-        for kind in self._kinds(rng):
+    def batch(self, step: int, slots: Sequence[int]) -> Batch:
+        """See :meth:`Sampler.batch`."""
+        kinds = self._kinds(np.random.default_rng([self.recipe.seed, step]))
+        hus, bloods, labels, clipped, seeds = [], [], [], [], []
+        for slot in slots:
+            seed = [self.recipe.seed, step, slot]
+            rng = np.random.default_rng(seed)
+            kind = kinds[slot]
             pool = self.target if kind.startswith("target") else self.extra[rng.integers(len(self.extra))]
             if kind.endswith("positive"):
                 index = rng.choice(pool.positive, 1, p=pool.positive_weight)
@@ -104,9 +138,9 @@ class Sampler:
             hu, blood = pool.read(index)
             label = torch.from_numpy(pool.store.labels[index].copy())
             planes, marks = torch.from_numpy(hu), torch.from_numpy(blood[:, 1])
-            brain_only = pool.store.hu_range == (0.0, 80.0)
-            if kind == "target_negative" and rng.random() < share.paste:
-                pasted = self._paste(planes, float(pool.place[index[0]]), rng, generator)
+            brain_only = pool.store.hu_range == _BRAIN_ONLY
+            if kind == "target_negative" and rng.random() < self.share.paste:
+                pasted = self._paste(planes, float(pool.place[index[0]]), rng, Chance([[*seed, 1]]))
                 if pasted is not None:
                     planes, marks, label, from_brain_only = pasted
                     brain_only = brain_only or from_brain_only
@@ -114,29 +148,27 @@ class Sampler:
             bloods.append(marks)
             labels.append(label)
             clipped.append(brain_only)
-        spec = self.recipe.preparation
-        moved, marks = move(
-            torch.cat(hus), torch.cat(bloods), (spec.rows, spec.columns), self.recipe.augmentation, generator
+            seeds.append([*seed, 2])
+        return shaded_batch(
+            self.recipe, torch.cat(hus), torch.cat(bloods), torch.cat(labels), torch.tensor(clipped), seeds
         )
-        shaded = shade(moved, torch.tensor(clipped), self.recipe.augmentation, generator)
-        return Batch(shaded, marks, torch.cat(labels))
 
     def _kinds(self, rng: np.random.Generator) -> list[str]:
-        share = self.recipe.sampling
         names = ["target_positive", "target_negative"]
         if self.extra:
             names += ["extra_positive", "extra_negative"]
-        weights = np.array([getattr(share, n) for n in names])
+        weights = np.array([getattr(self.share, n) for n in names])
         exact = weights / weights.sum() * self.recipe.batch_size
         counts = np.floor(exact).astype(int)
         rest = self.recipe.batch_size - counts.sum()
         left = exact - counts
         for i in rng.choice(len(names), rest, replace=False, p=left / left.sum()) if rest else []:
             counts[i] += 1
-        return [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+        kinds = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+        return list(rng.permutation(kinds))
 
     def _paste(
-        self, planes: Tensor, place: float, rng: np.random.Generator, generator: torch.Generator
+        self, planes: Tensor, place: float, rng: np.random.Generator, chance: Chance
     ) -> tuple[Tensor, Tensor, Tensor, bool] | None:
         """Paste a bleed from either source; None where no donor of this height fits."""
         pools = [self.target, *self.extra]
@@ -147,7 +179,7 @@ class Sampler:
         weight = pool.donor_weight * near
         donor = rng.choice(pool.donors, 1, p=weight / weight.sum())
         donor_hu, donor_blood = (torch.from_numpy(a) for a in pool.read(donor))
-        mixed, marks, done = paste(planes, donor_hu, donor_blood, generator)
+        mixed, marks, done = paste(planes, donor_hu, donor_blood, chance)
         if not bool(done[0]) or not bool((marks > 0).any()):
             return None
         label = torch.from_numpy(pool.store.labels[donor].copy())
@@ -156,4 +188,38 @@ class Sampler:
         for subtype in range(1, 6):
             if label[0, subtype] == 1 and subtype not in seen:
                 label[0, subtype] = torch.nan
-        return mixed, marks, label, pool.store.hu_range == (0.0, 80.0)
+        return mixed, marks, label, pool.store.hu_range == _BRAIN_ONLY
+
+
+def shaded_batch(
+    recipe: Recipe,
+    hu: Tensor,
+    blood: Tensor,
+    labels: Tensor,
+    clipped: Tensor,
+    seeds: Sequence[Sequence[int]],
+    length: int = 0,
+) -> Batch:
+    """Change slices as the recipe says.
+
+    Parameters
+    ----------
+    recipe
+        Size of the grid, augmentation.
+    hu
+        ``(n, 3, r, c)`` float32 HU with the store's border.
+    blood
+        ``(n, r, c)`` uint8.
+    labels
+        ``(n, 6)``.
+    clipped
+        ``(n,)`` bool: from a source that shows the brain window only.
+    seeds
+        One a slice.
+    length
+        As in :class:`Batch`.
+    """
+    size = (recipe.preparation.rows, recipe.preparation.columns)
+    chance = Chance(seeds)
+    moved, marks = move(hu, blood, size, recipe.augmentation, chance)
+    return Batch(shade(moved, clipped, recipe.augmentation, chance), marks, labels, length)

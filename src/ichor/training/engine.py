@@ -1,0 +1,463 @@
+"""Training with Lightning: on one processor or many, resumable, averaged, logged."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from ichor.errors import UsageError
+from ichor.models import build_network
+from ichor.training.module import TrainingModule
+from ichor.training.recipe import Recipe
+from ichor.training.sampling import Batch, Sampler
+
+__all__ = ["Hardware", "Tell", "fit", "load_model", "load_start"]
+
+Tell = Callable[[int, int, str], None]
+"""Called with step, steps and a line."""
+_CHECKPOINT = "last.ckpt"
+_BEST = "best.ckpt"
+_COLUMNS = (
+    "step",
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+    "waited",
+)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """On what to train.
+
+    Attributes
+    ----------
+    accelerator
+        ``auto``, ``cpu`` or ``gpu``.
+    devices, nodes
+        Processes a machine (GPUs, or CPU processes) and machines; a batch is shared by all of them.
+    precision
+        ``auto`` (bf16 where it helps), ``32`` or ``bf16``.
+    workers
+        Processes that draw batches, each process's own.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "auto"
+    workers: int = 1
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return self.devices * self.nodes
+
+
+def load_model(recipe: Recipe, path: Path) -> nn.Module:
+    """Make a recipe's network with the weights that a run ended with, in evaluation mode."""
+    network = _network(recipe, None)
+    network.load_state_dict(load_file(path))
+    return network.eval()
+
+
+def load_start(network: nn.Module, path: Path) -> None:
+    """Start from another run's weights of the same network."""
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise UsageError(
+            f"{path}: found weights of another network ({str(error).splitlines()[0]}); "
+            "expected those of a run with the same model and preparation"
+        ) from None
+
+
+def fit(
+    recipe: Recipe,
+    sampler: Sampler,
+    folder: Path,
+    weights: bool | Path | None,
+    tell: Tell,
+    *,
+    validation: Sequence[Batch] = (),
+    hardware: Hardware | None = None,
+    positive_weight: Tensor | None = None,
+    start_from: Path | None = None,
+) -> Path:
+    """Train to the recipe's last epoch, going on from the folder's checkpoint if there is one.
+
+    Parameters
+    ----------
+    recipe, sampler
+        What to train, on what.
+    folder
+        Holds ``last.ckpt`` while training, then ``weights.safetensors``; ``log.csv``, TensorBoard's events
+        and ``run.json`` (time, memory) stay.
+    weights
+        ImageNet weights: see :func:`ichor.models.build_network`.
+    tell
+        Told how far it is.
+    validation
+        Batches to measure loss and accuracy on. Chosen by them is only what ``early_stopping`` says.
+    hardware
+        Where to train; one process by default.
+    positive_weight
+        ``(6,)`` weight of positives.
+    start_from
+        Weights of another run of the same network.
+
+    Returns
+    -------
+    pathlib.Path
+        The weights: averaged over steps, or of the best epoch, as the recipe says.
+    """
+    hardware = hardware or Hardware()
+    done = folder / "weights.safetensors"
+    if done.exists():
+        return done
+    if recipe.batch_size % hardware.world:
+        raise UsageError(
+            f"batch_size: found {recipe.batch_size}; expected a multiple of {hardware.world}, "
+            "the number of processes that share a batch"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _quiet()
+    pl.seed_everything(recipe.seed, verbose=False)
+    network = _network(recipe, weights)
+    if start_from is not None:
+        load_start(network, start_from)
+    network = network.to(memory_format=torch.channels_last)
+    module = TrainingModule(recipe, network, sampler.epoch_steps, positive_weight)
+    log = _Log(recipe, folder, sampler.epoch_steps, tell, hardware)
+    trainer = _trainer(recipe, folder, log, hardware, has_validation=bool(validation))
+    checkpoint = folder / _CHECKPOINT
+    trainer.fit(
+        module,
+        datamodule=_Data(recipe, sampler, validation, hardware),
+        ckpt_path=str(checkpoint) if checkpoint.exists() else None,
+        weights_only=True,
+    )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = folder / _BEST
+    if recipe.early_stopping and best.exists():
+        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+    if trainer.is_global_zero:
+        state = {k: v.detach().cpu().contiguous() for k, v in module.network.state_dict().items()}
+        save_file(state, folder / "weights.new")
+        (folder / "weights.new").rename(done)
+        for left in (checkpoint, best):
+            left.unlink(missing_ok=True)
+    trainer.strategy.barrier()
+    return done
+
+
+def _network(recipe: Recipe, weights: bool | Path | None) -> nn.Module:
+    preparation = recipe.preparation
+    size = (preparation.rows, preparation.columns)
+    return build_network(recipe.model, len(preparation.channels), size, weights)
+
+
+def _trainer(
+    recipe: Recipe, folder: Path, log: _Log, hardware: Hardware, *, has_validation: bool
+) -> pl.Trainer:
+    # The checkpoint is what a killed run goes on from: an epoch's end is the unit that is never half done.
+    callbacks: list[pl.Callback] = [
+        log,
+        ModelCheckpoint(
+            folder,
+            _CHECKPOINT.removesuffix(".ckpt"),
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+    ]
+    if recipe.average_decay:
+        callbacks.append(EMAWeightAveraging(decay=recipe.average_decay))
+    if recipe.early_stopping:
+        if not has_validation:
+            raise UsageError(
+                "early_stopping: found no patients to hold back; expected more training patients"
+            )
+        callbacks.append(EarlyStopping("val_loss", patience=recipe.early_stopping.patience))
+        callbacks.append(
+            ModelCheckpoint(
+                folder,
+                _BEST.removesuffix(".ckpt"),
+                monitor="val_loss",
+                save_weights_only=True,
+                enable_version_counter=False,
+            )
+        )
+    return pl.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        strategy="ddp" if hardware.world > 1 else "auto",
+        precision=_precision(hardware),
+        max_epochs=recipe.epochs,
+        gradient_clip_val=recipe.optimiser.clip,
+        check_val_every_n_epoch=recipe.validate_epochs,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        logger=_tensorboard(folder),
+        log_every_n_steps=10,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the sampler itself deals a batch to the processes
+        sync_batchnorm=hardware.world > 1 and hardware.accelerator == "gpu",
+        default_root_dir=folder,
+    )
+
+
+def _precision(hardware: Hardware) -> Any:
+    if hardware.precision not in ("auto", "32", "bf16"):
+        raise UsageError(f"precision {hardware.precision!r}: expected auto, 32 or bf16")
+    return "32-true" if hardware.precision == "32" else "bf16-mixed"
+
+
+def _tensorboard(folder: Path) -> Any:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(folder, name="", version="events")
+
+
+class _Steps(Dataset[Batch]):
+    """A batch by the number of its step: this process's share of it."""
+
+    def __init__(self, sampler: Sampler, slots: Sequence[int]) -> None:
+        self.sampler, self.slots = sampler, slots
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.sampler.batch(step, self.slots)
+
+
+class _EpochSteps(torch.utils.data.Sampler[int]):
+    """The steps of the present epoch, counted in steps done: the trainer's epoch lags after a resumption."""
+
+    def __init__(self, epoch_steps: int, steps_done: Callable[[], int]) -> None:
+        self.epoch_steps, self.steps_done = epoch_steps, steps_done
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.steps_done()
+        return iter(range(start, start + self.epoch_steps))
+
+    def __len__(self) -> int:
+        return self.epoch_steps
+
+
+class _Data(pl.LightningDataModule):
+    """The batches of a run; made once the processes know who they are."""
+
+    def __init__(
+        self, recipe: Recipe, sampler: Sampler, validation: Sequence[Batch], hardware: Hardware
+    ) -> None:
+        super().__init__()
+        self.recipe, self.sampler, self.hardware = recipe, sampler, hardware
+        self.validation = validation
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        if trainer is None:
+            raise RuntimeError("the loader of a run was asked for outside of a trainer")
+        rank = trainer.global_rank
+        share = self.recipe.batch_size // self.hardware.world
+        workers = self.hardware.workers
+        return DataLoader(
+            _Steps(self.sampler, range(rank * share, (rank + 1) * share)),
+            batch_size=None,
+            sampler=_EpochSteps(self.sampler.epoch_steps, lambda: trainer.global_step),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+        )
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(self.validation, batch_size=None) if self.validation else []  # type: ignore[arg-type]
+
+
+class _Log(pl.Callback):
+    """``log.csv`` an epoch, TensorBoard a step, a line every ten steps with the time left."""
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, epoch_steps: int, tell: Tell, hardware: Hardware
+    ) -> None:
+        self.recipe, self.folder, self.tell, self.hardware = recipe, folder, tell, hardware
+        self.total = recipe.epochs * epoch_steps
+        self.before = 0.0
+        """Seconds that earlier, killed runs took."""
+        self.losses: list[float] = []
+        self.correct = self.known = 0.0
+        self.validation: list[tuple[float, float, float]] = []
+        self.row: dict[str, float | int | str] = {}
+        self.waited = self.busy = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = state_dict["seconds"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.began = self.idle_since = time.perf_counter()
+        self.first_step = trainer.global_step
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Rows of epochs after the checkpoint are done again."""
+        self.first_step = trainer.global_step
+        if trainer.is_global_zero:
+            rows = [
+                r for r in _read_rows(self.folder / "log.csv") if int(r["epoch"]) <= trainer.current_epoch
+            ]
+            with (self.folder / "log.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, _COLUMNS)
+                writer.writeheader()
+                writer.writerows(rows)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.losses, self.correct, self.known, self.waited, self.busy = [], 0.0, 0.0, 0.0, 0.0
+        self.idle_since = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.step_began = time.perf_counter()
+        self.waited += self.step_began - self.idle_since
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"].detach()
+        if trainer.world_size > 1:
+            loss = trainer.strategy.reduce(loss, reduce_op="mean")
+        value = float(loss)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{self.folder.name}: the loss became {value} at step {trainer.global_step}"
+            )
+        self.losses.append(value)
+        correct, known = _accuracy(outputs)
+        self.correct, self.known = self.correct + correct, self.known + known
+        if trainer.logger is not None:
+            trainer.logger.log_metrics({"train/step_loss": value}, trainer.global_step)
+        step = trainer.global_step
+        self.idle_since = time.perf_counter()
+        self.busy += self.idle_since - self.step_began
+        if step % 10 == 0 and trainer.is_global_zero:
+            each = (time.perf_counter() - self.began) / max(1, step - self.first_step)
+            left = each * (self.total - step)
+            self.tell(step, self.total, f"loss {value:.3f}, {each:.2f} s a step, {_minutes(left)} left")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.row |= {
+            "step": trainer.global_step,
+            "epoch": trainer.current_epoch + 1,
+            "train_loss": _rounded(sum(self.losses) / max(1, len(self.losses))),
+            "train_accuracy": _rounded(self.correct / self.known) if self.known else "",
+            "learning_rate": _rounded(trainer.optimizers[0].param_groups[-1]["lr"]),
+            "seconds": round(self._seconds(), 2),
+            "waited": _rounded(self.waited / max(self.waited + self.busy, 1e-9)),
+        }
+        if trainer.is_global_zero:
+            with (self.folder / "log.csv").open("a", newline="") as file:
+                csv.DictWriter(file, _COLUMNS, restval="").writerow(self.row)
+        if trainer.logger is not None:
+            numbers = {f"epoch/{k}": float(v) for k, v in self.row.items() if v != ""}
+            trainer.logger.log_metrics(numbers, trainer.global_step)
+        self.row = {}
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validation = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self.validation.append((float(outputs["loss"]), *_accuracy(outputs)))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        weight = sum(k for *_, k in self.validation)
+        if not weight:
+            return
+        loss = sum(v * k for v, _, k in self.validation) / weight
+        pl_module.log("val_loss", torch.tensor(loss), rank_zero_only=False, sync_dist=False)
+        self.row |= {
+            "val_loss": _rounded(loss),
+            "val_accuracy": _rounded(sum(c for _, c, _ in self.validation) / weight),
+        }
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        figures = {
+            "seconds": round(self._seconds(), 1),
+            "peak_memory_mb": round(memory / (1 if sys.platform == "darwin" else 1024)),
+            "epochs": trainer.current_epoch,
+            "images": trainer.global_step * self.recipe.batch_size,
+            "parameters": sum(p.numel() for p in pl_module.parameters()),
+            "trained_parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+            "threads": torch.get_num_threads(),
+            "hardware": asdict(self.hardware),
+        }
+        (self.folder / "run.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+    def _seconds(self) -> float:
+        return self.before + time.perf_counter() - self.began
+
+
+def _accuracy(outputs: dict[str, Tensor]) -> tuple[float, float]:
+    labels = outputs["any_labels"]
+    known = ~torch.isnan(labels)
+    right = (outputs["any_logits"][known] > 0) == (labels[known] > 0.5)
+    return float(right.sum()), float(known.sum())
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _quiet() -> None:
+    """Lightning's advice is for its own users; ichor says what matters itself."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")

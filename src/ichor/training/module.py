@@ -1,0 +1,151 @@
+"""What Lightning trains: a recipe's network, its losses, its optimiser."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ichor.models import ClassifierSpec
+from ichor.preparing import Preparation, Window
+from ichor.training.losses import map_loss, map_targets, slice_loss, slice_weights
+from ichor.training.recipe import Recipe
+from ichor.training.sampling import Batch
+
+__all__ = ["TrainingModule", "channels_of"]
+
+
+def channels_of(hu: Tensor, preparation: Preparation) -> Tensor:
+    """Window slices and neighbours ``(n, 3, r, c)`` HU as :meth:`Preparation.stack` does a whole exam."""
+    planes = []
+    for channel in preparation.channels:
+        window = Window(channel.level, channel.width)
+        planes.append(((hu[:, 1 + channel.offset] - window.low) / window.width).clamp(0, 1))
+    return torch.stack(planes, dim=1)
+
+
+class TrainingModule(pl.LightningModule):
+    """A network under training.
+
+    Parameters
+    ----------
+    recipe
+        Losses, optimiser, schedule.
+    network
+        What :func:`ichor.models.build_network` made of it.
+    epoch_steps
+        Steps of an epoch.
+    positive_weight
+        ``(6,)`` factor for positives of each label, or None.
+    """
+
+    def __init__(
+        self, recipe: Recipe, network: nn.Module, epoch_steps: int, positive_weight: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = network
+        self.epoch_steps = epoch_steps
+        self.register_buffer("positive_weight", positive_weight, persistent=False)
+
+    def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+        """Give the loss of a batch, with the logits and labels of ``any`` for the log."""
+        # Dropout depends on the step, not on what ran before: a resumed run draws the same.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step * 64 + self.global_rank)
+        small = self.current_epoch < self.recipe.small_epochs
+        return self._losses(batch, small=small)
+
+    def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+        """As the training step, at full size."""
+        return self._losses(batch, small=False)
+
+    def _losses(self, batch: Batch, *, small: bool) -> dict[str, Tensor]:
+        if isinstance(self.recipe.model, ClassifierSpec):
+            logits = self._classify(batch)
+            return {"loss": self._slice_loss(logits.float(), batch.labels), **_for_log(logits, batch.labels)}
+        hu, blood = batch.hu, batch.blood
+        if small:
+            size = [round(n * self.recipe.small_scale / 32) * 32 for n in hu.shape[2:]]
+            hu = F.interpolate(hu, size=size, mode="bilinear", antialias=True)
+            blood = F.interpolate(blood[:, None].float(), size=size, mode="nearest")[:, 0].to(torch.uint8)
+        map_logits, hottest, pooled = self.network(self._stack(hu))
+        targets, weights = map_targets(_halve(blood), batch.labels)
+        optimiser = self.recipe.optimiser
+        loss = optimiser.map_weight * map_loss(map_logits.float(), targets, weights)
+        slices = self._slice_loss(hottest.float(), batch.labels) + self._slice_loss(
+            pooled.float(), batch.labels
+        )
+        return {"loss": loss + optimiser.slice_weight * slices, **_for_log(hottest, batch.labels)}
+
+    def _classify(self, batch: Batch) -> Tensor:
+        network: Any = self.network
+        features = batch.features if batch.features is not None else network.features(self._stack(batch.hu))
+        if not batch.length:
+            logits: Tensor = network.head.padded(features[None])[0]
+            return logits
+        sequences: Tensor = network.head.padded(features.view(-1, batch.length, features.shape[1]))
+        return sequences.flatten(0, 1)
+
+    def _stack(self, hu: Tensor) -> Tensor:
+        return channels_of(hu, self.recipe.preparation).contiguous(memory_format=torch.channels_last)
+
+    def _slice_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = slice_weights(labels, self.positive_weight)  # type: ignore[arg-type]
+        total = weights.sum()
+        if self.trainer.world_size > 1:
+            # Gradients are averaged over processes: each divides by the mean of all their weights.
+            total = self.trainer.strategy.reduce(total, reduce_op="mean")
+        return slice_loss(logits, labels, self.recipe.optimiser.label_smoothing, weights, total)
+
+    def configure_optimizers(self) -> Any:
+        """Make the recipe's optimiser and schedule."""
+        recipe = self.recipe.optimiser
+        groups = list(self._groups())
+        optimizer: torch.optim.Optimizer
+        if recipe.kind == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+        elif recipe.kind == "adam":
+            optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> Any:
+        """Pretrained layers learn at a share of the rate of new ones; no decay on norms and biases."""
+        recipe = self.recipe.optimiser
+        old = ("network.encoder.", "network.backbone.") if self.recipe.model.pretrained else ()
+        for pretrained in (True, False):
+            named = [
+                p for n, p in self.named_parameters() if n.startswith(old) == pretrained and p.requires_grad
+            ]
+            rate = recipe.learning_rate * (recipe.backbone_factor if pretrained else 1.0)
+            for decays in (True, False):
+                part = [p for p in named if (p.ndim > 1) == decays]
+                if part:
+                    yield {"params": part, "lr": rate, "weight_decay": recipe.weight_decay * decays}
+
+    def _rate(self, step: int) -> float:
+        recipe = self.recipe.optimiser
+        if step < recipe.warmup_steps:
+            return (step + 1) / recipe.warmup_steps
+        total = self.recipe.epochs * self.epoch_steps
+        progress = min(1.0, (step - recipe.warmup_steps) / max(1, total - recipe.warmup_steps))
+        if recipe.schedule == "cosine":
+            return 0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2
+        return 0.1 ** int(progress * 3) if recipe.schedule == "step" else 1.0
+
+
+def _for_log(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    return {"any_logits": logits[:, 0].detach().float(), "any_labels": labels[:, 0]}
+
+
+def _halve(blood: Tensor) -> Tensor:
+    """Blood map at half the resolution: a block with at least two marked pixels is marked."""
+    blocks = F.pixel_unshuffle(blood[:, None].float(), 2)
+    ordered = blocks.sort(dim=1).values
+    return ordered[:, 2].to(torch.uint8)

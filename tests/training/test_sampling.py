@@ -1,0 +1,159 @@
+"""What a batch is: the same for the same step, whoever draws it; never of a held-out patient; balanced as asked."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from ichor.datasets.labelled import UNKNOWN  # noqa: E402
+from ichor.preparing import Preparation  # noqa: E402
+from ichor.training.augment import Chance, move, paste  # noqa: E402
+from ichor.training.module import channels_of  # noqa: E402
+from ichor.training.plain import PlainSampler, label_weights  # noqa: E402
+from ichor.training.recipe import AugmentationRecipe  # noqa: E402
+from training.made import made_store, recipe_of, sampler_of  # noqa: E402
+
+KINDS = ("map", "slices", "exams")
+
+
+def chance(n, seed=0):
+    return Chance([[seed, k] for k in range(n)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_the_same_for_the_same_step(kind):
+    recipe = recipe_of(kind)
+    a, b = (sampler_of(recipe).batch(3, range(4)) for _ in range(2))
+    other = sampler_of(recipe).batch(4, range(4))
+    assert torch.equal(a.hu, b.hu) and torch.equal(a.blood, b.blood)
+    assert not torch.equal(a.hu, other.hu)
+    assert a.hu.shape[1:] == (3, 96, 64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_that_share_a_batch_see_together_what_one_would(kind):
+    recipe = recipe_of(kind)
+    whole = sampler_of(recipe).batch(5, range(4))
+    parts = [sampler_of(recipe).batch(5, slots) for slots in (range(2), range(2, 4))]
+    assert torch.equal(whole.hu, torch.cat([p.hu for p in parts]))
+    assert torch.equal(whole.labels.nan_to_num(9), torch.cat([p.labels for p in parts]).nan_to_num(9))
+
+
+def test_another_seed_gives_another_batch():
+    a, b = (sampler_of(recipe_of("slices", seed=s)).batch(0, range(4)) for s in (1, 2))
+    assert not torch.equal(a.hu, b.hu)
+
+
+def test_held_out_patients_are_never_drawn():
+    sampler = sampler_of(recipe_of("map"), hold_out=["made-0", "made-1"])
+    drawn = np.concatenate([sampler.target.positive, sampler.target.negative, sampler.target.donors])
+    assert not np.isin(sampler.target.store.exam[drawn], [0, 1]).any()
+    assert np.isin(sampler.target.store.exam[drawn], [2, 3]).any()
+    plain = sampler_of(recipe_of("exams"), hold_out=["made-0", "made-1"])
+    assert set(plain.store.exam[plain.slices]) == set(range(2, 10))
+
+
+def test_an_epoch_as_it_comes_holds_every_slice_once():
+    recipe = recipe_of("slices", sampling={"kind": "plain"}, batch_size=6, epoch_steps=None)
+    sampler = PlainSampler(recipe, made_store(), set(made_store().patients))
+    assert sampler.epoch_steps == 10
+    rng = np.random.default_rng(0)
+    for epoch in range(2):
+        drawn = [sampler._draw(10 * epoch + i, slot, rng) for i in range(10) for slot in range(6)]
+        assert sorted(drawn) == list(range(60))
+
+
+def test_oversampling_draws_each_class_as_often():
+    store = made_store()
+    store.labels[:] = 0
+    store.labels[:3, [0, 1]] = 1  # a rare subtype
+    store.labels[12:30, [0, 4]] = 1
+    sampler = PlainSampler(recipe_of("slices"), store, set(store.patients))
+    labels = torch.cat([sampler.batch(step, range(4)).labels for step in range(150)])
+    epidural, subarachnoid, none = (
+        labels[:, 1].mean(),
+        labels[:, 4].mean(),
+        (labels[:, 0] == 0).float().mean(),
+    )
+    assert [float(v) for v in (epidural, subarachnoid, none)] == pytest.approx([1 / 3] * 3, abs=0.06)
+
+
+def test_weights_of_rare_labels():
+    labels = np.zeros((100, 6), np.float32)
+    labels[:20, 0] = 1
+    labels[:2, 1] = 1
+    labels[:50, 2] = np.nan
+    labels[50:60, 2] = 1
+    assert label_weights(labels) == pytest.approx([4, 10, 4, 1, 1, 1])
+
+
+def test_a_sequence_is_an_exam_in_order_padded_with_the_unknown():
+    recipe = recipe_of("exams", sampling={"kind": "plain", "length": 9})
+    store = made_store()
+    sampler = PlainSampler(recipe, store, set(store.patients))
+    batch = sampler.batch(0, range(2))
+    assert batch.length == 6 and batch.hu.shape[0] == 12  # no exam is longer than 6
+    index, label = sampler._cut_or_pad(np.arange(4), store.labels[:4], np.random.default_rng(0))
+    assert index.tolist() == [0, 1, 2, 3, -1, -1]
+    assert np.isnan(label[4:]).all() and not np.isnan(label[:4]).any()
+
+
+def test_move_without_change_only_crops():
+    nothing = AugmentationRecipe(rotation_degrees=0, scale=0, stretch=0, shear=0, shift=0, flip=0)
+    store = made_store()
+    hu, blood = torch.from_numpy(store.hu[:4, None].repeat(3, 1)).float(), torch.from_numpy(store.blood[:4])
+    moved, marks = move(hu, blood, (96, 64), nothing, chance(4))
+    assert torch.allclose(moved, hu[:, :, 8:-8, 8:-8], atol=0.01)
+    assert torch.equal(marks, blood[:, 8:-8, 8:-8])
+    flipped = nothing.model_copy(update={"flip": 1.0, "flip_vertical": 1.0})
+    moved, marks = move(hu, blood, (96, 64), flipped, chance(4))
+    assert torch.allclose(moved, hu[:, :, 8:-8, 8:-8].flip(2, 3), atol=0.01)
+    assert torch.equal(marks, blood[:, 8:-8, 8:-8].flip(1, 2))
+
+
+def test_marks_move_with_the_pixels():
+    store = made_store()
+    hu, blood = torch.from_numpy(store.hu[:6, None].repeat(3, 1)).float(), torch.from_numpy(store.blood[:6])
+    moved, marks = move(hu, blood, (96, 64), AugmentationRecipe(), chance(6))
+    inside = moved[:, 1][marks == 2]
+    assert len(inside) > 100
+    assert (inside > 50).float().mean() > 0.85  # blood lies where the mark says
+
+
+def test_the_slices_of_an_exam_move_together():
+    batch = sampler_of(recipe_of("exams", augmentation={"noise_hu": 0, "lone": 0})).batch(0, range(1))
+    skull = batch.hu[:, 1] > 300
+    assert all(torch.equal(skull[0], other) for other in skull[1:])
+
+
+def test_paste_puts_blood_only_into_brain():
+    store = made_store()
+    normal = torch.from_numpy(store.hu[6:9, None].repeat(3, 1)).float()
+    donor_hu = torch.from_numpy(store.hu[:3, None].repeat(3, 1)).float()
+    donor_blood = torch.from_numpy(store.blood[:3, None].repeat(3, 1))
+    mixed, marks, done = paste(normal, donor_hu, donor_blood, chance(3))
+    assert done.all()
+    assert (mixed[:, 1][marks == 2]).median() > 55
+    assert torch.equal(mixed[normal > 500], normal[normal > 500])
+    outside = torch.full_like(normal, -1000.0)
+    same, marks, done = paste(outside, donor_hu, donor_blood, chance(3))
+    assert not done.any() and not marks.any() and torch.equal(same, outside)
+
+
+def test_training_sees_what_detection_sees():
+    rng = np.random.default_rng(0)
+    hu = rng.normal(40, 60, (5, 12, 10)).astype(np.float32)
+    whole = Preparation().stack(hu, 5.0 * np.arange(5))
+    near = np.stack([np.maximum(np.arange(5) - 1, 0), np.arange(5), np.minimum(np.arange(5) + 1, 4)], axis=1)
+    batch = channels_of(torch.from_numpy(hu[near]), Preparation())
+    assert np.allclose(batch.numpy(), whole, atol=1e-6)
+
+
+def test_doubtful_blood_is_no_donor():
+    store = made_store()
+    store.blood[store.blood > 0] = UNKNOWN
+    sampler = sampler_of(recipe_of("map"))
+    assert len(sampler.target.donors)
+    from ichor.training.sampling import MixedSampler
+
+    assert not len(MixedSampler(recipe_of("map"), (store, set(store.patients)), []).target.donors)
