@@ -78,8 +78,8 @@ def test_folds_part_patients_and_share_labels(ct_ich):
 
 
 def test_an_unknown_data_set_names_the_known_ones(tmp_path):
-    with pytest.raises(UsageError, match="expected one of ct-ich, phe-sich"):
-        open_dataset("rsna", tmp_path)
+    with pytest.raises(UsageError, match="expected one of rsna, ct-ich"):
+        open_dataset("xyz", tmp_path)
 
 
 def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path):

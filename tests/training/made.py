@@ -52,6 +52,7 @@ def recipe_of(kind, **changes):
         "batch_size": 4,
         "epochs": 4,
         "epoch_steps": 3,
+        "checkpoint_steps": 1,
         "average_decay": 0.9,
         "model": models[kind],
         "sampling": sampling,

@@ -1,32 +1,52 @@
-"""``ichor evaluate``: what a run's folds say of patients that they did not train on."""
+"""``ichor evaluate``: what a model says of patients that it did not train on."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ichor.errors import UsageError
 
+if TYPE_CHECKING:
+    from ichor.datasets.labelled import Dataset
+    from ichor.evaluating.predictions import OutOfFold
+
 __all__ = ["evaluate"]
+
+_HEADS = ("rule", "map", "pooled")
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run: holds fold-*/predictions.csv.")],
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="Folder of a run (holds fold-*/predictions.csv), or any system's CSV."),
+    ],
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
-    dataset: Annotated[str, typer.Option(help="The data set the folds were held out of.")] = "ct-ich",
+    dataset: Annotated[str | None, typer.Option(help="What was judged; a run says it itself.")] = None,
     head: Annotated[
         str,
         typer.Option(help="rule: what ships; map: not smoothed along the stack; pooled: the auxiliary head."),
     ] = "rule",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
+    against: Annotated[
+        Path | None, typer.Option(help="Another run or CSV on the same data: compared pair by pair.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for evaluation.html and evaluation.json.")
+    ] = None,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Also by age, thickness and size of the bleed; reads every exam.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
 ) -> None:
-    """Print the out-of-fold figures of a run, each with its 95 % interval over patients and its n."""
+    """Measure a model out of fold: every figure with its 95 % interval over patients and its n."""
     try:
-        from ichor.evaluating.out_of_fold import figures, read_predictions
+        from ichor.evaluating.compare import compare
+        from ichor.evaluating.groups import group_figures, groups_of
+        from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points
+        from ichor.evaluating.page import Evaluation, write_page
     except ImportError as error:
         raise UsageError(
             f"evaluating: found no {error.name}; expected the extra 'train'; "
@@ -34,17 +54,67 @@ def evaluate(
         ) from error
     from ichor.datasets.registry import open_dataset
 
-    if head not in ("rule", "map", "pooled"):
-        raise UsageError(f"--head {head!r}: expected rule, map or pooled")
-    measured = figures(read_predictions(run, open_dataset(dataset, data), head))
+    if head not in _HEADS:
+        raise UsageError(f"--head {head!r}: expected {', '.join(_HEADS)}")
+    judged = open_dataset(dataset or _dataset_of(predictions), data)
+    run = _read(predictions, judged, head)
+    tables = {
+        "Areas, log loss, calibration": figures(run),
+        "Verdicts": accuracy_figures(run),
+        "Operating points": operating_points(run),
+    }
+    if groups:
+        tables["Subgroups"] = list(group_figures(run, groups_of(judged)))
+    evaluation = Evaluation(
+        predictions.stem if predictions.is_file() else predictions.resolve().name,
+        judged.name,
+        run,
+        tables,
+        compare(run, _read(against, judged, head)) if against else [],
+        against.stem if against else "",
+        predictions if predictions.is_dir() else None,
+    )
+    if output:
+        for path in write_page(evaluation, output):
+            typer.echo(path, err=True)
     if as_json:
-        print(json.dumps([asdict(figure) for figure in measured], allow_nan=False))
+        print(json.dumps(evaluation.as_json(), allow_nan=False))
         return
-    print("| figure | value | 95 % interval | n | positive | patients | protocol |")
-    print("|---|---|---|---|---|---|---|")
-    for figure in measured:
-        i = figure.interval
-        print(
-            f"| {figure.name} | {i.value:.3f} | {i.low:.3f} to {i.high:.3f} | {i.n} | {i.positives} "
-            f"| {i.patients} | {figure.protocol} |"
-        )
+    for title, rows in tables.items():
+        print(f"\n{title}\n\n| figure | value | 95 % interval | n | positive | patients | protocol |")
+        print("|---|---|---|---|---|---|---|")
+        for figure in rows:
+            i = figure.interval
+            print(
+                f"| {figure.name} | {i.value:.3f} | {i.low:.3f} to {i.high:.3f} | {i.n} | {i.positives} "
+                f"| {i.patients} | {figure.protocol} |"
+            )
+    if evaluation.differences:
+        print(f"\nLess {evaluation.against}\n\n| figure | difference | 95 % interval | p | better |")
+        print("|---|---|---|---|---|")
+        named = {"first": evaluation.name, "second": evaluation.against}
+        for d in evaluation.differences:
+            i = d.interval
+            better = named.get(d.better, "not told apart")
+            print(f"| {d.name} | {i.value:+.3f} | {i.low:+.3f} to {i.high:+.3f} | {d.p:.3f} | {better} |")
+
+
+def _read(path: Path, judged: Dataset, head: str) -> OutOfFold:
+    from ichor.evaluating.predictions import read_predictions, read_table
+
+    if path.is_file():
+        return read_table(path, judged)
+    if not path.is_dir():
+        raise UsageError(f"{path}: found neither a run's folder nor a CSV; expected one; check the path")
+    return read_predictions(path, judged, head)
+
+
+def _dataset_of(path: Path) -> str:
+    """Return the data set that a run's recipe names; ct-ich where there is none."""
+    recipe = path / "recipe.yaml"
+    if not recipe.is_file():
+        return "ct-ich"
+    import yaml
+
+    target = yaml.safe_load(recipe.read_text()).get("target")
+    return str(target or "ct-ich")

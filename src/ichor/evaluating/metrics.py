@@ -11,8 +11,15 @@ from scipy.stats import rankdata
 
 __all__ = [
     "Interval",
+    "accuracy",
     "bootstrap",
     "calibration_error",
+    "confusion",
+    "f1",
+    "paired_bootstrap",
+    "pr_area",
+    "precision",
+    "resamplings_for",
     "roc_auc",
     "sensitivity_specificity",
     "weighted_log_loss",
@@ -64,6 +71,46 @@ def sensitivity_specificity(labels: Floats, scores: Floats, threshold: float) ->
             float(np.divide((called & positive).sum(), positive.sum())),
             float(np.divide((~called & ~positive).sum(), (~positive).sum())),
         )
+
+
+def confusion(labels: Floats, called: Floats) -> NDArray[np.intp]:
+    """Count cases: ``(2, 2)``, rows by the truth (no, yes), columns by the verdict (no, yes)."""
+    truth, verdict = np.asarray(labels) > 0.5, np.asarray(called) > 0.5
+    return np.array([[int((verdict[truth == t] == v).sum()) for v in (False, True)] for t in (False, True)])
+
+
+def accuracy(labels: Floats, called: Floats) -> float:
+    """Share of right verdicts."""
+    return float(((np.asarray(labels) > 0.5) == (np.asarray(called) > 0.5)).mean())
+
+
+def precision(labels: Floats, called: Floats) -> float:
+    """Share of positives among those called; NaN where none is."""
+    table = confusion(labels, called)
+    return float(table[1, 1] / table[:, 1].sum()) if table[:, 1].any() else float("nan")
+
+
+def f1(labels: Floats, called: Floats) -> float:
+    """Harmonic mean of precision and sensitivity; NaN with neither positives nor calls."""
+    table = confusion(labels, called)
+    total = table[1].sum() + table[:, 1].sum()
+    return float(2 * table[1, 1] / total) if total else float("nan")
+
+
+def pr_area(labels: Floats, scores: Floats) -> float:
+    """Area under the precision-recall curve as average precision (scikit-learn); NaN with one class only."""
+    from sklearn.metrics import average_precision_score
+
+    positive = np.asarray(labels) > 0.5
+    if not 0 < positive.sum() < len(positive):
+        return float("nan")
+    return float(average_precision_score(positive, scores))
+
+
+def resamplings_for(n: int, *, slow: bool = False) -> int:
+    """How often to resample ``n`` cases: 2000 times, less for very many."""
+    most = 20_000 if not slow else 4_000
+    return 2000 if n <= most else 200
 
 
 def calibration_error(labels: Floats, probabilities: Floats, bins: int = 10) -> float:
@@ -139,3 +186,56 @@ def bootstrap(
     return Interval(
         statistic(labels, scores), float(low), float(high), len(names), int((first > 0.5).sum()), len(labels)
     )
+
+
+def paired_bootstrap(
+    statistic: Statistic,
+    labels: Floats,
+    first: Floats,
+    second: Floats,
+    patients: NDArray[np.generic],
+    *,
+    resamplings: int = 2000,
+    seed: int = 0,
+) -> tuple[Interval, float]:
+    """Measure how much a statistic of one model exceeds that of another, on the same draws of patients.
+
+    Parameters
+    ----------
+    statistic
+        Takes labels and scores.
+    labels
+        ``(n,)`` or ``(n, 6)``.
+    first, second
+        Scores of both models on the same cases.
+    patients
+        ``(n,)``.
+    resamplings, seed
+        As in :func:`bootstrap`.
+
+    Returns
+    -------
+    difference
+        First less second, with its interval.
+    p
+        Two-sided: twice the share of draws on the rarer side of 0, at least one over the number of draws.
+    """
+    both = np.stack([np.asarray(first), np.asarray(second)], axis=1)
+
+    def difference(y: Floats, scores: Floats) -> float:
+        return statistic(y, scores[:, 0]) - statistic(y, scores[:, 1])
+
+    draws: list[float] = []
+
+    def remembered(y: Floats, scores: Floats) -> float:
+        value = difference(y, scores)
+        if np.isfinite(value):
+            draws.append(value)
+        return value
+
+    interval = bootstrap(remembered, labels, both, patients, resamplings=resamplings, seed=seed)
+    drawn = np.array(draws[:-1])  # the last is that of all the data
+    if not len(drawn):
+        return interval, float("nan")
+    rarer = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    return interval, float(min(1.0, max(2 * rarer, 1 / len(drawn))))

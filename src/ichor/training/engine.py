@@ -189,6 +189,7 @@ def _trainer(
         ModelCheckpoint(
             folder,
             _CHECKPOINT.removesuffix(".ckpt"),
+            every_n_epochs=max(1, recipe.checkpoint_steps // log.epoch_steps),
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
@@ -304,6 +305,7 @@ class _Log(pl.Callback):
         self, recipe: Recipe, folder: Path, epoch_steps: int, tell: Tell, hardware: Hardware
     ) -> None:
         self.recipe, self.folder, self.tell, self.hardware = recipe, folder, tell, hardware
+        self.epoch_steps = epoch_steps
         self.total = recipe.epochs * epoch_steps
         self.before = 0.0
         """Seconds that earlier, killed runs took."""

@@ -159,6 +159,9 @@ class Recipe(_Strict):
     )
     early_stopping: EarlyStopping | None = None
     validate_epochs: int = Field(default=1, ge=1, description="epochs between two looks at held-out slices")
+    checkpoint_steps: int = Field(
+        default=50, ge=1, description="about so many between checkpoints, at ends of epochs"
+    )
     cached_features: CachedFeatures | None = None
 
     @model_validator(mode="after")

@@ -15,18 +15,15 @@ import numpy as np
 from ichor import __version__
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.bundle import load_bundle
-from ichor.evaluating.metrics import sensitivity_specificity
-from ichor.evaluating.out_of_fold import (
-    MIN_POSITIVE_PATIENTS,
+from ichor.evaluating.calibration import (
     SLICE_SPECIFICITY,
-    Figure,
-    OutOfFold,
     best_threshold,
-    figures,
     fit_calibration,
-    read_predictions,
     specific_threshold,
 )
+from ichor.evaluating.metrics import sensitivity_specificity
+from ichor.evaluating.out_of_fold import MIN_POSITIVE_PATIENTS, Figure, figures
+from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import prepare
 from ichor.training.engine import load_model

@@ -1,0 +1,114 @@
+"""CQ500: 491 head CT exams, each read by three radiologists (Chilamkurthy et al., Lancet 2018; Qure.ai).
+
+DICOM in a folder an exam, ``reads.csv`` with three reads a row. An exam has what most readers saw; how many saw it
+is kept. Slices are not labelled: a negative exam has negative slices, of a positive one nothing is known.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor.datasets.items import exam_of, labelled, spread
+from ichor.datasets.labelled import DatasetInfo, LabelledExam
+from ichor.errors import UsageError
+
+__all__ = ["Cq500"]
+
+_COLUMNS = ("ICH", "EDH", "IPH", "IVH", "SAH", "SDH")
+"""In the order of ichor.labels.LABEL_NAMES."""
+_READERS = ("R1", "R2", "R3")
+_FOLDER = re.compile(r"CQ500-?CT-?(\d+)", re.IGNORECASE)
+
+
+class Cq500:
+    """The data set in a folder: those exams whose images are there.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``reads.csv`` and the exams' folders.
+
+    Raises
+    ------
+    UsageError
+        Where a read is no 0 or 1, or an exam's folder has no read.
+    """
+
+    name = "cq500"
+    info = DatasetInfo(
+        title="CQ500",
+        citation="Chilamkurthy et al., Deep learning algorithms for detection of critical findings in head CT scans, "
+        "Lancet 2018; 392: 2388-96",
+        licence="CC BY-NC-SA 4.0",
+        url="http://headctstudy.qure.ai/dataset",
+        kind="exams",
+        access="the publisher's page or Academic Torrents; accept the licence there",
+        expected=("reads.csv", "CQ500*"),
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._folders = {
+            int(match[1]): path
+            for path in sorted(self.root.iterdir())
+            if path.is_dir() and (match := _FOLDER.search(path.name))
+        }
+        reads = self._reads
+        unread = [str(number) for number in self._folders if number not in reads]
+        if unread:
+            raise UsageError(
+                f"{self.root / 'reads.csv'}: found no row for exam {', '.join(unread[:3])}; expected one an exam"
+            )
+
+    @cached_property
+    def _reads(self) -> dict[int, NDArray[np.float32]]:
+        """``(3, 6)`` what each reader saw, by exam number."""
+        path = self.root / "reads.csv"
+        out = {}
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for line, row in enumerate(csv.DictReader(file), start=2):
+                match = _FOLDER.search(row.get("name") or "")
+                if match is None:
+                    raise UsageError(f"{path}, line {line}: found no exam's name; expected CQ500-CT-N")
+                try:
+                    values = [[float(row[f"{reader}:{column}"]) for column in _COLUMNS] for reader in _READERS]
+                except (KeyError, TypeError, ValueError) as error:
+                    raise UsageError(f"{path}, line {line}: found no 0 or 1 ({error}); expected three reads") from None
+                out[int(match[1])] = np.array(values, np.float32)
+        return out
+
+    def patients(self) -> dict[str, NDArray[np.float32]]:
+        """Return ``(6,)`` labels of each exam that is here, by majority."""
+        return {str(number): self._majority(number) for number in self._folders}
+
+    def agreement(self, patient: str) -> NDArray[np.float32]:
+        """Return ``(6,)`` share of the three readers who saw each label."""
+        return np.asarray(self._reads[int(patient)].mean(axis=0))
+
+    def slice_labels(self, patient: str) -> NDArray[np.float32]:
+        """Return ``(n, 6)`` slice labels; the exam is read for its number of slices."""
+        n = exam_of(self._folders[int(patient)], f"{self.name}/{patient}")[0].n_slices
+        return spread(self._majority(int(patient)), n)
+
+    def traits(self, patient: str) -> dict[str, float]:
+        """Return nothing: age and sex were taken out."""
+        return {}
+
+    def load(self, patient: str) -> LabelledExam:
+        """Read one exam: of its series, the one that detection would choose."""
+        return labelled(self.name, patient, self._folders[int(patient)], self._majority(int(patient)))
+
+    def __iter__(self) -> Iterator[LabelledExam]:
+        return (self.load(name) for name in self.patients())
+
+    def _majority(self, number: int) -> NDArray[np.float32]:
+        seen = np.asarray(self._reads[number].sum(axis=0) >= 2, np.float32)
+        seen[0] = max(seen)  # a subtype that two saw is a hemorrhage
+        return seen

@@ -1,0 +1,149 @@
+"""Files and folders of any kind as exams: what the data sets that a user brings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor.datasets.labelled import UNKNOWN, LabelledExam
+from ichor.errors import RefusedInput
+from ichor.exam import Exam, Picture, Source
+from ichor.labels import LABEL_NAMES
+from ichor.preparing.stacks import picture_geometry
+from ichor.preparing.windows import BRAIN, from_grey
+from ichor.reading import read
+from ichor.reading.dicom import read_dicom
+from ichor.reading.files import InputFile
+from ichor.reading.limits import Deadline, Limits
+
+__all__ = ["HU_RANGE", "PICTURE_NAMES", "exam_of", "label_named", "labelled", "read_files", "spread"]
+
+PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+HU_RANGE = (-1024.0, 3071.0)
+"""Of exams in Hounsfield units, below and above which nothing is stored."""
+_NEGATIVE = {"normal", "no", "none", "negative", "0", "healthy", "control", "nohemorrhage", "nohaemorrhage", "without"}
+_POSITIVE = {"any", "yes", "positive", "1", "ich", "bleed", "hemorrhage", "haemorrhage", "hemorrhagic", "with"}
+_SHORT = {"edh": 1, "iph": 2, "ivh": 3, "sah": 4, "sdh": 5}
+
+
+def exam_of(path: Path, name: str) -> tuple[Exam, tuple[float, float]]:
+    """Read what a path holds; a picture becomes an exam of one slice.
+
+    Parameters
+    ----------
+    path
+        A DICOM folder or file, a zip, a NIfTI volume, a picture.
+    name
+        For messages, in place of the path.
+
+    Returns
+    -------
+    exam, hu_range
+        HU below and above which the source is clipped.
+
+    Raises
+    ------
+    RefusedInput
+        As :func:`ichor.read`.
+    """
+    subject = read(path)
+    if isinstance(subject, Picture):
+        source = Source(name, "picture")
+        return Exam(from_grey(subject.grey)[None], picture_geometry(), source, subject.notices), (BRAIN.low, BRAIN.high)
+    return subject, HU_RANGE
+
+
+def read_files(paths: Sequence[Path], name: str) -> Exam:
+    """Read the DICOM files of one series, wherever they lie.
+
+    Raises
+    ------
+    RefusedInput
+        Where they are no exam, or more than one.
+    """
+    limits = Limits.from_environment()
+    found = read_dicom(
+        [InputFile(path, path.name) for path in paths],
+        source=name,
+        series=None,
+        limits=limits,
+        deadline=Deadline(limits, name),
+        single_file=False,
+    )
+    exams = [exam for exam in found if isinstance(exam, Exam)]
+    if len(exams) == 1 == len(found):
+        return exams[0]
+    for refusal in found:
+        if isinstance(refusal, RefusedInput):
+            raise refusal
+    raise RefusedInput(
+        name,
+        "unreadable",
+        found=f"{len(found)} exams in {len(paths)} files",
+        expected="the DICOM files of one exam",
+        remedy="check the files",
+    )
+
+
+def spread(labels: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    """Say of slices what is known of their exam: absent in all, or present somewhere, which is unknown.
+
+    Parameters
+    ----------
+    labels
+        ``(6,)`` of the exam.
+    n
+        Number of slices.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, 6)``; the labels themselves where there is one slice.
+    """
+    if n == 1:
+        return labels[None].copy()
+    per_slice = np.repeat(labels[None], n, axis=0)
+    per_slice[:, labels != 0] = np.nan
+    return per_slice
+
+
+def labelled(
+    dataset: str, patient: str, path: Path, labels: NDArray[np.float32], per_slice: NDArray[np.float32] | None = None
+) -> LabelledExam:
+    """Read an item that has no map of its blood.
+
+    Parameters
+    ----------
+    dataset, patient
+        As in :class:`LabelledExam`.
+    path
+        What to read.
+    labels
+        ``(6,)`` of the exam.
+    per_slice
+        ``(n, 6)``, where slices are labelled.
+    """
+    exam, hu_range = exam_of(path, f"{dataset}/{patient}")
+    rows = spread(labels, exam.n_slices) if per_slice is None else per_slice
+    blood = np.zeros(exam.volume.shape, np.uint8)
+    blood[rows[:, 0] != 0] = UNKNOWN
+    return LabelledExam(dataset, patient, exam, rows, blood, hu_range)
+
+
+def label_named(text: str) -> int | None:
+    """Understand the name of a class or a column: 0 to 5 its place in the labels, -1 for none, None for neither."""
+    plain = "".join(c for c in text.lower() if c.isalnum())
+    if plain in _NEGATIVE:
+        return -1
+    if plain in _POSITIVE:
+        return 0
+    if plain in _SHORT:
+        return _SHORT[plain]
+    known = {"".join(c for c in name if c.isalnum()): place for place, name in enumerate(LABEL_NAMES)}
+    for ending in ("", "hemorrhage", "haemorrhage"):
+        if plain.removesuffix(ending) in known:
+            return known[plain.removesuffix(ending)]
+    return None

@@ -1,0 +1,167 @@
+"""From logits to probabilities and verdicts: fitted on some folds, used on another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from ichor.evaluating.metrics import sensitivity_specificity
+from ichor.evaluating.predictions import OutOfFold
+
+__all__ = [
+    "SLICE_SPECIFICITY",
+    "Calibration",
+    "accurate_threshold",
+    "best_threshold",
+    "called_across_folds",
+    "crossfit",
+    "fit_calibration",
+    "sensitive_threshold",
+    "specific_threshold",
+]
+
+SLICE_SPECIFICITY = 0.95
+"""Of the threshold for a lone slice or a picture."""
+Threshold = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Logit to probability: ``sigmoid(scale * logit + offset)``, one of each a label."""
+
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Calibrate ``(..., 6)`` logits."""
+        return np.asarray(1 / (1 + np.exp(-(self.scale * logits + self.offset))))
+
+
+def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.float32]) -> Calibration:
+    """Fit Platt's scaling for each label on the cases where it is known.
+
+    Parameters
+    ----------
+    logits, labels
+        ``(n, 6)``.
+    """
+    scale, offset = np.zeros(logits.shape[1]), np.zeros(logits.shape[1])
+    for j in range(logits.shape[1]):
+        known = ~np.isnan(labels[:, j])
+        x, y = logits[known, j], labels[known, j]
+        positives = int(y.sum())
+        if not 0 < positives < len(y):
+            scale[j], offset[j] = 0.0, np.log((positives + 0.5) / (len(y) - positives + 0.5))
+            continue
+        centre, spread = x.mean(), x.std() or 1.0
+        # A little shrinkage (C = 1 on standardised logits): few positives must not give boundless certainty.
+        model = LogisticRegression(C=1.0).fit((x[:, None] - centre) / spread, y)
+        slope = max(float(model.coef_[0, 0]), 0.0) / spread
+        scale[j], offset[j] = slope, float(model.intercept_[0]) - slope * centre
+    return Calibration(scale, offset)
+
+
+def crossfit(
+    logits: NDArray[np.float64],
+    labels: NDArray[np.float32],
+    folds: NDArray[np.intp],
+    *,
+    calibrated: bool = False,
+) -> NDArray[np.float64]:
+    """Give probabilities of each fold by a calibration fitted on the others.
+
+    Parameters
+    ----------
+    logits, labels
+        ``(n, 6)``.
+    folds
+        ``(n,)``.
+    calibrated
+        The logits are of probabilities that are taken as they are.
+    """
+    if calibrated or len(np.unique(folds)) < 2:
+        return np.asarray(1 / (1 + np.exp(-logits)))
+    out = np.zeros_like(logits)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        out[inside] = fit_calibration(logits[~inside], labels[~inside]).probabilities(logits[inside])
+    return out
+
+
+def called_across_folds(run: OutOfFold, level: str, choose: Threshold) -> NDArray[np.float64]:
+    """Call ``any`` in each fold from a threshold that was chosen on the others.
+
+    Parameters
+    ----------
+    run
+        Predictions with folds; with one fold only, the threshold is 0.5.
+    level
+        ``slice`` or ``exam``.
+    choose
+        Takes labels and probabilities of the other folds, each calibrated on the rest of them.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n,)`` 1 or 0.
+    """
+    logits, labels, folds = (
+        (run.exam_logits, run.exam_labels, run.exam_folds)
+        if level == "exam"
+        else (run.logits, run.labels, run.folds)
+    )
+    p = crossfit(logits, labels, folds, calibrated=run.calibrated)
+    if len(np.unique(folds)) < 2:
+        return np.asarray(p[:, 0] >= 0.5, dtype=np.float64)
+    called = np.zeros(len(p))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        others = crossfit(logits[~inside], labels[~inside], folds[~inside], calibrated=run.calibrated)
+        known = ~np.isnan(labels[~inside, 0])
+        called[inside] = p[inside, 0] >= choose(labels[~inside, 0][known], others[known, 0])
+    return called
+
+
+def best_threshold(labels: NDArray[np.floating], p: NDArray[np.floating]) -> float:
+    """Return the threshold with the highest sensitivity plus specificity, half-way between two scores.
+
+    With ties, the lower one: a missed bleed costs more than a needless look.
+    """
+    return _best(labels, p, lambda t: round(sum(sensitivity_specificity(labels, p, t)), 9))
+
+
+def accurate_threshold(labels: NDArray[np.floating], p: NDArray[np.floating]) -> float:
+    """Return the threshold with the most right calls, half-way between two scores; with ties the lower one."""
+    positive = np.asarray(labels) > 0.5
+    return _best(labels, p, lambda t: int(((p >= t) == positive).sum()))
+
+
+def specific_threshold(labels: NDArray[np.floating], p: NDArray[np.floating]) -> float:
+    """Return the lowest threshold that leaves :data:`SLICE_SPECIFICITY` of the negatives below it."""
+    return float(np.quantile(p[np.asarray(labels) < 0.5], SLICE_SPECIFICITY))
+
+
+def sensitive_threshold(sensitivity: float) -> Threshold:
+    """Return a rule: the highest threshold that reaches a sensitivity."""
+
+    def choose(labels: NDArray[np.floating], p: NDArray[np.floating]) -> float:
+        positives = np.sort(p[np.asarray(labels) > 0.5])[::-1]
+        if not len(positives):
+            return 0.5
+        return float(positives[min(len(positives), int(np.ceil(sensitivity * len(positives)))) - 1])
+
+    return choose
+
+
+def _best(labels: NDArray[np.floating], p: NDArray[np.floating], worth: Callable[[float], float]) -> float:
+    scores = np.unique(p)
+    if len(scores) < 2 or not 0 < (np.asarray(labels) > 0.5).sum() < len(labels):
+        return 0.5
+    candidates = (scores[1:] + scores[:-1]) / 2
+    if len(candidates) > 500:  # of a large set, as many as tell thresholds apart
+        candidates = np.quantile(candidates, np.linspace(0, 1, 500))
+    return float(max(candidates, key=lambda t: (worth(float(t)), -t)))
