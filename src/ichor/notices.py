@@ -231,6 +231,11 @@ NOTICES: dict[str, NoticeKind] = {
         # -- quality -----------------------------------------------------------------------------
         NoticeKind("not_a_head", "refuse", "The image does not look like an axial head CT."),
         NoticeKind("head_clipped", "go_on", "The head is cut by the edge of the image."),
+        NoticeKind(
+            "model_does_not_locate",
+            "go_on",
+            "The model judges slices and draws no map: there are no regions, no volume and no mask.",
+        ),
         NoticeKind("metal", "go_on", "Heavy metal; streaks may hide or imitate blood."),
         NoticeKind(
             "motion", "go_on", "Neighbouring slices do not follow each other; the patient may have moved."

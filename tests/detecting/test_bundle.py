@@ -118,6 +118,7 @@ def _change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
         (_change("exam_rule", "kind", to="vote"), r"exam_rule\.kind"),
         (_change("surprise", to=1), "surprise"),
         (_change("slice_rule", to={"weights": [1.0, 1.0]}), r"slice_rule\.weights.*odd"),
+        (_change("slice_rule", to={"kind": "graph"}), "slice_rule: expected the kind for the graphs slice"),
         (_change("slice_rule", to={"weights": [0.0]}), r"slice_rule\.weights"),
     ],
 )

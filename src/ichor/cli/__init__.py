@@ -13,6 +13,7 @@ import typer
 from ichor.cli.demo import demo
 from ichor.cli.detect import detect
 from ichor.cli.evaluate import evaluate
+from ichor.cli.export import export
 from ichor.cli.info import info
 from ichor.cli.train import train
 from ichor.errors import BundleError, IchorError, RefusedInput, UsageError
@@ -43,6 +44,7 @@ app.command()(demo)
 app.command()(info)
 app.command()(train)
 app.command()(evaluate)
+app.command()(export)
 
 
 def _print_version(wanted: bool) -> None:

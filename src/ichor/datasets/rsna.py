@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from ichor.datasets.items import HU_RANGE, read_files
 from ichor.datasets.labelled import UNKNOWN, DatasetInfo, LabelledExam
-from ichor.datasets.rsna_index import IndexedImage, build_index
+from ichor.datasets.rsna_index import IndexedImage, build_index, read_submission_ids
 from ichor.errors import RefusedInput, UsageError
 from ichor.labels import LABEL_NAMES
 
@@ -27,15 +28,23 @@ __all__ = ["CORRUPT", "Rsna"]
 CORRUPT = ("ID_6431af929",)
 """Images whose pixels are cut short in the published files."""
 _MIN_SLICES = 3
+_SAME_PLACE_MM = 0.05
+_LEAVE_OUT = "leave-out.txt"
+_UNSET = 9
+_NO_LABELS = bytes([_UNSET] * 6)
 
 
 class Rsna:
-    """The training part in a folder. An exam is a study, and the patient's studies stay together in a split.
+    """The training part in a folder. An exam is a study, and a patient's studies stay together in a split.
+
+    Studies named in ``leave-out.txt``, one a line, are left out: those that ``ichor data check rsna`` could not read.
 
     Parameters
     ----------
     root
         The folder that holds ``stage_2_train.csv`` and ``stage_2_train``.
+    log
+        Told how far the reading of the headers is.
     index
         Where to keep what the headers say; ``ichor-index.csv`` in ``root``, or, where that cannot be written,
         in the user's cache.
@@ -63,11 +72,14 @@ class Rsna:
         expected=("stage_2_train.csv", "stage_2_train/*.dcm"),
     )
 
-    def __init__(self, root: Path, index: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, log: Callable[[str], None] | None = None, index: Path | None = None
+    ) -> None:
         self.root = Path(root)
+        self._tell = log or (lambda text: None)
         self._index = index or _index_path(self.root)
         self.notes: list[str] = []
-        self._labels = self._read_labels()
+        self._places, self._labels = self._read_labels()
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
         """Return ``(6,)`` labels of each study."""
@@ -79,11 +91,15 @@ class Rsna:
 
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels of a study, upward."""
-        return np.stack([self._labels[image.image] for image in self._studies[patient]])
+        return self._labels[[self._places[image.image] for image in self._studies[patient]]].astype(np.float32)
 
     def images(self, patient: str) -> list[str]:
         """Return the images of a study, upward."""
         return [image.image for image in self._studies[patient]]
+
+    def test_ids(self) -> list[str]:
+        """Return the images of the test part, in the order in which Kaggle wants them."""
+        return read_submission_ids(self.root / "stage_2_sample_submission.csv")
 
     def traits(self, patient: str) -> dict[str, float]:
         """Return nothing: age was taken out."""
@@ -105,7 +121,7 @@ class Rsna:
                 "unreadable",
                 found=f"{exam.n_slices} usable slices, or another order",
                 expected=f"the {len(names)} labelled ones, upward",
-                remedy="leave this study out",
+                remedy=f"name the study in {_LEAVE_OUT}, beside the table",
             )
         labels = self.slice_labels(patient)
         blood = np.zeros(exam.volume.shape, np.uint8)
@@ -117,57 +133,89 @@ class Rsna:
 
     @cached_property
     def _studies(self) -> dict[str, list[IndexedImage]]:
-        found = build_index(self.root / "stage_2_train", self._index, self.notes.append)
-        self.notes = [note for note in self.notes if not note.startswith("headers:")]
-        studies: dict[str, list[IndexedImage]] = {}
-        faults, unlabelled = [], []
+        found = build_index(self.root / "stage_2_train", self._index, self._tell)
+        left_out: dict[str, list[str]] = {}
+        series: dict[tuple[str, str], list[IndexedImage]] = {}
         for image, row in found.items():
             if row.fault or image in CORRUPT:
-                faults.append(image)
-            elif image not in self._labels:
-                unlabelled.append(image)
+                left_out.setdefault("with a corrupt file", []).append(image)
+            elif image not in self._places:
+                left_out.setdefault("without labels", []).append(image)
             else:
-                studies.setdefault(row.study, []).append(row)
-        missing = set(self._labels) - set(found)
-        short = [study for study, rows in studies.items() if len(rows) < _MIN_SLICES]
-        for what, images in (
-            ("with a corrupt file", faults),
-            ("without labels", unlabelled),
-            ("labelled without a file", sorted(missing)),
-            (f"in studies of fewer than {_MIN_SLICES} images", [r.image for s in short for r in studies[s]]),
-        ):
-            if images:
-                self.notes.append(f"{len(images)} images {what} were left out, first {images[0]}")
-        for study in short:
-            del studies[study]
-        return {study: sorted(rows, key=lambda r: r.height) for study, rows in sorted(studies.items())}
+                series.setdefault((row.study, row.series), []).append(row)
+        if missing := self._places.keys() - found.keys():
+            left_out["labelled without a file"] = sorted(missing)
+        several = Counter(study for study, _ in series)
+        unwanted = self._unwanted()
+        studies = {}
+        for (study, number), rows in sorted(series.items()):
+            name = study if several[study] == 1 else f"{study}.{number}"
+            upward = sorted(rows, key=lambda row: (row.height, row.image))
+            apart = upward[:1]
+            for row in upward[1:]:
+                if row.height - apart[-1].height > _SAME_PLACE_MM:
+                    apart.append(row)
+            if len(apart) < len(upward):
+                double = sorted({row.image for row in upward} - {row.image for row in apart})
+                left_out.setdefault("that lie where another one of their study does", []).extend(double)
+            if name in unwanted:
+                left_out.setdefault(f"named in {_LEAVE_OUT}", []).extend(row.image for row in apart)
+            elif len(apart) < _MIN_SLICES:
+                fewer = f"in studies of fewer than {_MIN_SLICES} images"
+                left_out.setdefault(fewer, []).extend(row.image for row in apart)
+            else:
+                studies[name] = apart
+        for why, images in left_out.items():
+            self.notes.append(f"{len(images):,} images {why} were left out, first {images[0]}")
+        return studies
 
-    def _read_labels(self) -> dict[str, NDArray[np.float32]]:
+    def _unwanted(self) -> set[str]:
+        path = self.root / _LEAVE_OUT
+        return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+
+    def _read_labels(self) -> tuple[dict[str, int], NDArray[np.int8]]:
+        """Place of each image in the table, and ``(images, 6)`` labels."""
         path = self.root / "stage_2_train.csv"
-        places = {name: place for place, name in enumerate(LABEL_NAMES)}
-        labels: dict[str, NDArray[np.float32]] = {}
+        columns = {name: column for column, name in enumerate(LABEL_NAMES)}
+        known = {"0": 0, "1": 1}
+        places: dict[str, int] = {}
+        labels = bytearray()
         repeated = 0
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
             next(rows, None)
             for line, row in enumerate(rows, start=2):
                 try:
-                    image, _, subtype = row[0].rpartition("_")
-                    place, value = places[subtype], float(row[1])
-                except (IndexError, KeyError, ValueError):
-                    raise UsageError(f"{path}, line {line}: found {row}; expected ID_..._subtype,0 or 1") from None
-                values = labels.setdefault(image, np.full(6, np.nan, np.float32))
-                if not np.isnan(values[place]):
-                    if values[place] != value:
-                        raise UsageError(f"{path}, line {line}: found {row[0]} again with another label")
+                    name, label = row
+                    image, _, subtype = name.rpartition("_")
+                    column, value = columns[subtype], known[label]
+                except (KeyError, ValueError):
+                    raise UsageError(
+                        f"{path}, line {line}: found {','.join(row)!r}; expected ID_..._subtype and 0 or 1; "
+                        "get the table again"
+                    ) from None
+                place = places.get(image)
+                if place is None:
+                    place = places[image] = len(places)
+                    labels += _NO_LABELS
+                before = labels[6 * place + column]
+                if before == _UNSET:
+                    labels[6 * place + column] = value
+                elif before == value:
                     repeated += 1
-                values[place] = value
-        part = [image for image, values in labels.items() if np.isnan(values).any()]
-        if part:
-            raise UsageError(f"{path}: found {len(part)} images without all six labels, first {part[0]}")
+                else:
+                    raise UsageError(
+                        f"{path}, line {line}: found {name} again, as {value} and as {before}; "
+                        "expected one label; get the table again"
+                    )
+        table = np.frombuffer(bytes(labels), np.int8).reshape(-1, 6)
+        part = np.flatnonzero((table == _UNSET).any(axis=1))
+        if len(part) or not places:
+            first = f", first {list(places)[part[0]]}" if len(part) else ", and no others"
+            raise UsageError(f"{path}: found {len(part)} images without all six labels{first}; get the table again")
         if repeated:
-            self.notes.append(f"{repeated} rows of the table repeat others and were taken once")
-        return labels
+            self.notes.append(f"{repeated:,} rows of the table repeat others and were taken once")
+        return places, table
 
 
 def _index_path(root: Path) -> Path:

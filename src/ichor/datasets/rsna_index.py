@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ def build_index(
     folder
         Holds ``ID_*.dcm``.
     kept
-        CSV to keep; what is already in it is not read again, a torn last line is.
+        CSV to keep; what is in it is not read again. While the headers are read, ``kept`` with ``.part`` holds what
+        is done, and a killed call goes on there.
     log
         Told how far it is, with the time left.
     processes
@@ -68,26 +70,29 @@ def build_index(
     dict
         By image.
     """
-    found = _read_kept(kept)
-    wanted = sorted(p.name for p in os.scandir(folder) if p.name.endswith(".dcm"))
+    wanted = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".dcm"))
+    part = kept.with_name(f"{kept.name}.part")
+    known = _read_kept(kept)
+    found = known | _read_kept(part)
     todo = [name for name in wanted if name.removesuffix(".dcm") not in found]
     if todo:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        whole = kept.exists()
-        if whole:
-            _write_all(kept, found)  # without a line that a kill tore
         began = time.monotonic()
-        with kept.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if not whole:
-                writer.writerow(_COLUMNS)
+        # Unbuffered: what several processes append at the same time stays in whole blocks.
+        with part.open("ab", buffering=0) as file:
+            file.write(b"\r\n")  # ends a line that a kill tore
             for number, rows in enumerate(_headers(folder, todo, processes), start=1):
-                writer.writerows([getattr(row, c) for c in _COLUMNS] for row in rows)
-                file.flush()
+                file.write(_lines(rows).encode())
                 found |= {row.image: row for row in rows}
                 done = min(number * _CHUNK, len(todo))
                 left = (time.monotonic() - began) / done * (len(todo) - done)
                 log(f"headers: {done:,} of {len(todo):,}, {left / 60:.0f} min left")
+        good = [row for row in found.values() if not row.fault]
+        if len(good) > len(known):
+            temporary = kept.with_name(f"{kept.name}.{os.getpid()}")
+            temporary.write_text(",".join(_COLUMNS) + "\r\n" + _lines(good), newline="")
+            temporary.replace(kept)
+        part.unlink(missing_ok=True)
     present = {name.removesuffix(".dcm") for name in wanted}
     return {image: row for image, row in found.items() if image in present}
 
@@ -151,30 +156,34 @@ def _read_header(path: Path) -> IndexedImage:
             patient, study, series = (str(header.get(tag, "")) for tag in _TAGS[:3])
     except (OSError, InvalidDicomError, AttributeError, TypeError, ValueError) as error:
         return IndexedImage(image, "", "", "", float("nan"), f"header: {type(error).__name__}")
+    lacking = [tag for tag in _TAGS[:3] if not header.get(tag)]
+    if lacking or position.shape != (3,) or rows.shape != (6,):
+        return IndexedImage(image, "", "", "", float("nan"), f"header: no usable {lacking[0] if lacking else 'place'}")
     normal = np.cross(rows[:3], rows[3:])
     if normal[2] < 0:
         normal = -normal
     return IndexedImage(image, patient, study, series, float(position @ normal), "")
 
 
+def _lines(rows: Iterable[IndexedImage]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([getattr(row, column) for column in _COLUMNS] for row in rows)
+    return text.getvalue()
+
+
 def _read_kept(path: Path) -> dict[str, IndexedImage]:
+    """Return what is whole in a kept index; files at fault are looked at again, they may have been replaced."""
     if not path.exists():
         return {}
     out = {}
     with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if None in row.values() or not row["height"]:
+        for row in csv.reader(file):
+            if len(row) != len(_COLUMNS) or row[-1]:
                 continue
-            out[row["image"]] = IndexedImage(
-                row["image"], row["patient"], row["study"], row["series"], float(row["height"]), row["fault"]
-            )
+            try:
+                height = float(row[4])
+            except ValueError:  # the header, or a torn line
+                continue
+            if np.isfinite(height):
+                out[row[0]] = IndexedImage(row[0], row[1], row[2], row[3], height, "")
     return out
-
-
-def _write_all(path: Path, rows: dict[str, IndexedImage]) -> None:
-    temporary = path.with_suffix(".new")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        writer.writerows([getattr(row, c) for c in _COLUMNS] for row in rows.values())
-    temporary.rename(path)

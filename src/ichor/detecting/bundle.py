@@ -18,7 +18,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ichor.errors import BundleError
 from ichor.labels import LABEL_NAMES
@@ -42,7 +50,11 @@ __all__ = [
 FORMAT = "ichor.bundle/1"
 _MANIFEST = "bundle.json"
 _CARD = "card.md"
-_KNOWN_GRAPHS = ("slice",)
+_FORMS: tuple[dict[str, tuple[set[str], set[str]]], ...] = (
+    {"slice": ({"stack"}, {"map", "slice"})},
+    {"features": ({"stack"}, {"features"}), "head": ({"features"}, {"slice"})},
+)
+"""What graphs take and give: of a model that draws maps, and of one that only judges slices."""
 _SHIPPED = Path(__file__).parents[1] / "bundles"
 _MAX_TEXT_BYTES = 4_000_000
 _GET_ANOTHER = "get the bundle again from where it came, or name another with --bundle"
@@ -74,9 +86,13 @@ class GraphFile(_Model):
 
 
 class SliceRule(_Model):
-    """How maps make a slice's logit; see :func:`ichor.detecting.aggregate.slice_logits`."""
+    """How a slice's logit comes about.
 
-    kind: Literal["hottest_of_smoothed_map"] = "hottest_of_smoothed_map"
+    ``hottest_of_smoothed_map``: see :func:`ichor.detecting.aggregate.slice_logits`; ``graph``: as the graph
+    ``head`` gives it, and the other keys say nothing.
+    """
+
+    kind: Literal["hottest_of_smoothed_map", "graph"] = "hottest_of_smoothed_map"
     weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
     pixels: int = Field(default=16, ge=1)
 
@@ -217,16 +233,32 @@ class Manifest(_Model):
     @field_validator("graphs")
     @classmethod
     def _graphs_are_known(cls, graphs: dict[str, GraphFile]) -> dict[str, GraphFile]:
-        if missing := [name for name in _KNOWN_GRAPHS if name not in graphs]:
-            raise ValueError(f"expected the graph {missing[0]!r}")
-        unknown = [name for name, graph in graphs.items() if graph.required and name not in _KNOWN_GRAPHS]
+        form = next((f for f in _FORMS if set(f) <= set(graphs)), None)
+        if form is None:
+            raise ValueError("expected the graph 'slice', or the graphs 'features' and 'head'")
+        unknown = [name for name, graph in graphs.items() if graph.required and name not in form]
         if unknown:
             raise ValueError(f"this ichor does not know the required graph {unknown[0]!r}; a newer one may")
-        known: dict[str, tuple[set[str], set[str]]] = {"slice": ({"stack"}, {"map", "slice"})}
-        for name, (inputs, outputs) in known.items():
+        for name, (inputs, outputs) in form.items():
             if set(graphs[name].inputs) != inputs or not outputs <= set(graphs[name].outputs):
                 raise ValueError(f"expected {name!r} to take {sorted(inputs)} and to give {sorted(outputs)}")
         return graphs
+
+    @model_validator(mode="after")
+    def _rule_fits_graphs(self) -> Manifest:
+        if (self.slice_rule.kind == "graph") == self.locates:
+            raise ValueError(f"slice_rule: expected the kind for the graphs {', '.join(self.graphs)}")
+        return self
+
+    @property
+    def locates(self) -> bool:
+        """Whether the model draws a map, from which regions and volumes come."""
+        return "slice" in self.graphs
+
+    @property
+    def used_graphs(self) -> tuple[str, ...]:
+        """Names of the graphs that detection runs."""
+        return tuple(_FORMS[0] if self.locates else _FORMS[1])
 
 
 class BundleCard(_Model):
@@ -356,7 +388,7 @@ def load_bundle(name_or_path: str | Path = "default") -> Bundle:
     manifest = _parse(folder / _MANIFEST, content)
     card_text = _read_text(folder / _CARD).decode("utf-8", errors="replace")
     bundle = Bundle(folder, manifest, card_text, hashlib.sha256(content).hexdigest())
-    for name in _KNOWN_GRAPHS:
+    for name in manifest.used_graphs:
         bundle.read_graph(name)
     return bundle
 

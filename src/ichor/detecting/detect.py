@@ -29,7 +29,7 @@ from ichor.findings import (
     SliceFindings,
 )
 from ichor.labels import LABEL_NAMES
-from ichor.notices import Notice
+from ichor.notices import Notice, notice
 from ichor.preparing.stacks import Prepared, prepare
 from ichor.preparing.windows import from_grey
 
@@ -178,14 +178,16 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     quality = assess(subject, prepared)
     seconds = Seconds(read=round(subject.read_seconds, 4), prepare=round(time.perf_counter() - began, 4))
     notices = [*subject.notices, *quality]
+    if not bundle.manifest.locates:
+        notices.append(notice("model_does_not_locate", f"The model {bundle.name} says whether, not where."))
     findings = _described(subject, options, bundle, notices)
     if any(n.decision == "refuse" for n in quality):
         return findings.model_copy(update={"seconds": seconds})
     began = time.perf_counter()
-    maps, _ = open_engine(bundle, options.device).run(prepared.stack)
-    regions = _regions(subject, maps, prepared, bundle)
+    maps, judged = open_engine(bundle, options.device).run(prepared.stack)
+    regions = None if maps is None else _regions(subject, maps, prepared, bundle)
     # Rounded before the verdict: what is shown and what is decided must not contradict each other.
-    slices, exam = (np.round(p, 4) for p in _probabilities(maps, prepared, bundle))
+    slices, exam = (np.round(p, 4) for p in _probabilities(maps, judged, prepared, bundle))
     thresholds = bundle.thresholds(lone=subject.n_slices == 1)
     if options.threshold is not None:
         thresholds[0] = options.threshold
@@ -193,35 +195,39 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     if not flags["any"]:
         flags = dict.fromkeys(flags, False)  # no subtype of a hemorrhage that is not called
     seconds = seconds.model_copy(update={"detect": round(time.perf_counter() - began, 4)})
-    return findings.model_copy(
+    findings = findings.model_copy(
         update={
             "assessable": True,
             "probabilities": LabelValues.of(exam),
             "thresholds": LabelValues.of(np.round(thresholds, 4)),
             "positive": LabelFlags(**flags),
             "slices": _slice_findings(subject, slices, options),
-            "regions": regions.regions,
-            "volume_ml": regions.volume_ml,
+            "regions": regions.regions if regions else [],
+            "volume_ml": regions.volume_ml if regions else None,
             "seconds": seconds,
         }
-    ).with_mask(regions.mask)
+    )
+    return findings.with_mask(regions.mask) if regions else findings
 
 
 def _probabilities(
-    maps: NDArray[np.float32], prepared: Prepared, bundle: Bundle
+    maps: NDArray[np.float32] | None, judged: NDArray[np.float32], prepared: Prepared, bundle: Bundle
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Calibrated probabilities of native slices ``(n, 6)`` and of the exam ``(6,)``.
 
     No subtype is more probable than a hemorrhage at all: where it came out so, it is lowered to ``any``.
     """
     manifest = bundle.manifest
-    logits = slice_logits(
-        maps,
-        prepared.transform.distances,
-        weights=manifest.slice_rule.weights,
-        pixels=manifest.slice_rule.pixels,
-        max_gap_mm=manifest.preparation.max_gap_mm,
-    )
+    if maps is None:
+        logits = np.asarray(judged, np.float64)
+    else:
+        logits = slice_logits(
+            maps,
+            prepared.transform.distances,
+            weights=manifest.slice_rule.weights,
+            pixels=manifest.slice_rule.pixels,
+            max_gap_mm=manifest.preparation.max_gap_mm,
+        )
     native = prepared.transform.values_to_native(logits)
     exam = exam_logits(logits, manifest.exam_rule.slices)
     calibration = manifest.calibration

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ichor.detecting.bundle import Bundle
 
-__all__ = ["Engine", "available_providers", "open_engine"]
+__all__ = ["ClassifierEngine", "Engine", "available_providers", "open_engine"]
 
 _BATCH = 4
 """Slices at a time on a CPU: more take more memory (8: 400 MB, 30: 1.1 GB) and no less time."""
@@ -28,7 +28,7 @@ _CUDA = "CUDAExecutionProvider"
 
 
 class Engine:
-    """A session over a bundle's slice graph.
+    """A session over the graph of a model that draws maps.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Engine:
         """The execution provider in use."""
         return str(self.session.get_providers()[0])
 
-    def run(self, stack: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, stack: NDArray[np.float32]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
         """Judge slices.
 
         Parameters
@@ -91,6 +91,72 @@ class Engine:
         )
 
 
+class ClassifierEngine:
+    """Sessions over the graphs of a model that only judges: features slice by slice, then all of an exam.
+
+    Parameters
+    ----------
+    features, head
+        Open.
+    batch
+        Slices at a time, of the first graph.
+    """
+
+    def __init__(
+        self, features: onnxruntime.InferenceSession, head: onnxruntime.InferenceSession, batch: int = _BATCH
+    ) -> None:
+        self.features = features
+        self.head = head
+        self.batch = batch
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return str(self.features.get_providers()[0])
+
+    def run(self, stack: NDArray[np.float32]) -> tuple[None, NDArray[np.float32]]:
+        """Judge the slices of one exam, in order, all of them: a recurrent head looks from one to the next.
+
+        Parameters
+        ----------
+        stack
+            ``(m, channels, rows, columns)`` float32, 0..1.
+
+        Returns
+        -------
+        maps
+            None: nothing is located.
+        slices
+            ``(m, 6)`` logits.
+
+        Raises
+        ------
+        BundleError
+            Where a graph cannot take its input, or gives something else.
+        """
+        starts = range(0, len(stack), self.batch)
+        parts = [self._run(self.features, "features", stack[k : k + self.batch]) for k in starts]
+        slices = self._run(self.head, "slice", np.concatenate(parts))
+        if slices.shape != (len(stack), len(LABEL_NAMES)):
+            raise BundleError(
+                f"graph 'head': found an output of shape {slices.shape} for {len(stack)} slices; expected "
+                f"{len(LABEL_NAMES)} logits each; bundle.json and the graph do not belong together"
+            )
+        return None, slices
+
+    def _run(
+        self, session: onnxruntime.InferenceSession, output: str, value: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        try:
+            found = session.run([output], {session.get_inputs()[0].name: value})[0]
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
+            raise BundleError(
+                f"graph of {output!r}: found {type(error).__name__} on an input of shape {value.shape}; expected "
+                "the bundle's own preparation; get the bundle again, or use --device cpu if this was on a GPU"
+            ) from None
+        return np.asarray(found, np.float32)
+
+
 def available_providers() -> list[str]:
     """Return ONNX Runtime's execution providers on this machine."""
     import onnxruntime
@@ -98,7 +164,7 @@ def available_providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def open_engine(bundle: Bundle, device: str = "auto") -> Engine:
+def open_engine(bundle: Bundle, device: str = "auto") -> Engine | ClassifierEngine:
     """Open a bundle's graph on a device; the session is kept for the life of the process.
 
     Parameters
@@ -122,7 +188,10 @@ def open_engine(bundle: Bundle, device: str = "auto") -> Engine:
             "install onnxruntime-gpu in place of onnxruntime, or use --device cpu"
         )
     cuda = there and device != "cpu"
-    engine = _session(bundle.graph("slice"), bundle.manifest.graphs["slice"].sha256, cuda)
+    graphs = bundle.manifest.graphs
+    sessions = [_session(bundle.graph(n), graphs[n].sha256, cuda) for n in bundle.manifest.used_graphs]
+    batch = _CUDA_BATCH if sessions[0].get_providers()[0] == _CUDA else _BATCH
+    engine = Engine(sessions[0], batch) if len(sessions) == 1 else ClassifierEngine(sessions[0], sessions[1], batch)
     if device == "cuda" and engine.provider != _CUDA:
         raise UsageError(
             "device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu"
@@ -130,8 +199,8 @@ def open_engine(bundle: Bundle, device: str = "auto") -> Engine:
     return engine
 
 
-@functools.lru_cache(maxsize=4)
-def _session(path: Path, sha256: str, cuda: bool) -> Engine:
+@functools.lru_cache(maxsize=6)
+def _session(path: Path, sha256: str, cuda: bool) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -142,13 +211,12 @@ def _session(path: Path, sha256: str, cuda: bool) -> Engine:
     options.enable_mem_pattern = False  # plans memory ahead: 35 MB more, no faster
     providers = [_CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
         raise BundleError(
             f"{path}: found a graph that ONNX Runtime {onnxruntime.__version__} cannot open "
             f"({type(error).__name__}); expected one it knows; upgrade onnxruntime, or get the bundle again"
         ) from None
-    return Engine(session, _CUDA_BATCH if session.get_providers()[0] == _CUDA else _BATCH)
 
 
 def _threads() -> int:

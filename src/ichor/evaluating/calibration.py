@@ -55,7 +55,8 @@ def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.float32]) ->
         x, y = logits[known, j], labels[known, j]
         positives = int(y.sum())
         if not 0 < positives < len(y):
-            scale[j], offset[j] = 0.0, np.log((positives + 0.5) / (len(y) - positives + 0.5))
+            # Not learnt: the share of cases that have it; of a label that nothing is known of, hardly any.
+            scale[j], offset[j] = 0.0, np.log((positives + 0.5) / (len(y) - positives + 0.5)) if len(y) else -7.0
             continue
         centre, spread = x.mean(), x.std() or 1.0
         # A little shrinkage (C = 1 on standardised logits): few positives must not give boundless certainty.

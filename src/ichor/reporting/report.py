@@ -152,6 +152,8 @@ def not_written(findings: Findings, image: Exam | Picture | None, formats: Itera
         reasons.append(
             "no mask.nii.gz: a picture has no place in space; --write overlay outlines the regions"
         )
+    elif "nifti" in wanted and findings.mask is None:
+        reasons.append("no mask.nii.gz: this model says whether, not where")
     if "overlay" in wanted and not suspicious_slices(findings):
         reasons.append("no overlay: no slice reaches the threshold or holds a region")
     return reasons

@@ -1,7 +1,9 @@
-"""From a trained network to an ONNX graph, compared with it on real slices and refused if they differ."""
+"""From a trained network to ONNX graphs, compared with it on real slices and refused if they differ."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +12,37 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ichor.errors import BundleError
-from ichor.models.unet import MapNet
+from ichor.models.classifier import SliceClassifier
 from ichor.preparing import Preparation
 
-__all__ = ["MAP_STRIDE", "export_onnx"]
+__all__ = ["MAP_STRIDE", "TOLERANCE", "ExportedGraph", "export_graphs"]
 
 MAP_STRIDE = 2
-_TOLERANCE = 2e-3
+TOLERANCE = 2e-3
 """Largest difference of a logit between torch and ONNX Runtime, fp32, that is only rounding."""
+_MOST_SLICES = 4096
 
 
-class _Graph(nn.Module):
-    """What a bundle's graph gives: the map, and the slice's logit from its hottest pixels."""
+class ExportedGraph:
+    """A graph that was written.
 
-    def __init__(self, model: MapNet) -> None:
+    Attributes
+    ----------
+    name, file
+        In the bundle.
+    inputs, outputs
+        Names of what it takes and gives.
+    """
+
+    def __init__(self, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self.name, self.file = name, f"{name}.onnx"
+        self.inputs, self.outputs = list(inputs), list(outputs)
+
+
+class _Maps(nn.Module):
+    """What a map model's graph gives: the map, and the slice's logit from its hottest pixels."""
+
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
@@ -32,58 +51,108 @@ class _Graph(nn.Module):
         return map_logits, hottest
 
 
-def export_onnx(model: MapNet, preparation: Preparation, path: Path, stack: NDArray[np.float32]) -> float:
-    """Write the graph and compare it.
+class _Features(nn.Module):
+    def __init__(self, model: SliceClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, stack: Tensor) -> Tensor:
+        return self.model.features(stack)
+
+
+class _Head(nn.Module):
+    def __init__(self, model: SliceClassifier) -> None:
+        super().__init__()
+        self.head = model.head
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(features)
+        return logits
+
+
+def export_graphs(
+    model: nn.Module, preparation: Preparation, folder: Path, exams: Sequence[NDArray[np.float32]]
+) -> tuple[list[ExportedGraph], float]:
+    """Write the graphs of a model and compare them with it.
 
     Parameters
     ----------
     model
-        In evaluation mode.
+        In evaluation mode: a map model gives one graph, a classifier its features and its head.
     preparation
-        Gives the graph's input size.
-    path
-        Of the ONNX file.
-    stack
-        ``(n, channels, rows, columns)`` real slices to compare on.
+        Gives the graphs' input size.
+    folder
+        Where to write.
+    exams
+        ``(n, channels, rows, columns)`` real slices of an exam each, in order, of different n.
 
     Returns
     -------
-    float
-        Largest difference of a logit.
+    graphs, difference
+        What was written, and the largest difference of a logit.
 
     Raises
     ------
     BundleError
-        Where the two differ by more than rounding.
+        Where the two differ by more than rounding; nothing is kept then.
     """
+    stack = torch.zeros(2, len(preparation.channels), preparation.rows, preparation.columns)
+    parts: list[tuple[ExportedGraph, nn.Module, Tensor]]
+    if isinstance(model, SliceClassifier):
+        parts = [
+            (ExportedGraph("features", ["stack"], ["features"]), _Features(model), stack),
+            (
+                ExportedGraph("head", ["features"], ["slice"]),
+                _Head(model),
+                torch.zeros(2, model.num_features),
+            ),
+        ]
+    else:
+        parts = [(ExportedGraph("slice", ["stack"], ["map", "slice"]), _Maps(model), stack)]
+    for graph, module, example in parts:
+        _export(module.eval(), example, graph, folder / graph.file)
+    difference = max(_difference(parts, folder, exam) for exam in exams)
+    if not difference <= TOLERANCE:
+        for graph, _, _ in parts:
+            (folder / graph.file).unlink()
+        raise BundleError(
+            f"{parts[0][0].file}: found logits that differ by {difference:.4f} between torch and ONNX Runtime on "
+            f"{sum(map(len, exams))} real slices; expected at most {TOLERANCE}; no graph was kept"
+        )
+    return [graph for graph, _, _ in parts], difference
+
+
+def _export(module: nn.Module, example: Tensor, graph: ExportedGraph, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own; what matters is compared below
+        torch.onnx.export(
+            module,
+            (example,),
+            str(path),
+            input_names=graph.inputs,
+            output_names=graph.outputs,
+            dynamic_shapes={graph.inputs[0]: {0: torch.export.Dim("n", min=1, max=_MOST_SLICES)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    _strip(path)
+
+
+def _difference(
+    parts: Sequence[tuple[ExportedGraph, nn.Module, Tensor]], folder: Path, exam: NDArray[np.float32]
+) -> float:
+    """Run both over one exam, graph after graph as detection does."""
     import onnxruntime
 
-    graph = _Graph(model).eval()
-    example = torch.zeros(2, len(preparation.channels), preparation.rows, preparation.columns)
-    torch.onnx.export(
-        graph,
-        (example,),
-        str(path),
-        input_names=["stack"],
-        output_names=["map", "slice"],
-        dynamic_shapes={"stack": {0: torch.export.Dim("n", min=1, max=4096)}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    _strip(path)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    with torch.inference_mode():
-        expected = [t.numpy() for t in graph(torch.from_numpy(stack))]
-    found = session.run(["map", "slice"], {"stack": stack})
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True))
-    if not difference <= _TOLERANCE:
-        path.unlink()
-        raise BundleError(
-            f"{path.name}: found logits that differ by {difference:.4f} between torch and ONNX Runtime on "
-            f"{len(stack)} real slices; expected at most {_TOLERANCE}; the graph was not kept"
-        )
-    return difference
+    expected, found = (torch.from_numpy(exam),), [exam]
+    for graph, module, _ in parts:
+        with torch.inference_mode():
+            given = module(expected[0])
+        expected = given if isinstance(given, tuple) else (given,)
+        session = onnxruntime.InferenceSession(str(folder / graph.file), providers=["CPUExecutionProvider"])
+        found = session.run(graph.outputs, {graph.inputs[0]: found[0]})
+    return max(float(np.abs(a.numpy() - b).max()) for a, b in zip(expected, found, strict=True))
 
 
 def _strip(path: Path) -> None:

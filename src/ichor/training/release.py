@@ -15,6 +15,7 @@ import numpy as np
 from ichor import __version__
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.bundle import load_bundle
+from ichor.errors import UsageError
 from ichor.evaluating.calibration import (
     SLICE_SPECIFICITY,
     best_threshold,
@@ -25,9 +26,10 @@ from ichor.evaluating.metrics import sensitivity_specificity
 from ichor.evaluating.out_of_fold import MIN_POSITIVE_PATIENTS, Figure, figures
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.labels import LABEL_NAMES
+from ichor.models import MapSpec
 from ichor.preparing import prepare
 from ichor.training.engine import load_model
-from ichor.training.export import MAP_STRIDE, export_onnx
+from ichor.training.export import MAP_STRIDE, export_graphs
 from ichor.training.run import ALL, Run
 
 __all__ = ["release"]
@@ -35,8 +37,8 @@ __all__ = ["release"]
 _COMPARED_PATIENTS = 2
 
 
-def release(run: Run, destination: Path | None = None) -> Path:
-    """Write the bundle of a run whose folds and whole model are there.
+def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
+    """Write the bundle of a run whose folds are there.
 
     Parameters
     ----------
@@ -44,25 +46,42 @@ def release(run: Run, destination: Path | None = None) -> Path:
         The run.
     destination
         Folder of the bundle; ``bundle`` in the run's folder by default.
+    part
+        Whose weights: those of all patients, or of a fold. Calibration, thresholds and figures come from all
+        folds in either case.
 
     Returns
     -------
     pathlib.Path
         The folder, loaded once to prove that detection takes it.
+
+    Raises
+    ------
+    UsageError
+        Where a part of the run is missing.
+    BundleError
+        Where the graphs differ from the network.
     """
+    weights = run.folder / part / "weights.safetensors"
+    if not weights.is_file():
+        raise UsageError(
+            f"{weights}: found no file; expected the weights of part {part!r}; "
+            f"train it: ichor train ... -o {run.folder} --parts {part}, or name another part"
+        )
     recipe = run.recipe
     home = destination or run.folder / "bundle"
     home.mkdir(parents=True, exist_ok=True)
     target = open_dataset(recipe.target, run.data)
     oof = read_predictions(run.folder, target)
     measured = figures(oof)
-    model = load_model(recipe, run.folder / ALL / "weights.safetensors")
+    model = load_model(recipe, weights)
     some = sorted(target.patients())[:_COMPARED_PATIENTS]
-    stack = np.concatenate([prepare(target.load(p).exam, recipe.preparation).stack[::6] for p in some])
-    difference = export_onnx(model, recipe.preparation, home / "slice.onnx", stack)
+    exams = [prepare(target.load(p).exam, recipe.preparation).stack[::step] for step, p in enumerate(some, start=4)]
+    graphs, difference = export_graphs(model, recipe.preparation, home, exams)
+    locates = isinstance(recipe.model, MapSpec)
     exam_calibration = fit_calibration(oof.exam_logits, oof.exam_labels)
     slice_calibration = fit_calibration(oof.logits, oof.labels)
-    lone = read_predictions(run.folder, target, "map")
+    lone = read_predictions(run.folder, target, "map" if locates else "rule")
     lone_calibration = fit_calibration(lone.logits, lone.labels)
     manifest: dict[str, Any] = {
         "format": "ichor.bundle/1",
@@ -73,15 +92,19 @@ def release(run: Run, destination: Path | None = None) -> Path:
         "labels": list(LABEL_NAMES),
         "preparation": recipe.preparation.model_dump(mode="json"),
         "graphs": {
-            "slice": {
-                "file": "slice.onnx",
-                "sha256": hashlib.sha256((home / "slice.onnx").read_bytes()).hexdigest(),
-                "inputs": ["stack"],
-                "outputs": ["map", "slice"],
+            graph.name: {
+                "file": graph.file,
+                "sha256": hashlib.sha256((home / graph.file).read_bytes()).hexdigest(),
+                "inputs": graph.inputs,
+                "outputs": graph.outputs,
             }
+            for graph in graphs
         },
         "map_stride": MAP_STRIDE,
-        "slice_rule": {"kind": "hottest_of_smoothed_map", **recipe.slice_rule.model_dump(mode="json")},
+        "slice_rule": {
+            "kind": "hottest_of_smoothed_map" if locates else "graph",
+            **recipe.slice_rule.model_dump(mode="json"),
+        },
         "exam_rule": {"kind": "mean_of_hottest", "slices": 2},
         "calibration": {
             "slice": _scales(slice_calibration.scale, slice_calibration.offset),
@@ -125,8 +148,13 @@ def _thresholds(
 ) -> dict[str, dict[str, Any]]:
     out = {}
     for j, name in enumerate(LABEL_NAMES):
-        threshold = choose(labels[:, j], probabilities[:, j])
-        sensitivity, specificity = sensitivity_specificity(labels[:, j], probabilities[:, j], threshold)
+        known = ~np.isnan(labels[:, j])
+        truth, p = labels[known, j], probabilities[known, j]
+        if not 0 < truth.sum() < len(truth):
+            out[name] = {"probability": 0.5, "chosen_for": "nothing: the measured data does not tell this label"}
+            continue
+        threshold = choose(truth, p)
+        sensitivity, specificity = sensitivity_specificity(truth, p, threshold)
         out[name] = {
             "probability": round(threshold, 4),
             "sensitivity": round(sensitivity, 4),
@@ -137,7 +165,7 @@ def _thresholds(
 
 
 def _untrusted(oof: OutOfFold) -> dict[str, str]:
-    counts = oof.exam_labels.sum(axis=0)
+    counts = np.nansum(oof.exam_labels, axis=0)
     return {
         name: f"only {int(n)} patients with this subtype in the measured data"
         for name, n in zip(LABEL_NAMES, counts, strict=True)
@@ -152,13 +180,15 @@ def _trained_on(run: Run) -> list[dict[str, Any]]:
         dataset = open_dataset(name, run.data)
         patients = dataset.patients()
         slices = sum(len(dataset.slice_labels(p)) for p in patients)
-        rows.append({"name": name, "exams": len(patients), "slices": slices, **known[name]})
+        told = {"licence": dataset.info.licence, "citation": dataset.info.citation, "note": ""}
+        told |= known.get(dataset.name, {})
+        rows.append({"name": dataset.name, "exams": len(patients), "slices": slices, **told})
     return rows
 
 
 def _measured(figure: Figure) -> dict[str, Any]:
     i = figure.interval
-    kind = "slices" if figure.name.startswith("slice") else "exams"
+    kind = f"{figure.name.split()[0]}s"
     unit = f"{i.n} {kind}, {i.positives} positive, {i.patients} patients"
     numbers = {
         k: None if math.isnan(v) else round(v, 4)

@@ -1,0 +1,35 @@
+"""``ichor export``: a trained run becomes a bundle that ``ichor detect`` uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ichor.errors import UsageError
+
+__all__ = ["export"]
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run whose folds are done.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the bundle; 'bundle' in the run by default.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="Whose weights: all, or fold-0, fold-1 ...")] = "all",
+    data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
+) -> None:
+    """Write graphs, calibration, thresholds, figures and card; refuse where ONNX and torch differ."""
+    try:
+        from ichor.training.release import release
+        from ichor.training.run import Run, read_recipe
+    except ImportError as error:
+        raise UsageError(
+            f"exporting: found no {error.name}; expected the extra 'train'; "
+            "run pip install -e '.[train]' in the clone"
+        ) from error
+    found = Run(read_recipe(run), data, run, None, lambda *_: None)
+    if part not in found.parts():
+        raise UsageError(f"--part {part!r}: expected one of {', '.join(found.parts())}")
+    print(release(found, output, part))

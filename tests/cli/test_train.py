@@ -1,0 +1,115 @@
+"""From a table of one's own exams to a bundle that detects, by commands only."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+
+from ichor.cli import run
+
+RECIPE = """
+name: own
+description: a small network for a test
+n_folds: 2
+preparation: {rows: 64, columns: 64, channels: [{offset: 0, level: 40, width: 80}]}
+model:
+  kind: classifier
+  backbone: cnn-8-16
+  pretrained: false
+  pooling: avgmax
+  head: {kind: lstm, units: [8]}
+sampling: {kind: plain, balance: oversample, length: 40, epoch_images: 4}
+batch_size: 2
+epochs: 2
+optimiser: {warmup_steps: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def own(shared_data, tmp_path_factory):
+    """Two exams that bled and four that did not, as NIfTI with a table, slices labelled."""
+    from ichor.datasets.ct_ich import CtIch
+
+    folder = tmp_path_factory.mktemp("own")
+    dataset = CtIch(shared_data / "ct-ich")
+    labels = dataset.patients()
+    chosen = [p for p in labels if labels[p][0]][:2] + [p for p in labels if not labels[p][0]][:4]
+    with (folder / "own.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "patient", "slice", "any", "EDH", "IPH", "IVH", "SAH", "SDH"])
+        for number, patient in enumerate(chosen):
+            exam = dataset.load(patient).exam
+            affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ exam.geometry.affine()
+            nibabel.save(nibabel.Nifti1Image(exam.volume.transpose(2, 1, 0), affine), folder / f"{number}.nii.gz")
+            for k, row in enumerate(dataset.slice_labels(patient)):
+                writer.writerow([f"{number}.nii.gz", f"person {number}", k, *map(int, row)])
+    (folder / "own.yaml").write_text(RECIPE)
+    return folder
+
+
+def test_train_evaluate_export_detect(own, capfd):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    home, dataset = own / "run", f"csv:{own / 'own.csv'}"
+    train = ["train", str(own / "own.yaml"), "--dataset", dataset, "-o", str(home), "--weights", "none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ichor.cli", *train, "--workers", "0"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(home / "bundle")
+    assert "preparing csv" in done.stderr and "person" not in done.stderr
+    for part in ("fold-0", "fold-1", "all"):
+        assert json.loads((home / part / "run.json").read_text())["epochs"] == 2
+    split = json.loads((home / "split.json").read_text())
+    assert sorted(split["folds"].values()) == [0, 0, 0, 1, 1, 1]
+
+    assert run(["evaluate", str(home), "-o", str(own / "page"), "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    names = [f["name"] for rows in found["figures"].values() for f in rows]
+    assert "exam AUC, any" in names and "slice weighted log loss" in names
+    assert "<svg" in (own / "page" / "evaluation.html").read_text()
+
+    assert run(["export", str(home), "--part", "fold-1", "-o", str(own / "other")]) == 0
+    assert capfd.readouterr().out.strip() == str(own / "other")
+    card = (own / "other" / "card.md").read_text()
+    assert "draws no map" in card and "from random weights" in card
+
+    command = ["detect", str(own / "0.nii.gz"), "--bundle", str(own / "other"), "--json", "-o", str(own / "out")]
+    assert run([*command, "--write", "html,csv,nifti"]) == 0
+    out, err = capfd.readouterr()
+    findings = json.loads(out)
+    assert findings["assessable"] and findings["regions"] == [] and findings["volume_ml"] is None
+    assert "model_does_not_locate" in [w["code"] for w in findings["warnings"]]
+    assert "this model says whether, not where" in err
+
+    assert run([*train, "--set", "epochs=3"]) == 2
+    assert "found another recipe than the one asked for" in capfd.readouterr().err
+
+
+def test_parts_and_settings_that_are_not(own, capfd):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    common = ["train", str(own / "own.yaml"), "--dataset", f"csv:{own / 'own.csv'}", "-o", str(own / "x")]
+    for more, says in (
+        (["--parts", "fold-9"], "found none; expected everything, folds, or some of fold-0, fold-1, all"),
+        (["--set", "epoch=3"], "did you mean 'epochs'"),
+        (["--weights", "nowhere.safetensors"], "found no file; expected hub, none, or a safetensors file"),
+        (["--nodes", "2"], "found 3 parts; expected one"),
+        (["--precision", "16", "--weights", "none"], "precision '16': expected auto, 32 or bf16"),
+    ):
+        assert run([*common, *more]) == 2
+        assert says in capfd.readouterr().err
+    assert run(["train", "--list"]) == 0
+    assert "ko-xception-lstm: " in capfd.readouterr().out
+
+
+def test_two_processes_by_the_command(own):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    home = own / "two"
+    arguments = ["train", str(own / "own.yaml"), "--dataset", f"csv:{own / 'own.csv'}", "-o", str(home)]
+    arguments += ["--weights", "none", "--accelerator", "cpu", "--devices", "2", "--parts", "folds", "--workers", "0"]
+    done = subprocess.run([sys.executable, "-m", "ichor.cli", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.parent.name for p in home.glob("*/predictions.csv")) == ["fold-0", "fold-1"]

@@ -1,0 +1,65 @@
+"""From torch to ONNX: the same on any number of slices, refused where it is not, without remarks."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
+
+from ichor.errors import BundleError  # noqa: E402
+from ichor.models import ClassifierSpec, MapSpec, build_network  # noqa: E402
+from ichor.preparing import Preparation  # noqa: E402
+from ichor.training import export  # noqa: E402
+from ichor.training.export import TOLERANCE, export_graphs  # noqa: E402
+
+SMALL = Preparation(rows=64, columns=64)
+HEADS = [
+    {"kind": "linear"},
+    {"kind": "lstm", "units": (16,)},
+    {"kind": "gru", "units": (8, 8), "bidirectional": True, "difference": True},
+]
+
+
+def exams(*counts):
+    rng = np.random.default_rng(0)
+    return [rng.random((n, 4, 64, 64), dtype=np.float32) for n in counts]
+
+
+def network(head):
+    torch.manual_seed(0)
+    spec = ClassifierSpec(backbone="cnn-8-16", pretrained=False, pooling="avgmax", head=head)
+    return build_network(spec, 4, (64, 64)).eval()
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda h: h["kind"])
+def test_classifiers_of_every_head_on_any_number_of_slices(tmp_path, head):
+    graphs, difference = export_graphs(network(head), SMALL, tmp_path, exams(1, 7, 40))
+    assert [g.name for g in graphs] == ["features", "head"] and difference < TOLERANCE
+    for graph in graphs:
+        model = onnx.load(tmp_path / graph.file)
+        assert not model.doc_string and not any(n.metadata_props for n in model.graph.node)
+
+
+def test_a_map_model_is_one_graph(tmp_path):
+    torch.manual_seed(0)
+    model = build_network(MapSpec(pretrained=False), 4, (64, 64)).eval()
+    graphs, difference = export_graphs(model, SMALL, tmp_path, exams(3))
+    assert [(g.name, g.outputs) for g in graphs] == [("slice", ["map", "slice"])] and difference < TOLERANCE
+
+
+def test_graphs_that_differ_are_refused_and_not_kept(tmp_path, monkeypatch):
+    """A weight is changed in the file after it was written, as a faulty exporter would."""
+    strip = export._strip
+
+    def spoil(path):
+        strip(path)
+        model = onnx.load(path)
+        weight = max(model.graph.initializer, key=lambda t: len(t.raw_data))
+        values = np.frombuffer(weight.raw_data, np.float32).copy()
+        weight.raw_data = (values + 0.5).tobytes()
+        onnx.save(model, path)
+
+    monkeypatch.setattr(export, "_strip", spoil)
+    with pytest.raises(BundleError, match=r"differ by .* on 3 real slices; expected at most"):
+        export_graphs(network({"kind": "linear"}), SMALL, tmp_path, exams(3))
+    assert not list(tmp_path.iterdir())
