@@ -1,21 +1,63 @@
-"""Exams brought to the model's grid once, and read from memory-mapped arrays in every epoch."""
+"""Exams brought to the model's grid once, and read slice by slice in every epoch.
+
+A store is a zarr group: one compressed chunk a slice, some hundred slices in a file. Nothing is decoded or resampled
+again, and no more than what a batch asks for is in memory.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
-from ichor.preparing import GridSpec, plan_grid
+__all__ = ["FORMAT", "META", "Slices", "Store", "StoredSlices", "open_store"]
 
-__all__ = ["Store", "build_store"]
+FORMAT = "ichor.store/1"
+META = "store.json"
+
+
+class Slices(Protocol):
+    """Slices that are read by number, as a numpy array would be."""
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, index: Any) -> NDArray[Any]: ...
+
+
+class StoredSlices:
+    """Slices of a zarr array, read by integer arrays of any shape.
+
+    Parameters
+    ----------
+    array
+        ``(N, rows, columns)``, a chunk a slice.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read slices: ``index.shape + (rows, columns)`` for an integer array or a number; each is read once."""
+        if isinstance(index, slice):
+            return np.asarray(self._array[index])
+        wanted = np.asarray(index)
+        numbers, place = np.unique(wanted.ravel(), return_inverse=True)
+        if len(numbers) and (numbers[0] < -len(self) or numbers[-1] >= len(self)):
+            raise IndexError(f"slice {numbers[-1]} of a store of {len(self)}")
+        read = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        # Chunk by chunk: zarr's own selection of many chunks costs several times more than it saves.
+        for k, number in enumerate(numbers):
+            read[k] = self._array[int(number)]
+        return read[place].reshape(*wanted.shape, *self.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -25,9 +67,9 @@ class Store:
     Attributes
     ----------
     hu
-        ``(N, rows, columns)`` int16, memory-mapped.
+        ``(N, rows, columns)`` int16.
     blood
-        ``(N, rows, columns)`` uint8, as in :class:`~ichor.datasets.labelled.LabelledExam`, memory-mapped.
+        ``(N, rows, columns)`` uint8, as in :class:`~ichor.datasets.labelled.LabelledExam`.
     labels
         ``(N, 6)`` float32.
     exam
@@ -39,8 +81,8 @@ class Store:
     """
 
     name: str
-    hu: NDArray[np.int16]
-    blood: NDArray[np.uint8]
+    hu: Slices
+    blood: Slices
     labels: NDArray[np.float32]
     exam: NDArray[np.int64]
     patients: tuple[str, ...]
@@ -63,75 +105,19 @@ class Store:
         return np.stack([below, index, above], axis=1)
 
 
-def build_store(dataset: Dataset, spec: GridSpec, folder: Path, log: Callable[[str], None]) -> Store:
-    """Prepare a data set on the grid, or open what an earlier run prepared with the same grid.
+def open_store(home: Path) -> Store:
+    """Open a whole store."""
+    import zarr
 
-    Parameters
-    ----------
-    dataset
-        Where the exams come from.
-    spec
-        The grid; its border is kept for augmentation.
-    folder
-        Where stores are kept; one sub-folder a data set and grid.
-    log
-        Told what is being done.
-
-    Returns
-    -------
-    Store
-        Read-only.
-    """
-    key = hashlib.sha256(repr((dataset.name, spec)).encode()).hexdigest()[:12]
-    home = folder / f"{dataset.name}-{key}"
-    if not (home / "store.json").exists():
-        log(f"preparing {dataset.name} for the grid ({spec.rows} x {spec.columns}): once, kept in {home}")
-        _build(dataset, spec, home)
-    meta = json.loads((home / "store.json").read_text())
+    meta = json.loads((home / META).read_text())
+    group = zarr.open_group(home / "slices.zarr", mode="r")
+    counts = [exam["slices"] for exam in meta["exams"]]
     return Store(
-        dataset.name,
-        np.load(home / "hu.npy", mmap_mode="r"),
-        np.load(home / "blood.npy", mmap_mode="r"),
-        np.load(home / "labels.npy"),
-        np.load(home / "exam.npy"),
-        tuple(meta["patients"]),
+        meta["dataset"],
+        StoredSlices(group["hu"]),
+        StoredSlices(group["blood"]),
+        np.asarray(group["labels"][:], np.float32),  # type: ignore[index]
+        np.repeat(np.arange(len(counts)), counts),
+        tuple(exam["patient"] for exam in meta["exams"]),
         tuple(meta["hu_range"]),
     )
-
-
-def _build(dataset: Dataset, spec: GridSpec, home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    hu, blood, labels, exam, patients = [], [], [], [], []
-    hu_range = (0.0, 0.0)
-    for number, item in enumerate(dataset):
-        planes, marks = _on_grid(item, spec)
-        hu.append(planes)
-        blood.append(marks)
-        labels.append(item.labels)
-        exam.append(np.full(len(item.labels), number))
-        patients.append(item.patient)
-        hu_range = item.hu_range
-    np.save(home / "hu.npy", np.concatenate(hu))
-    np.save(home / "blood.npy", np.concatenate(blood))
-    np.save(home / "labels.npy", np.concatenate(labels))
-    np.save(home / "exam.npy", np.concatenate(exam))
-    # Written last, and moved into place: a store is whole or it is not there.
-    temporary = home / f"store.json.{os.getpid()}"
-    temporary.write_text(json.dumps({"patients": patients, "hu_range": hu_range}))
-    temporary.rename(home / "store.json")
-
-
-def _on_grid(item: LabelledExam, spec: GridSpec) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    transform = plan_grid(item.exam.volume, item.exam.geometry, spec)
-    if transform.n_slices != item.exam.n_slices:
-        raise ValueError(
-            f"{item.dataset}/{item.patient}: thin slices; labels are a slice, slabs are not built here"
-        )
-    planes = np.rint(transform.to_grid(item.exam.volume)).astype(np.int16)
-    marks = np.zeros(planes.shape, np.uint8)
-    for value in np.unique(item.blood):
-        if value:
-            # Air outside the scan would read as -1024: a mask's share is told as 0 to 1000.
-            share = transform.to_grid(np.where(item.blood == value, 1000, 0).astype(np.int16))
-            marks[share >= (300 if value == UNKNOWN else 500)] = value
-    return planes, marks

@@ -18,7 +18,8 @@ from torch import nn
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split, save_split, split_of, train_validation
-from ichor.datasets.store import Store, build_store
+from ichor.datasets.store import Store
+from ichor.datasets.store_build import build_store
 from ichor.detecting.aggregate import slice_logits
 from ichor.errors import UsageError
 from ichor.labels import LABEL_NAMES
@@ -119,7 +120,9 @@ class Run:
         path = self.folder / SPLIT
         if not path.exists():
             save_split(split_of(self._target, self.recipe.n_folds, self.recipe.seed), path)
-        return load_split(path, self._target).folds
+        folds = load_split(path, self._target).folds
+        usable = set(self._stores[0].patients)
+        return {patient: fold for patient, fold in folds.items() if patient in usable}
 
     @cached_property
     def _stores(self) -> list[Store]:
@@ -219,6 +222,10 @@ class Run:
         rows: list[dict[str, object]] = []
         for number, patient in enumerate(store.patients):
             if patient not in patients or views is None:
+                continue
+            if int((store.exam == number).sum()) != len(self._target.slice_labels(patient)):
+                # Slabs of thin slices: the way back to the slices is that of detection.
+                rows += predict(network, self._target, [patient], self.recipe)
                 continue
             features = torch.from_numpy(views[0, store.exam == number].astype(np.float32))
             with torch.inference_mode():

@@ -1,0 +1,48 @@
+"""A made data set that other processes can load, too."""
+
+import time
+
+import numpy as np
+
+from ichor.datasets.labelled import DatasetInfo, LabelledExam
+from ichor.errors import RefusedInput
+from ichor.exam import Exam, Geometry, Source
+from ichor.preparing import GridSpec
+
+SPEC = GridSpec(40, 32, 0.06, 5.0)
+
+
+def exam(seed, n=9, step=5.0):
+    rng = np.random.default_rng(seed)
+    yy, xx = np.mgrid[:64, :64]
+    radius = np.hypot((yy - 32) / 28, (xx - 32) / 24)
+    plane = np.where(radius < 0.9, 35, np.where(radius < 1, 900, -1000))
+    volume = (plane[None] + rng.normal(0, 3, (n, 64, 64))).astype(np.int16)
+    positions = np.stack([np.zeros(n), np.zeros(n), step * np.arange(n)], axis=1)
+    geometry = Geometry(positions, np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), (3.0, 3.0), thickness=np.full(n, step))
+    return Exam(volume, geometry, Source(f"made/{seed}", "picture"))
+
+
+class Made:
+    """Twelve exams, nine slices each; one cannot be read. Slow where asked, so that it can be killed."""
+
+    name = "made"
+    info = DatasetInfo("made", "", "", "", "exams", "", ())
+
+    def __init__(self, wait=0.0, broken=()):
+        self.wait, self.broken = wait, broken
+
+    def patients(self):
+        return {f"p{k:02d}": np.array([k % 2, 0, k % 2, 0, 0, 0], np.float32) for k in range(12)}
+
+    def load(self, patient):
+        time.sleep(self.wait)
+        number = int(patient[1:])
+        if patient in self.broken:
+            raise RefusedInput(patient, "unreadable", found="nothing", expected="an exam", remedy="leave it out")
+        made = exam(number)
+        labels = np.zeros((9, 6), np.float32)
+        labels[number % 9, [0, 2]] = number % 2
+        blood = np.zeros(made.volume.shape, np.uint8)
+        blood[number % 9, 20:30, 20:30] = 2 * (number % 2)
+        return LabelledExam(self.name, patient, made, labels, blood, (-1024.0, 3071.0))
