@@ -10,11 +10,14 @@ from typing import Annotated
 
 import typer
 
+from ichor.cli.data import data
 from ichor.cli.demo import demo
 from ichor.cli.detect import detect
 from ichor.cli.evaluate import evaluate
+from ichor.cli.explore import explore
 from ichor.cli.export import export
 from ichor.cli.info import info
+from ichor.cli.submit import submit
 from ichor.cli.train import train
 from ichor.errors import BundleError, IchorError, RefusedInput, UsageError
 
@@ -44,7 +47,10 @@ app.command()(demo)
 app.command()(info)
 app.command()(train)
 app.command()(evaluate)
+app.command()(explore)
+app.add_typer(data, name="data", help="The data sets: list, info, get, check, convert.")
 app.command()(export)
+app.command()(submit)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,110 @@
+"""``ichor explore``: what a data set holds, on one page."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ichor.errors import UsageError
+
+if TYPE_CHECKING:
+    from ichor.datasets.labelled import Dataset
+
+__all__ = ["explore"]
+
+_OWN = ("folder", "csv")
+"""Data sets of a user's own files, whose names may name a person."""
+
+
+def explore(
+    data: Annotated[
+        Path,
+        typer.Argument(help="A data set's folder, a folder a class, a CSV; or, with --dataset, the folder above."),
+    ],
+    dataset: Annotated[
+        str | None, typer.Option(help="Which data set it is, where its files do not tell; folder: or csv: too.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The page; a JSON of the same name is written beside it.")
+    ] = Path("exploration.html"),
+    splits: Annotated[
+        Path | None,
+        typer.Option(help="Search this split for leaks: a split.json, a run's folder, a CSV (patient, fold)."),
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(help="Exams to read; 300, or 3000 pictures, by default.", min=1)
+    ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Show your own files by name, not by number: names may name a person.")
+    ] = False,
+) -> None:
+    """Write a report on a data set: classes, HU, geometry, a montage, what is broken, twice, or leaks."""
+    try:
+        import imagehash  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"exploring: found no {error.name}; expected the extra 'train'; "
+            "run pip install -e '.[train]' in the clone"
+        ) from error
+    from ichor.cli.progress import ProgressLine
+    from ichor.exploring.copies import find_copies, find_leaks, read_sides
+    from ichor.exploring.gather import gather
+    from ichor.exploring.page import write_report
+    from ichor.exploring.summary import Exploration, remarks
+
+    since = time.monotonic()
+    if output.is_dir():
+        output = output / "exploration.html"
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--output {output}: expected a name that ends in .html")
+    opened = _open(data, dataset)
+    split = read_sides(splits) if splits else None
+    with ProgressLine() as progress:
+        found = gather(opened, most, progress)
+        progress("looking for copies", 1.0)
+        copies = find_copies(found, opened.info.kind == "pictures")
+    numbers = {name: f"no. {k}" for k, name in enumerate(found.patients, start=1)}
+    hidden = opened.name in _OWN and not names
+    exploration = Exploration(
+        opened.name,
+        opened.info,
+        found,
+        copies,
+        split,
+        find_leaks(split, opened, found, copies) if split else [],
+        list(getattr(opened, "notes", [])),
+        (lambda name: numbers.get(name, "not in the data set")) if hidden else str,
+        time.monotonic() - since,
+    )
+    page, figures = write_report(exploration, output)
+    for remark in remarks(exploration):
+        print(("! " if remark.grave else "- ") + remark.text)
+    print(page)
+    print(figures)
+
+
+def _open(data: Path, dataset: str | None) -> Dataset:
+    from ichor.datasets.registry import DATASETS, open_dataset
+
+    if not data.exists():
+        raise UsageError(f"{data}: found nothing there; expected a data set's folder or a CSV; check the path")
+    if dataset is not None:
+        if dataset in DATASETS and not (data / dataset).is_dir():
+            for form in DATASETS[dataset]:
+                if not form.info.missing(data):
+                    return form(data)
+        return open_dataset(f"{dataset}:{data}" if dataset in _OWN else dataset, data)
+    if data.is_file():
+        return open_dataset(f"csv:{data}", data.parent)
+    known = [form for forms in DATASETS.values() for form in forms if not form.info.missing(data)]
+    if known:
+        return max(known, key=lambda form: len(form.info.expected))(data)
+    inside = [name for name in DATASETS if (data / name).is_dir()]
+    if inside:
+        raise UsageError(
+            f"{data}: found the data sets {', '.join(inside)}; expected one; name it with --dataset, or give its folder"
+        )
+    return open_dataset(f"folder:{data}", data.parent)

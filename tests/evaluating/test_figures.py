@@ -1,0 +1,238 @@
+"""Figures against scikit-learn and hand counts; thresholds and calibration never see the fold they are used on."""
+
+import numpy as np
+import pytest
+
+sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="needs the extra 'train'")
+
+from ichor.datasets.labelled import DatasetInfo  # noqa: E402
+from ichor.errors import UsageError  # noqa: E402
+from ichor.evaluating import metrics as m  # noqa: E402
+from ichor.evaluating.calibration import (  # noqa: E402
+    accurate_threshold,
+    called_across_folds,
+    crossfit,
+    fit_calibration,
+    sensitive_threshold,
+)
+from ichor.evaluating.compare import compare  # noqa: E402
+from ichor.evaluating.groups import group_figures  # noqa: E402
+from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points  # noqa: E402
+from ichor.evaluating.predictions import read_predictions, read_table  # noqa: E402
+from ichor.labels import LABEL_NAMES  # noqa: E402
+
+PATIENTS = [f"p{k:02d}" for k in range(30)]
+
+
+class Made:
+    """Thirty patients of four slices; every third bleeds on two of them. Pictures have one slice, no subtypes."""
+
+    def __init__(self, kind="exams"):
+        self.name = "made"
+        self.info = DatasetInfo("made", "", "", "", kind, "", ())
+        self.kind = kind
+
+    def slice_labels(self, patient):
+        bleeds = int(patient[1:]) % 3 == 0
+        if self.kind == "pictures":
+            return np.array([[1, *[np.nan] * 5] if bleeds else [0] * 6], np.float32)
+        labels = np.zeros((4, 6), np.float32)
+        if bleeds:
+            labels[1:3, [0, 2]] = 1
+            labels[2, 4] = int(patient[1:]) % 2
+        return labels
+
+    def patients(self):
+        return {p: np.fmax.reduce(self.slice_labels(p)) for p in PATIENTS}
+
+    def traits(self, patient):
+        return {"age_years": float(patient[1:]) + 5, "thickness_mm": 5.0}
+
+
+def table(path, dataset, quality=2.0, seed=0, folds=5, logits=False):
+    rng = np.random.default_rng(seed)
+    lines = [",".join(["patient", "slice", "fold", *LABEL_NAMES])]
+    for patient in PATIENTS:
+        for k, labels in enumerate(dataset.slice_labels(patient)):
+            x = quality * (np.nan_to_num(labels) - 0.5) * 2 + rng.normal(0, 1.5, 6)
+            values = x if logits else 1 / (1 + np.exp(-x))
+            lines.append(",".join([patient, str(k), str(int(patient[1:]) % folds), *map(str, values)]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    return read_table(table(tmp_path / "p.csv", Made(), logits=True), Made())
+
+
+def test_a_table_of_logits_or_probabilities_is_joined_with_the_labels(tmp_path, run):
+    assert run.logits.shape == (120, 6) and run.exam_labels[:, 0].sum() == 10 and not run.calibrated
+    assert run.labels.sum(axis=0).tolist() == [20, 0, 20, 0, 5, 0]
+    given = read_table(table(tmp_path / "q.csv", Made()), Made())
+    assert given.calibrated and np.allclose(given.logits, run.logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t.replace("patient,", "who,"), "expected 'patient', 'slice', 'any'"),
+        (lambda t: t + "p00,0,0" + ",0.5" * 6 + "\n", "found slice 0 of a patient again"),
+        (lambda t: t + "p00,9,0" + ",0.5" * 6 + "\n", "found slices 0 to 9 of patient p00, 5 in all"),
+        (lambda t: t + "p00,4,0" + ",0.5" * 6 + "\n", "found 5 slices of patient p00; expected 4"),
+        (lambda t: t + "p00,4,1" + ",0.5" * 6 + "\n", "found a patient in two folds"),
+        (lambda t: t + "stranger,0,0" + ",0.5" * 6 + "\n", r"1 patients that made does not have \(stranger\)"),
+        (lambda t: t + "p00,4,0,x" + ",0.5" * 5 + "\n", "line 122: found text"),
+        (lambda t: t + "p00,4,0,nan" + ",0.5" * 5 + "\n", "line 122: found .*expected finite"),
+        (lambda t: "".join(line for line in t.splitlines(True) if not line.startswith("p07")), r"expected 1 more \(p07\)"),
+        (lambda t: "", "found the columns none"),
+    ],
+)
+def test_a_broken_table_is_refused(tmp_path, change, says):
+    path = table(tmp_path / "p.csv", Made())
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UsageError, match=says):
+        read_table(path, Made())
+
+
+def test_a_table_that_tells_any_only(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("Patient,Any\n" + "".join(f"{p},{0.1 + 0.8 * (int(p[1:]) % 3 == 0)}\n" for p in PATIENTS))
+    found = read_table(path, Made("pictures"))
+    names = {f.name: f.interval.value for f in figures(found)}
+    assert names["picture AUC, any"] == 1 and "picture AUC, epidural" not in names
+    assert "picture weighted log loss" not in names  # the subtypes of a bleed are not known
+    verdicts = {f.name: f for f in accuracy_figures(found)}
+    assert verdicts["picture accuracy, any"].interval.value == 1
+    assert "threshold 0.5" in verdicts["picture accuracy, any"].protocol
+
+
+def test_areas_are_scikit_learns(run):
+    found = {f.name: f.interval for f in figures(run)}
+    for j, name in ((0, "any"), (2, "intraparenchymal"), (4, "subarachnoid")):
+        expected = sklearn_metrics.roc_auc_score(run.labels[:, j], run.logits[:, j])
+        assert found[f"slice AUC, {name}"].value == pytest.approx(expected)
+    expected = sklearn_metrics.average_precision_score(run.exam_labels[:, 0], run.exam_logits[:, 0])
+    assert found["exam PR area, any"].value == pytest.approx(expected)
+    assert "slice AUC, epidural" not in found  # nobody has it
+    assert all(i.low <= i.value <= i.high for n, i in found.items() if "AUC" in n)
+
+
+def test_the_log_loss_is_kaggles():
+    """Literally: each label of each image is a row, any weighs twice, the weighted mean of all rows."""
+    rng = np.random.default_rng(0)
+    labels, p = (rng.random((40, 6)) > 0.7).astype(float), rng.random((40, 6))
+    p[0, 0], labels[0, 0] = 0.0, 1.0
+    total = weight = 0.0
+    for i in range(40):
+        for j in range(6):
+            q = min(max(p[i, j], 1e-15), 1 - 1e-15)
+            w = 2.0 if j == 0 else 1.0
+            total -= w * (labels[i, j] * np.log(q) + (1 - labels[i, j]) * np.log(1 - q))
+            weight += w
+    assert m.weighted_log_loss(labels, p) == pytest.approx(total / weight, rel=1e-12)
+
+
+def test_verdicts_are_hand_counts():
+    labels, called = np.array([1, 1, 1, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0])
+    assert m.confusion(labels, called).tolist() == [[3, 1], [1, 2]]
+    assert m.accuracy(labels, called) == pytest.approx(5 / 7)
+    assert m.precision(labels, called) == pytest.approx(sklearn_metrics.precision_score(labels, called))
+    assert m.f1(labels, called) == pytest.approx(sklearn_metrics.f1_score(labels, called))
+    assert np.isnan(m.precision(labels, np.zeros(7))) and np.isnan(m.f1(np.zeros(3), np.zeros(3)))
+
+
+def test_a_fold_does_not_see_its_own_labels(run):
+    """Turning the labels of one fold round changes every other fold's probabilities, and not its own."""
+    p = crossfit(run.logits, run.labels, run.folds)
+    turned = run.labels.copy()
+    turned[run.folds == 2] = 1 - turned[run.folds == 2]
+    q = crossfit(run.logits, turned, run.folds)
+    assert np.array_equal(p[run.folds == 2], q[run.folds == 2])
+    assert not np.allclose(p[run.folds != 2], q[run.folds != 2])
+    called = called_across_folds(run, "slice", accurate_threshold)
+    assert set(np.unique(called)) <= {0.0, 1.0}
+
+
+def test_calibration_is_of_what_is_known():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 6))
+    labels = (rng.random((4000, 6)) < 1 / (1 + np.exp(-(0.5 * logits - 1)))).astype(np.float32)
+    labels[:, 3] = np.nan
+    labels[:, 4] = 0
+    labels[:2000, 1] = np.nan
+    fitted = fit_calibration(logits, labels)
+    assert fitted.scale[:3] == pytest.approx([0.5] * 3, abs=0.06) and fitted.offset[:3] == pytest.approx([-1] * 3, abs=0.12)
+    p = fitted.probabilities(logits)
+    assert p[:, 3].max() < 0.01 and p[:, 4].max() < 0.01  # what was never seen is not called
+
+
+def test_thresholds_for_a_sensitivity():
+    labels, p = np.array([1] * 10 + [0] * 5), np.arange(15) / 15
+    assert sensitive_threshold(0.9)(labels, p) == p[1]
+    assert sensitive_threshold(0.95)(labels, p) == p[0]
+    assert sensitive_threshold(0.9)(np.zeros(3), p[:3]) == 0.5
+
+
+def test_operating_points_come_near_their_aim(run):
+    found = {f.name: f.interval.value for f in operating_points(run)}
+    assert found["slice sensitivity, any, aimed at 90% sensitivity"] > 0.75
+    aims = [found[f"slice specificity, any, aimed at {a} sensitivity"] for a in ("90%", "95%", "99%")]
+    assert aims == sorted(aims, reverse=True)
+
+
+def test_two_models_are_compared_pair_by_pair(tmp_path):
+    good, poor, same = (
+        read_table(table(tmp_path / f"{k}.csv", Made(), quality, seed), Made())
+        for k, (quality, seed) in enumerate(((2.5, 0), (0.2, 1), (2.5, 0)))
+    )
+    found = {d.name: d for d in compare(good, poor)}
+    assert found["slice AUC, any"].better == "first" and found["slice AUC, any"].p < 0.01
+    assert found["slice weighted log loss"].better == "first" and found["slice weighted log loss"].interval.value < 0
+    backwards = {d.name: d for d in compare(poor, good)}
+    assert backwards["slice AUC, any"].better == "second"
+    assert backwards["slice AUC, any"].interval.value == pytest.approx(-found["slice AUC, any"].interval.value)
+    for d in compare(good, same):
+        assert (d.interval.value, d.better, d.p) == (0, "neither", 1)
+    with pytest.raises(UsageError, match="expected both on the same slices"):
+        compare(good, read_table(table(tmp_path / "x.csv", Made("pictures")), Made("pictures")))
+
+
+def test_subgroups_are_of_their_patients(run):
+    groups = {"first half": PATIENTS[:15], "none bleeds": ["p01", "p02"]}
+    found = {f.name: f.interval for f in group_figures(run, groups)}
+    inside = np.isin(run.patients, PATIENTS[:15])
+    expected = sklearn_metrics.roc_auc_score(run.labels[inside, 0], run.logits[inside, 0])
+    assert found["slice AUC, any, first half"].value == pytest.approx(expected)
+    assert found["exam AUC, any, first half"].patients == 15
+    assert not any("none bleeds" in name for name in found)
+
+
+def test_folds_that_overlap_or_lack_a_patient_are_refused(tmp_path):
+    header = "dataset,patient,slice," + ",".join(f"rule_{n}" for n in LABEL_NAMES)
+    for fold, patients in ((0, PATIENTS[:15]), (1, PATIENTS[15:])):
+        folder = tmp_path / "run" / f"fold-{fold}"
+        folder.mkdir(parents=True)
+        rows = [f"made,{p},{k}" + ",0.1" * 6 for p in patients for k in range(4)]
+        (folder / "predictions.csv").write_text("\n".join([header, *rows]) + "\n")
+    assert len(np.unique(read_predictions(tmp_path / "run", Made()).folds)) == 2
+    with pytest.raises(UsageError, match="found no column map_any"):
+        read_predictions(tmp_path / "run", Made(), "map")
+    path = tmp_path / "run" / "fold-1" / "predictions.csv"
+    text = path.read_text()
+    path.write_text(text + "made,p00,0" + ",0.1" * 6 + "\n")
+    with pytest.raises(UsageError, match="predicted in two folds"):
+        read_predictions(tmp_path / "run", Made())
+    path.write_text("".join(line for line in text.splitlines(True) if ",p20," not in line))
+    with pytest.raises(UsageError, match=r"expected 1 more \(p20\)"):
+        read_predictions(tmp_path / "run", Made())
+    with pytest.raises(UsageError, match=r"found no fold-\*/predictions\.csv"):
+        read_predictions(tmp_path, Made())
+
+
+def test_resamplings_are_fewer_for_very_many():
+    assert m.resamplings_for(2000) == 2000 and m.resamplings_for(750_000) == 200
+    rng = np.random.default_rng(0)
+    labels, first, who = rng.integers(0, 2, 200), rng.random(200), np.repeat(np.arange(50), 4)
+    difference, p = m.paired_bootstrap(m.roc_auc, labels, first + labels, first, who, resamplings=300)
+    assert difference.value > 0.3 and difference.low > 0 and p == pytest.approx(1 / 300)

@@ -1,0 +1,91 @@
+"""Kaggle's file: in its order, complete, clipped, or refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from ichor.cli import run
+from ichor.errors import UsageError
+from ichor.evaluating.submission import read_probabilities, write_submission
+from ichor.labels import LABEL_NAMES
+
+KAGGLE = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
+
+
+@pytest.fixture
+def sample(tmp_path):
+    path = tmp_path / "sample.csv"
+    rows = [f"ID_{image}_{name},0.5" for image in ("c", "a", "b") for name in KAGGLE]
+    path.write_text("ID,Label\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def table(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *LABEL_NAMES])
+        writer.writerows(rows)
+    return path
+
+
+def test_a_submission_by_the_command(sample, tmp_path, capfd):
+    found = table(tmp_path / "p.csv", [["ID_a", *np.arange(1, 7) / 10], ["ID_b", 0, 0, 0, 0, 0, 0], ["ID_c"] + [1] * 6])
+    assert run(["submit", str(found), "--sample", str(sample), "-o", str(tmp_path / "s.csv")]) == 0
+    assert "3 images, 18 rows" in capfd.readouterr().out
+    with (tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    with sample.open(newline="") as file:
+        assert [r[0] for r in rows] == [r[0] for r in csv.reader(file)]
+    values = {key: float(v) for key, v in rows[1:]}
+    assert values["ID_a_any"] == 0.1 and values["ID_a_epidural"] == 0.2 and values["ID_a_subdural"] == 0.6
+    assert values["ID_b_any"] == 1e-15 and values["ID_c_any"] == 1 - 1e-15
+
+
+def test_clipped_as_asked(sample, tmp_path):
+    write_submission({f"ID_{k}": np.array([0.0, 1, 0, 1, 0, 1]) for k in "abc"}, sample, tmp_path / "s.csv", 0.01)
+    values = {line.split(",")[1] for line in (tmp_path / "s.csv").read_text().splitlines()[1:]}
+    assert values == {"0.01", "0.99"}
+    with pytest.raises(UsageError, match=r"clip: found 0\.5"):
+        write_submission({}, sample, tmp_path / "s.csv", 0.5)
+
+
+def test_missing_and_strange_images_are_refused_and_nothing_is_written(sample, tmp_path):
+    half = np.full(6, 0.5)
+    with pytest.raises(UsageError, match=r"2 of 3 images without a probability \(ID_c, ID_b\)"):
+        write_submission({"ID_a": half}, sample, tmp_path / "s.csv")
+    with pytest.raises(UsageError, match=r"1 images that it does not have \(ID_x\)"):
+        write_submission({f"ID_{k}": half for k in "abcx"}, sample, tmp_path / "s.csv")
+    assert not (tmp_path / "s.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([["ID_a", *[0.5] * 6], ["ID_a", *[0.5] * 6]], "line 3: found image ID_a again"),
+        ([["ID_a", *[1.5] * 6]], "line 2: found .*expected probabilities, 0 to 1"),
+        ([["ID_a", "nan", *[0.5] * 5]], "line 2: found .*nan.*expected probabilities"),
+        ([["ID_a", "x", *[0.5] * 5]], "line 2: found text"),
+        ([], "found no probabilities"),
+    ],
+)
+def test_broken_tables_are_refused_with_their_line(tmp_path, rows, says):
+    with pytest.raises(UsageError, match=says):
+        read_probabilities([table(tmp_path / "p.csv", rows)])
+
+
+def test_findings_as_json_lines(sample, tmp_path):
+    def one(uid, p):
+        return {"sop_instance_uid": uid, "probabilities": dict.fromkeys(LABEL_NAMES, p)}
+
+    path = tmp_path / "f.jsonl"
+    lines = [{"slices": [one("ID_a", 0.1), one("ID_b", 0.2)]}, {"slices": [one("ID_c", 0.3)]}]
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    assert write_submission(read_probabilities([path]), sample, tmp_path / "s.csv") == 3
+    path.write_text(json.dumps({"slices": [one(None, 0.1)]}))
+    with pytest.raises(UsageError, match="without a UID; expected --original-uids"):
+        read_probabilities([path])
+    path.write_text("{}\n")
+    with pytest.raises(UsageError, match="line 1: found no findings"):
+        read_probabilities([path])
