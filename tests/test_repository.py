@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "datasets": SHARED | {"reading", "preparing"},
     "models": set(),
     "evaluating": SHARED | {"reading", "preparing", "detecting", "datasets"},
+    "exploring": SHARED | {"reading", "preparing", "datasets"},
     "training": SHARED | {"reading", "preparing", "detecting", "datasets", "models", "evaluating"},
-    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "training"},
+    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "exploring", "training"},
 }
 MOST_LINES = 500
 

@@ -1,6 +1,7 @@
 """RSNA 2019, from a small copy of Kaggle's layout: shuffled names, repeated rows, the corrupt file, two studies."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.rsna import CORRUPT, Rsna
 from ichor.datasets.rsna_index import build_index, read_submission_ids
-from ichor.errors import UsageError
-from ichor.labels import LABEL_NAMES
+from ichor.datasets.splits import folds_of
+from ichor.errors import RefusedInput, UsageError
 
 SUBTYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
 
@@ -89,16 +90,37 @@ def test_studies_are_sorted_in_space_and_grouped_by_patient(rsna):
 def test_the_index_is_kept_and_gone_on_with(rsna):
     data, images = rsna
     root = data / "rsna"
-    folder, kept = root / "stage_2_train", root / "kept.csv"
+    folder, kept, part = root / "stage_2_train", root / "kept.csv", root / "kept.csv.part"
     first = build_index(folder, kept, lambda _: None, processes=1)
     assert len(first) == len(images) + 1
+    assert first[CORRUPT[0]].fault and sum(not row.fault for row in first.values()) == len(images)
     lines = kept.read_text().splitlines()
-    kept.write_text("\n".join(lines[:6]) + "\n" + lines[6][:9])  # killed in the midst of a line
+    assert len(lines) == 1 + len(images) and not part.exists()
+    kept.unlink()
+    part.write_text("\n".join(lines[1:6]) + "\n" + lines[6][:-2])  # killed in the midst of a line
     read = []
     assert build_index(folder, kept, read.append, processes=1).keys() == first.keys()
-    assert "of 15" in read[0]  # only those that were not kept
-    (folder / "ID_new.dcm").write_bytes(b"x")
-    assert len(build_index(folder, kept, lambda _: None, processes=2)) == len(first) + 1
+    assert "of 15" in read[-1]  # only those that were not kept
+    assert not part.exists()
+    # A file at fault is looked at again, and heals when it is replaced.
+    shutil.copy(folder / f"{next(iter(images))}.dcm", folder / f"{CORRUPT[0]}.dcm")
+    assert not build_index(folder, kept, read.append, processes=2)[CORRUPT[0]].fault
+    assert "of 1," in read[-1]
+    read.clear()
+    assert len(build_index(folder, kept, read.append)) == len(images) + 1
+    assert not read
+
+
+def test_several_processes_read_what_one_does(rsna, monkeypatch):
+    data, _ = rsna
+    folder = data / "rsna" / "stage_2_train"
+    monkeypatch.setattr("ichor.datasets.rsna_index._CHUNK", 7)
+    log = []
+    two = build_index(folder, data / "two.csv", log.append, processes=2)
+    one = build_index(folder, data / "one.csv", log.append, processes=1)
+    assert {k: v for k, v in one.items() if not v.fault} == {k: v for k, v in two.items() if not v.fault}
+    assert sorted((data / "one.csv").read_text().splitlines()) == sorted((data / "two.csv").read_text().splitlines())
+    assert log[0].startswith("headers: 7 of 20,")
 
 
 def test_a_contradiction_in_the_table_is_refused(rsna):
@@ -106,13 +128,19 @@ def test_a_contradiction_in_the_table_is_refused(rsna):
     path = data / "rsna" / "stage_2_train.csv"
     text = path.read_text()
     path.write_text(text + f"{next(iter(images))}_any,1\n")
-    with pytest.raises(UsageError, match="again with another label"):
+    with pytest.raises(UsageError, match="again, as 1 and as 0; expected one label"):
+        open_dataset("rsna", data)
+    path.write_text(text + f"{next(iter(images))}_any,2\n")
+    with pytest.raises(UsageError, match=r"line \d+: found 'ID_\w+_any,2'"):
+        open_dataset("rsna", data)
+    path.write_text("ID,Label\n")
+    with pytest.raises(UsageError, match="found 0 images"):
         open_dataset("rsna", data)
     path.write_text(text + "ID_x_any,1\n")
     with pytest.raises(UsageError, match="1 images without all six labels, first ID_x"):
         open_dataset("rsna", data)
     path.write_text(text + "ID_x_some,1\n")
-    with pytest.raises(UsageError, match=r"expected ID_\.\.\._subtype,0 or 1"):
+    with pytest.raises(UsageError, match=r"expected ID_\.\.\._subtype and 0 or 1"):
         open_dataset("rsna", data)
 
 
@@ -145,13 +173,68 @@ def test_a_killed_index_goes_on(rsna):
         "import time; r._read_header = (lambda f: lambda p: (time.sleep(0.05), f(p))[1])(r._read_header)\n"
         "print(len(r.build_index(Path(sys.argv[1]), Path(sys.argv[2]), lambda _: None, 1)))"
     )
-    command = [sys.executable, "-c", program, root / "stage_2_train", root / "kept.csv"]
+    kept, part = root / "kept.csv", root / "kept.csv.part"
+    command = [sys.executable, "-c", program, root / "stage_2_train", kept]
     process = subprocess.Popen(command)
-    while not (root / "kept.csv").exists() or (root / "kept.csv").read_text().count("\n") < 5:
+    until = time.monotonic() + 60
+    while (not part.exists() or part.read_text().count("ID_st") < 5) and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert (root / "kept.csv").read_text().count("\n") < len(images)
+    assert not kept.exists()
+    assert 5 <= part.read_text().count("ID_st") < len(images)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) == len(images) + 1
-    assert len(LABEL_NAMES) == 6
+    assert kept.read_text().count("ID_st") == len(images) and not part.exists()
+
+
+def test_what_is_left_out_is_told(rsna):
+    data, images = rsna
+    root = data / "rsna"
+    folder = root / "stage_2_train"
+    write(folder, "ID_unlabelled", "ID_p2", "ID_st3", 90.0, False)
+    gone = next(image for image, where in images.items() if where == ("ID_st3", 6))
+    (folder / f"{gone}.dcm").unlink()
+    short = [image for image, (study, k) in images.items() if study == "ID_st2" and k > 1]
+    for image in short:
+        (folder / f"{image}.dcm").unlink()
+    twice, other = (image for image, where in images.items() if where in (("ID_st1", 0), ("ID_st1", 5)))
+    write(folder, other, "ID_p1", "ID_st1", 0.0, False)
+    dataset = Rsna(root)
+    assert list(dataset.patients()) == ["ID_st1", "ID_st3"]
+    told = " ".join(dataset.notes)
+    assert "1 images without labels were left out, first ID_unlabelled" in told
+    assert "5 images labelled without a file" in told
+    assert "2 images in studies of fewer than 3 images" in told
+    assert "1 images that lie where another one of their study does" in told
+    assert len(dataset.images("ID_st1")) == 5 and sum(i in dataset.images("ID_st1") for i in (twice, other)) == 1
+    assert dataset.load("ID_st1").labels.shape == (5, 6)
+    (root / "leave-out.txt").write_text("ID_st3\n")
+    dataset = Rsna(root)
+    assert list(dataset.patients()) == ["ID_st1"]
+    assert any("6 images named in leave-out.txt" in note for note in dataset.notes)
+
+
+def test_a_file_whose_pixels_are_cut_short_is_refused_by_its_study(rsna):
+    data, images = rsna
+    path = data / "rsna" / "stage_2_train" / f"{next(iter(images))}.dcm"
+    path.write_bytes(path.read_bytes()[:-3000])
+    dataset = Rsna(data / "rsna")
+    with pytest.raises(RefusedInput) as refused:
+        dataset.load("ID_st1")
+    assert refused.value.source.startswith("rsna/ID_st1") or path.name in refused.value.source
+    assert dataset.load("ID_st3").labels.shape == (7, 6)
+
+
+def test_the_patient_s_studies_stay_together_in_folds(rsna):
+    dataset = Rsna(rsna[0] / "rsna")
+    for seed in range(5):
+        folds = folds_of(dataset, 2, seed)
+        assert folds["ID_st1"] == folds["ID_st2"] != folds["ID_st3"]
+
+
+def test_the_test_part_s_order(rsna):
+    root = rsna[0] / "rsna"
+    rows = [f"ID_{i}_{name},0.5" for i in ("b", "a") for name in SUBTYPES]
+    (root / "stage_2_sample_submission.csv").write_text("ID,Label\n" + "\n".join(rows) + "\n")
+    assert Rsna(root).test_ids() == ["ID_b", "ID_a"]

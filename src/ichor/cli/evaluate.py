@@ -47,6 +47,7 @@ def evaluate(
         from ichor.evaluating.groups import group_figures, groups_of
         from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points
         from ichor.evaluating.page import Evaluation, write_page
+        from ichor.evaluating.predictions import dataset_of
     except ImportError as error:
         raise UsageError(
             f"evaluating: found no {error.name}; expected the extra 'train'; "
@@ -56,7 +57,7 @@ def evaluate(
 
     if head not in _HEADS:
         raise UsageError(f"--head {head!r}: expected {', '.join(_HEADS)}")
-    judged = open_dataset(dataset or _dataset_of(predictions), data)
+    judged = open_dataset(dataset or dataset_of(predictions), data)
     run = _read(predictions, judged, head)
     tables = {
         "Areas, log loss, calibration": figures(run),
@@ -107,14 +108,3 @@ def _read(path: Path, judged: Dataset, head: str) -> OutOfFold:
     if not path.is_dir():
         raise UsageError(f"{path}: found neither a run's folder nor a CSV; expected one; check the path")
     return read_predictions(path, judged, head)
-
-
-def _dataset_of(path: Path) -> str:
-    """Return the data set that a run's recipe names; ct-ich where there is none."""
-    recipe = path / "recipe.yaml"
-    if not recipe.is_file():
-        return "ct-ich"
-    import yaml
-
-    target = yaml.safe_load(recipe.read_text()).get("target")
-    return str(target or "ct-ich")

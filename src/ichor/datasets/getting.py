@@ -22,7 +22,7 @@ __all__ = ["SOURCES", "Archives", "Figshare", "Kaggle", "PhysioNet", "Remote", "
 
 Tell = Callable[[str, float], None]
 """Told what is being done, and how much of it (0..1)."""
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16
 _SECONDS = 60
 _TRIES = 5
 _STATE = ".got"
@@ -336,7 +336,10 @@ def fetch(
         except requests.RequestException as error:
             failure = error
             # A connection that brought something is worth another try; one that brought nothing has had its tries.
-            if isinstance(error, requests.HTTPError) or (part.stat().st_size if part.exists() else 0) <= before:
+            if (
+                isinstance(error, requests.HTTPError)
+                or (part.stat().st_size if part.exists() else 0) <= before
+            ):
                 raise _unreachable(remote.url, error) from None
     else:
         raise _unreachable(remote.url, failure or requests.ConnectionError()) from None
@@ -379,7 +382,9 @@ def _stream(
                 part.unlink(missing_ok=True)
             return have_all
         answer.raise_for_status()
-        if answer.status_code != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        if answer.status_code != 206 or not answer.headers.get("Content-Range", "").startswith(
+            f"bytes {have}-"
+        ):
             have = 0
         version = answer.headers.get("ETag", "")
         tag.write_text("" if version.startswith("W/") else version or answer.headers.get("Last-Modified", ""))
@@ -432,7 +437,13 @@ def _kaggle_says(text: str, source: Kaggle) -> str:
     """Say what a failed call of Kaggle's client means."""
     low = text.lower()
     page = f"https://www.kaggle.com/{source.what}/{source.slug}"
-    if "401" in low or "authenticat" in low or "kaggle.json" in low or "access_token" in low or "api token" in low:
+    if (
+        "401" in low
+        or "authenticat" in low
+        or "kaggle.json" in low
+        or "access_token" in low
+        or "api token" in low
+    ):
         return (
             "Kaggle: found no login; expected the client's token; run kaggle auth login, or keep a token from "
             "https://www.kaggle.com/settings/api in ~/.kaggle/access_token"

@@ -91,7 +91,9 @@ class Rsna:
 
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels of a study, upward."""
-        return self._labels[[self._places[image.image] for image in self._studies[patient]]].astype(np.float32)
+        return self._labels[[self._places[image.image] for image in self._studies[patient]]].astype(
+            np.float32
+        )
 
     def images(self, patient: str) -> list[str]:
         """Return the images of a study, upward."""
@@ -212,7 +214,9 @@ class Rsna:
         part = np.flatnonzero((table == _UNSET).any(axis=1))
         if len(part) or not places:
             first = f", first {list(places)[part[0]]}" if len(part) else ", and no others"
-            raise UsageError(f"{path}: found {len(part)} images without all six labels{first}; get the table again")
+            raise UsageError(
+                f"{path}: found {len(part)} images without all six labels{first}; get the table again"
+            )
         if repeated:
             self.notes.append(f"{repeated:,} rows of the table repeat others and were taken once")
         return places, table

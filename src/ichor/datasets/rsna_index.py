@@ -18,7 +18,13 @@ from ichor.reading.dataset import quiet_pydicom
 
 __all__ = ["IndexedImage", "build_index", "read_submission_ids"]
 
-_TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient")
+_TAGS = (
+    "PatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+)
 _COLUMNS = ("image", "patient", "study", "series", "height", "fault")
 _CHUNK = 500
 _SUBTYPE_ROWS = 6
@@ -116,7 +122,9 @@ def read_submission_ids(path: Path) -> list[str]:
                 image = row[0].rpartition("_")[0]
                 counts[image] = counts.get(image, 0) + 1
     except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise UsageError(f"{path}: found no table that can be read ({type(error).__name__}); expected CSV") from None
+        raise UsageError(
+            f"{path}: found no table that can be read ({type(error).__name__}); expected CSV"
+        ) from None
     wrong = [image for image, n in counts.items() if n != _SUBTYPE_ROWS]
     if wrong or not counts:
         raise UsageError(
@@ -158,7 +166,9 @@ def _read_header(path: Path) -> IndexedImage:
         return IndexedImage(image, "", "", "", float("nan"), f"header: {type(error).__name__}")
     lacking = [tag for tag in _TAGS[:3] if not header.get(tag)]
     if lacking or position.shape != (3,) or rows.shape != (6,):
-        return IndexedImage(image, "", "", "", float("nan"), f"header: no usable {lacking[0] if lacking else 'place'}")
+        return IndexedImage(
+            image, "", "", "", float("nan"), f"header: no usable {lacking[0] if lacking else 'place'}"
+        )
     normal = np.cross(rows[:3], rows[3:])
     if normal[2] < 0:
         normal = -normal

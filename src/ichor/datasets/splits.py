@@ -23,6 +23,7 @@ __all__ = [
     "patient_folds",
     "save_split",
     "split_of",
+    "torn_groups",
     "train_validation",
 ]
 
@@ -135,18 +136,36 @@ def guard(folds: Mapping[str, int | str], groups: Mapping[str, str], name: str) 
     UsageError
         Naming how many groups, and the first of them.
     """
-    sides: dict[str, set[int | str]] = {}
-    for member, fold in folds.items():
-        sides.setdefault(groups.get(member, member), set()).add(fold)
-    torn = {group: sorted(map(str, found)) for group, found in sides.items() if len(found) > 1}
+    torn = torn_groups({member: {str(fold)} for member, fold in folds.items()}, groups)
     if torn:
         named = "; ".join(
-            f"{group} in {', '.join(found)}" for group, found in list(torn.items())[:_MOST_NAMED]
+            f"{group} in {', '.join(sorted(found))}" for group, found in list(torn.items())[:_MOST_NAMED]
         )
         raise UsageError(
             f"split {name}: found {len(torn)} patients or near-duplicate groups on several sides ({named}); "
             "expected each on one; results would be too good: deal the split again by group"
         )
+
+
+def torn_groups(sides: Mapping[str, set[str]], groups: Mapping[str, str]) -> dict[str, set[str]]:
+    """Find what stands on several sides of a split.
+
+    Parameters
+    ----------
+    sides
+        Folds or sides by patient or picture.
+    groups
+        What must stay together; who is not in it is a group of its own.
+
+    Returns
+    -------
+    dict
+        The sides of each group that has more than one.
+    """
+    found: dict[str, set[str]] = {}
+    for member, here in sides.items():
+        found.setdefault(groups.get(member, member), set()).update(here)
+    return {group: here for group, here in found.items() if len(here) > 1}
 
 
 def train_validation(patients: Labels, share: float, seed: int) -> tuple[set[str], set[str]]:

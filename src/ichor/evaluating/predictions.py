@@ -15,7 +15,7 @@ from ichor.detecting.aggregate import exam_logits
 from ichor.errors import UsageError
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["OutOfFold", "read_predictions", "read_table"]
+__all__ = ["OutOfFold", "dataset_of", "read_predictions", "read_table"]
 
 _CLIP = 1e-7
 _NEVER = -20.0
@@ -111,6 +111,16 @@ def read_predictions(folder: Path, dataset: Dataset, head: str = "rule") -> OutO
     return _joined(
         str(folder), dataset, {n: np.array(v) for n, v in logits.items()}, fold_of, calibrated=False
     )
+
+
+def dataset_of(path: Path) -> str:
+    """Return the data set that a run was measured on, as its recipe says; ct-ich where there is no recipe."""
+    recipe = Path(path) / "recipe.yaml"
+    if not recipe.is_file():
+        return "ct-ich"
+    import yaml
+
+    return str(yaml.safe_load(recipe.read_text())["target"])
 
 
 def read_table(path: Path, dataset: Dataset) -> OutOfFold:
