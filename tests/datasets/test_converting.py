@@ -14,14 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ichor.datasets.converting import EXAM_FILE, Job, Look, convert, jobs_of, parse_window, resize, write_pictures
+from ichor.datasets.converting import (
+    EXAM_FILE,
+    Job,
+    Look,
+    convert,
+    jobs_of,
+    parse_window,
+    resize,
+    write_pictures,
+)
 from ichor.datasets.converting_back import Plain, merge_windows, picture_folders, write_series
 from ichor.errors import UsageError
 from ichor.exam import Exam, Geometry, Source, hashed_uid
 from ichor.preparing.windows import BONE, BRAIN, SUBDURAL, Window
 from ichor.reading import read
 
-WIDE = "1000:4000"
+WIDE = "1000:4096"
 
 
 def look(*windows, **options):
@@ -32,7 +41,7 @@ def quiet(count, total, text):
     assert 0 < count <= total and text
 
 
-def made(n=8, rows=48, columns=40, seed=0):
+def made(n=12, rows=48, columns=40, seed=0):
     """An uneven, tilted exam of a head with noise, in HU."""
     rng = np.random.default_rng(seed)
     yy, xx = np.mgrid[:rows, :columns]
@@ -87,7 +96,7 @@ def test_ichor_reads_the_series_as_the_exam_it_was(tmp_path):
     back = read(write_series(write_pictures(exam, tmp_path / "p", look("brain", WIDE)), tmp_path / "d"))
     assert isinstance(back, Exam) and back.volume.shape == exam.volume.shape
     assert abs(back.geometry.tilt_degrees - exam.geometry.tilt_degrees) < 1e-3
-    assert np.abs(back.volume.astype(int) - exam.volume).max() <= 4000 / 255
+    assert np.abs(back.volume.astype(int) - exam.volume).max() <= 4096 / 255
 
 
 def test_the_real_exam_there_and_back(shared_data, tmp_path):
@@ -180,13 +189,13 @@ def test_each_file_on_its_own_comes_back_as_one_series(tmp_path, study):
     mixed = tmp_path / "mixed"
     mixed.mkdir()
     for k, file in enumerate(sorted(study.glob("*.dcm"))):
-        shutil.copy(file, mixed / f"{(k * 5) % 8}.dcm")  # in no order
+        shutil.copy(file, mixed / f"{(k * 5) % 12}.dcm")  # in no order
     jobs = jobs_of([mixed], each_file=True)
-    assert len(jobs) == 8
+    assert len(jobs) == 12
     out = tmp_path / "out"
     assert convert(jobs, out, look("brain", WIDE, each_file=True), quiet, 1) == []
     (folder,) = picture_folders([out])
-    assert len(list(folder.glob("*.png"))) == 16 and not (folder / EXAM_FILE).exists()
+    assert len(list(folder.glob("*.png"))) == 24 and not (folder / EXAM_FILE).exists()
     back, exam = read(write_series(folder, tmp_path / "d")), read(study)
     assert np.array_equal(back.volume, exam.volume)
 
@@ -302,7 +311,7 @@ def test_pictures_without_a_record(tmp_path):
     hu, headers = hu_of(write_series(folder, tmp_path / "d", plain=Plain(BRAIN, 4.0, 5.0)))
     inside = (exam.volume > 0) & (exam.volume < 80)
     assert np.array_equal(hu[inside], exam.volume[inside])
-    assert [float(h.ImagePositionPatient[2]) for h in headers] == [5.0 * k for k in range(8)]
+    assert [float(h.ImagePositionPatient[2]) for h in headers] == [5.0 * k for k in range(12)]
 
 
 def test_a_broken_record_or_a_lost_picture(tmp_path):

@@ -22,23 +22,29 @@ _OWN = ("folder", "csv")
 def explore(
     data: Annotated[
         Path,
-        typer.Argument(help="A data set's folder, a folder a class, a CSV; or, with --dataset, the folder above."),
+        typer.Argument(
+            help="A data set's folder, a folder a class, a CSV; or, with --dataset, the folder above."
+        ),
     ],
     dataset: Annotated[
-        str | None, typer.Option(help="Which data set it is, where its files do not tell; folder: or csv: too.")
+        str | None,
+        typer.Option(help="Which data set it is, where its files do not tell; folder: or csv: too."),
     ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The page; a JSON of the same name is written beside it.")
     ] = Path("exploration.html"),
     splits: Annotated[
         Path | None,
-        typer.Option(help="Search this split for leaks: a split.json, a run's folder, a CSV (patient, fold)."),
+        typer.Option(
+            help="Search this split for leaks: a split.json, a run's folder, a CSV (patient, fold)."
+        ),
     ] = None,
     most: Annotated[
         int | None, typer.Option(help="Exams to read; 300, or 3000 pictures, by default.", min=1)
     ] = None,
     names: Annotated[
-        bool, typer.Option("--names", help="Show your own files by name, not by number: names may name a person.")
+        bool,
+        typer.Option("--names", help="Show your own files by name, not by number: names may name a person."),
     ] = False,
 ) -> None:
     """Write a report on a data set: classes, HU, geometry, a montage, what is broken, twice, or leaks."""
@@ -90,7 +96,9 @@ def _open(data: Path, dataset: str | None) -> Dataset:
     from ichor.datasets.registry import DATASETS, open_dataset
 
     if not data.exists():
-        raise UsageError(f"{data}: found nothing there; expected a data set's folder or a CSV; check the path")
+        raise UsageError(
+            f"{data}: found nothing there; expected a data set's folder or a CSV; check the path"
+        )
     if dataset is not None:
         if dataset in DATASETS and not (data / dataset).is_dir():
             for form in DATASETS[dataset]:

@@ -183,6 +183,7 @@ def convert(
     if count:
         done(count, len(jobs), f"{count} were done before")
     with journal.open("a", encoding="utf-8") as kept:
+        kept.write("\n")  # ends a line that a kill tore
         if not finished:
             kept.write(json.dumps({"look": asdict(look), "key": look.key}) + "\n")
         for job, problem in _work(todo, output, look, processes or os.cpu_count() or 1):

@@ -20,7 +20,7 @@ __all__ = ["Copy", "Leak", "Sides", "find_copies", "find_leaks", "read_sides"]
 
 _EXAM_BITS = 8
 _EXAM_SAME = 0.97
-"""Slices of different heads, cut to the head, correlate up to 0.955 in CT-ICH; the same slice stored anew above this."""
+"""Slices of different heads, cut to the head, correlate up to 0.955 in CT-ICH; one stored anew, above this."""
 _EXAM_LEAST_SLICES = 3
 _SIDE_COLUMNS = ("fold", "split", "side", "set")
 
@@ -155,7 +155,7 @@ def find_leaks(split: Sides, dataset: Dataset, found: Gathered, copies: list[Cop
         members = tuple(name for name in split.sides if persons.get(name, name) == person)
         leaks.append(Leak("patient", members, tuple(sorted(sides))))
     names = list(found.patients)
-    pairs = [DuplicatePair(*sorted((c.first, c.second)), c.correlation, False, False) for c in copies]
+    pairs = [DuplicatePair(c.first, c.second, c.correlation, False, False) for c in copies]
     groups = groups_of(names, pairs)
     for group, sides in torn_groups(split.sides, groups).items():
         members = tuple(name for name in split.sides if groups.get(name, name) == group)

@@ -115,7 +115,7 @@ def hu_plot(found: Gathered) -> Plot:
 
 
 def window_plots(found: Gathered, windows: Mapping[str, Window] = WINDOWS) -> list[Plot]:
-    """What a network is given: grey values of each window."""
+    """Draw what a network is given: the grey values of each window."""
     pixels = found.hu.sum(axis=0)
     hu = np.arange(len(pixels)) + HU_LOW
     return [_window_plot(name, window, hu, pixels) for name, window in windows.items()]
@@ -154,7 +154,13 @@ def skyline(exams: list[ExamFacts], most: int, named: dict[str, str]) -> Skyline
         starts = np.flatnonzero(np.diff(side, prepend=-1))
         ends = np.append(starts[1:], len(side))
         runs = tuple(
-            (_LEFT + k * step, height - _TOP - b * unit, min(step * 0.86, 24.0), (b - a) * unit, SIDES[side[a]])
+            (
+                _LEFT + k * step,
+                height - _TOP - b * unit,
+                min(step * 0.86, 24.0),
+                (b - a) * unit,
+                SIDES[side[a]],
+            )
             for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
         )
         words = f"{named[exam.patient]}: {len(side)} slices, {_positives(exam)} with hemorrhage"
@@ -195,7 +201,15 @@ def _lines(
         ]
         series.append(Series(name, style, "M" + "L".join(points)))
     peaks = "; ".join(f"{n} highest at {middles[int(np.nanargmax(v))]:.0f} HU" for n, _, v in lines)
-    return Plot(title, x, y, tuple(series), _x_ticks(low, high), _y_ticks(top), f"{title}: {peaks or 'nothing known'}.")
+    return Plot(
+        title,
+        x,
+        y,
+        tuple(series),
+        _x_ticks(low, high),
+        _y_ticks(top),
+        f"{title}: {peaks or 'nothing known'}.",
+    )
 
 
 def _bars(
@@ -246,7 +260,7 @@ def _round_values(low: float, high: float, wanted: int) -> list[float]:
 
 
 def _step(extent: float, wanted: int) -> float:
-    """A round step that gives about as many parts as wanted."""
+    """Choose a round step that gives about as many parts as wanted."""
     raw = max(extent, 1e-9) / wanted
     power = 10.0 ** np.floor(np.log10(raw))
     return float(next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999))

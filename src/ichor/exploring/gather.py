@@ -137,7 +137,9 @@ class Gathered:
 
 
 def gather(
-    dataset: Dataset, most: int | None = None, progress: Callable[[str, float], None] = lambda doing, done: None
+    dataset: Dataset,
+    most: int | None = None,
+    progress: Callable[[str, float], None] = lambda doing, done: None,
 ) -> Gathered:
     """Read a data set, or a sample of a large one in which every subtype has its share.
 
@@ -208,7 +210,7 @@ def _take(found: Gathered, item: LabelledExam, traits: dict[str, float], most_co
     seen = np.flatnonzero(areas >= _LEAST_HEAD * areas.max()) if areas.max() else np.empty(0, np.intp)
     if len(volume) == 1:  # a picture comes cut: it is compared whole, as splits do
         boxes, seen = np.full((1, 4), np.nan), np.zeros(1, np.intp)
-    digests = [hashlib.blake2b(np.ascontiguousarray(plane), digest_size=16).hexdigest() for plane in volume]
+    digests = [hashlib.blake2b(plane.tobytes(), digest_size=16).hexdigest() for plane in volume]
     for k in range(len(volume)):
         _count(found, item, k, _box(boxes[k], volume.shape[1:]))
     for k in seen[np.unique(np.linspace(0, max(0, len(seen) - 1), min(most_compared, len(seen)), dtype=int))]:
@@ -230,7 +232,7 @@ def _take(found: Gathered, item: LabelledExam, traits: dict[str, float], most_co
             float(geometry.spacing[0]) if known else None,
             geometry.slice_step if stacked else None,
             float(np.median(thickness)) if known and len(thickness) else None,
-            geometry.tilt_degrees if stacked else None,
+            geometry.tilt_degrees if stacked and item.exam.source.format != "picture" else None,
             item.hu_range,
             len(heads) - len(set(heads)),
             traits,

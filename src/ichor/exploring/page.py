@@ -109,7 +109,10 @@ def _pairs(e: Exploration) -> list[dict[str, Any]]:
             {
                 "pair": copy,
                 "tiles": [
-                    (_jpeg(e.found.compared[key]), e.named(key[0]) + ("" if e.pictures else f", slice {key[1] + 1}"))
+                    (
+                        _jpeg(e.found.compared[key]),
+                        e.named(key[0]) + ("" if e.pictures else f", slice {key[1] + 1}"),
+                    )
                     for key in sides
                 ],
                 "labels": [_labels(e.found.patients[name]) for name, _ in sides],

@@ -101,11 +101,15 @@ class Exploration:
             "slices_per_exam": [
                 {"exam": named(e.patient), "slices": len(e.labels), **_by_side(e.labels)} for e in found.exams
             ],
-            "measures": {key: _spread(values, len(found.exams)) for key, (_, values) in measures(found).items()},
+            "measures": {
+                key: _spread(values, len(found.exams)) for key, (_, values) in measures(found).items()
+            },
             "rows_and_columns": _shapes(found),
             "windows": window_shares(found, self.windows),
             "unreadable": [{"exam": named(f.patient), "why": f.why} for f in found.faults],
-            "slices_repeated_within_an_exam": {named(e.patient): e.repeated for e in found.exams if e.repeated},
+            "slices_repeated_within_an_exam": {
+                named(e.patient): e.repeated for e in found.exams if e.repeated
+            },
             "left_out_by_the_data_set": self.notes,
             "copies": [
                 {
@@ -130,8 +134,12 @@ class Exploration:
         rows = []
         for side in self.split.names:
             here = [n for n, sides in self.split.sides.items() if side in sides and n in self.found.patients]
-            labels = np.stack([self.found.patients[n] for n in here]) if here else np.empty((0, 6), np.float32)
-            rows.append({"side": side, "exams": len(here), "positive": [int(n) for n in (labels == 1).sum(axis=0)]})
+            labels = (
+                np.stack([self.found.patients[n] for n in here]) if here else np.empty((0, 6), np.float32)
+            )
+            rows.append(
+                {"side": side, "exams": len(here), "positive": [int(n) for n in (labels == 1).sum(axis=0)]}
+            )
         return rows
 
     def strangers(self) -> tuple[int, int]:
@@ -226,7 +234,9 @@ def remarks(e: Exploration) -> list[Remark]:
     known = int(sum(x.spacing_mm is not None for x in found.exams))
     if known < n:
         out.append(
-            Remark(f"Pixel spacing is unknown in {n - known} of {n} {things} read: no volumes in ml for these.")
+            Remark(
+                f"Pixel spacing is unknown in {n - known} of {n} {things} read: no volumes in ml for these."
+            )
         )
     steps = [x.step_mm for x in found.exams if x.step_mm is not None]
     if steps and max(steps) > 1.5 * min(steps):
@@ -252,7 +262,7 @@ def _of_leaks(e: Exploration) -> list[Remark]:
         out.append(
             Remark(
                 f"The split {e.split.name} leaks: {_many(torn['patient'], 'patient')} and "
-                f"{_many(torn['near-duplicates'], 'group')} of copies on more than one side. Deal it again.",
+                f"{_many(torn['near-duplicates'], 'group')} of near-duplicates on more than one side. Deal it again.",
                 grave=True,
             )
         )
@@ -272,12 +282,14 @@ def _of_copies(e: Exploration) -> list[Remark]:
             Remark(
                 f"{_many(n['equal'] + n['copy'], 'pair')} of {e.things} are the same twice, {n['equal']} pixel by "
                 "pixel: a split must keep them together"
-                + (", as those of ichor train do." if e.pictures else "; ichor train splits by patient only."),
+                f"{', as those of ichor train do' if e.pictures else '; ichor train knows only patients'}.",
                 grave=True,
             )
         )
     if n["alike"]:
-        out.append(Remark(f"{_many(n['alike'], 'more pair')} look alike, as neighbouring slices of one head do."))
+        out.append(
+            Remark(f"{_many(n['alike'], 'more pair')} look alike, as neighbouring slices of one head do.")
+        )
     differing = sum(c.labels_differ for c in e.copies)
     if differing:
         out.append(Remark(f"Labelled differently, though alike: {_many(differing, 'pair')}. Look at them."))
@@ -289,7 +301,9 @@ def _of_labels(exams: NDArray[np.float32], slices: NDArray[np.float32], things: 
     for labels, what in ((exams, things), (slices, "slices")):
         wrong = int(((labels[:, 0] == 0) & (labels[:, 1:] == 1).any(axis=1)).sum())
         if wrong:
-            out.append(Remark(f"{wrong} {what} have a subtype but no hemorrhage: the labels are wrong.", grave=True))
+            out.append(
+                Remark(f"{wrong} {what} have a subtype but no hemorrhage: the labels are wrong.", grave=True)
+            )
         bare = int(((labels[:, 0] == 1) & (labels[:, 1:] == 0).all(axis=1)).sum())
         if bare:
             out.append(Remark(f"{bare} {what} have a hemorrhage but none of the five subtypes."))
@@ -312,7 +326,9 @@ def _of_labels(exams: NDArray[np.float32], slices: NDArray[np.float32], things: 
     ]
     if few:
         out.append(
-            Remark(f"Subtypes with fewer than {_FEW_EXAMS} {things}: {', '.join(few)}. Their intervals will be wide.")
+            Remark(
+                f"Subtypes with fewer than {_FEW_EXAMS} {things}: {', '.join(few)}. Their intervals will be wide."
+            )
         )
     if np.isnan(exams[exams[:, 0] == 1, 1:]).all(axis=1).any():
         n = int(np.isnan(exams[exams[:, 0] == 1, 1:]).all(axis=1).sum())

@@ -21,7 +21,7 @@ from ichor.training.module import channels_of
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import shaded_batch
 
-__all__ = ["cached_views"]
+__all__ = ["cached_views", "inference_device"]
 
 _BATCH = 16
 
@@ -33,6 +33,7 @@ def cached_views(
     store: Store,
     folder: Path,
     log: Callable[[str], None],
+    accelerator: str = "auto",
 ) -> NDArray[np.float16]:
     """Compute the features of a data set's slices, or open what an earlier run computed.
 
@@ -48,6 +49,8 @@ def cached_views(
         Where features are kept.
     log
         Told what is being done.
+    accelerator
+        See :func:`inference_device`.
 
     Returns
     -------
@@ -60,7 +63,8 @@ def cached_views(
     done = home / "done.json"
     if not done.exists():
         home.mkdir(parents=True, exist_ok=True)
-        network.eval()
+        device = inference_device(accelerator)
+        network.eval().to(device)
         for view in range(views + 1):
             part = home / f"view-{view}.npy"
             if part.exists():
@@ -81,6 +85,11 @@ def cached_views(
     return np.stack(arrays)
 
 
+def inference_device(accelerator: str) -> torch.device:
+    """Return where networks judge: the GPU where there is one and ``accelerator`` is not ``cpu``."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def _plain(
     recipe: Recipe, network: SliceClassifier, dataset: Dataset, store: Store
 ) -> Iterator[NDArray[np.float32]]:
@@ -88,15 +97,17 @@ def _plain(
     with torch.inference_mode():
         for patient in store.patients:
             stack = torch.from_numpy(prepare(dataset.load(patient).exam, recipe.preparation).stack)
+            stack = stack.to(network.mean.device)  # type: ignore[arg-type]
             for start in range(0, len(stack), _BATCH):
-                yield network.features(stack[start : start + _BATCH]).numpy()
+                yield network.features(stack[start : start + _BATCH]).cpu().numpy()
 
 
 def _changed(
     recipe: Recipe, network: SliceClassifier, store: Store, view: int
 ) -> Iterator[NDArray[np.float32]]:
     clipped = store.hu_range == (0.0, 80.0)
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    device = network.mean.device
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):  # type: ignore[arg-type]
         for start in range(0, len(store.labels), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(store.labels)))
             hu = torch.from_numpy(store.hu[store.neighbours(index)].astype(np.float32))
@@ -105,7 +116,7 @@ def _changed(
             seeds = [[recipe.seed, view, int(store.exam[i])] for i in index]
             batch = shaded_batch(recipe, hu, nothing, labels, torch.full((len(index),), clipped), seeds)
             stack = channels_of(batch.hu, recipe.preparation).contiguous(memory_format=torch.channels_last)
-            yield network.features(stack).float().numpy()
+            yield network.features(stack.to(device)).float().cpu().numpy()  # type: ignore[arg-type]
 
 
 def _key(recipe: Recipe, network: SliceClassifier) -> str:
@@ -117,5 +128,5 @@ def _key(recipe: Recipe, network: SliceClassifier) -> str:
     parts.append(str(recipe.cached_features))
     digest = hashlib.sha256("\n".join(parts).encode())
     for parameter in network.backbone.state_dict().values():
-        digest.update(parameter.detach().float().numpy().tobytes())
+        digest.update(parameter.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

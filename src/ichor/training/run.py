@@ -27,7 +27,7 @@ from ichor.models import ClassifierSpec, build_network
 from ichor.models.classifier import SliceClassifier
 from ichor.preparing import prepare
 from ichor.training.engine import Hardware, fit, load_model
-from ichor.training.features import cached_views
+from ichor.training.features import cached_views, inference_device
 from ichor.training.plain import PlainSampler, label_weights
 from ichor.training.recipe import MixedSampling, PlainSampling, Recipe
 from ichor.training.sampling import Batch, MixedSampler, Sampler
@@ -107,6 +107,7 @@ class Run:
         )
         if part != ALL and os.environ.get("LOCAL_RANK", "0") == "0":
             network = load_model(recipe, weights)
+            network = network.to(inference_device(self.hardware.accelerator))
             rows = self._predict_cached(network, held_out) if recipe.cached_features else None
             _write(predictions, rows or predict(network, self._target, sorted(held_out), recipe))
 
@@ -151,6 +152,7 @@ class Run:
             self._stores[0],
             kept,
             lambda line: self.log("data", 0, 0, line),
+            self.hardware.accelerator,
         )
 
     def _keep_recipe(self) -> None:
@@ -229,7 +231,7 @@ class Run:
                 continue
             features = torch.from_numpy(views[0, store.exam == number].astype(np.float32))
             with torch.inference_mode():
-                logits = network.head(features).numpy()  # type: ignore[operator]
+                logits = network.head(features.to(_device_of(network))).cpu().numpy()  # type: ignore[operator]
             rows += _rows(self.recipe.target, patient, {"rule": logits})
         return rows
 
@@ -273,13 +275,14 @@ def predict(
     for patient in patients:
         prepared = prepare(dataset.load(patient).exam, recipe.preparation)
         stack = torch.from_numpy(prepared.stack).contiguous(memory_format=torch.channels_last)
+        stack = stack.to(_device_of(network))
         with torch.inference_mode():
             parts = [stack[k : k + _INFERENCE_BATCH] for k in range(0, len(stack), _INFERENCE_BATCH)]
             if isinstance(recipe.model, ClassifierSpec):
                 features = torch.cat([network.features(p) for p in parts])  # type: ignore[operator]
-                logits = {"rule": network.head(features).numpy()}  # type: ignore[operator]
+                logits = {"rule": network.head(features).cpu().numpy()}  # type: ignore[operator]
             else:
-                maps, hottest, pooled = (torch.cat(v).numpy() for v in zip(*map(network, parts), strict=True))
+                maps, hottest, pooled = (torch.cat(v).cpu().numpy() for v in zip(*map(network, parts), strict=True))
                 ruled = slice_logits(
                     maps,
                     prepared.transform.distances,
@@ -290,6 +293,10 @@ def predict(
                 logits = {"rule": ruled, "map": hottest, "pooled": pooled}
         native = {name: prepared.transform.values_to_native(values) for name, values in logits.items()}
         yield from _rows(dataset.name, patient, native)
+
+
+def _device_of(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
 
 
 def _rows(dataset: str, patient: str, logits: Mapping[str, NDArray[np.floating]]) -> list[dict[str, object]]:
