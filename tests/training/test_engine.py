@@ -19,6 +19,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from ichor.errors import UsageError  # noqa: E402
 from ichor.training.engine import Hardware, fit, load_model, load_start  # noqa: E402
+from ichor.training.recipe import AugmentationRecipe  # noqa: E402
 from ichor.training.sampling import Batch  # noqa: E402
 from training.made import made_store, recipe_of, sampler_of  # noqa: E402
 
@@ -48,7 +49,15 @@ def validation(store):
 
 def test_a_small_network_learns_to_see_blood(tmp_path):
     recipe = recipe_of(
-        "slices", epochs=15, epoch_steps=10, batch_size=8, average_decay=0.0, sampling={"kind": "plain"}
+        "slices",
+        epochs=6,
+        epoch_steps=10,
+        batch_size=8,
+        average_decay=0.0,
+        sampling={"kind": "plain"},
+        augmentation=dict.fromkeys(AugmentationRecipe.model_fields, 0.0),
+        optimiser={"warmup_steps": 1, "learning_rate": 0.01},
+        model={"kind": "classifier", "backbone": "cnn-8-16-16", "pretrained": False, "pooling": "max"},
     )
     fit(
         recipe,
@@ -60,9 +69,9 @@ def test_a_small_network_learns_to_see_blood(tmp_path):
         hardware=PLAIN,
     )
     log = rows(tmp_path)
-    assert len(log) == 15 and list(log[0])[:3] == ["step", "epoch", "train_loss"]
+    assert len(log) == 6 and list(log[0])[:3] == ["step", "epoch", "train_loss"]
     assert float(log[-1]["val_loss"]) < 0.7 * float(log[0]["val_loss"])
-    assert float(log[-1]["val_accuracy"]) > 0.8
+    assert float(log[-1]["val_accuracy"]) > 0.9
     assert not (tmp_path / "last.ckpt").exists() and (tmp_path / "run.json").exists()
     assert list((tmp_path / "events").glob("events.*"))
     network = load_model(recipe, tmp_path / "weights.safetensors")
