@@ -174,10 +174,11 @@ def costs(kept: Kept) -> tuple[str, str, str, str]:
     """Median seconds and memory of a fold, weights learned, epochs."""
     if not kept.costs:
         return "-", "-", "-", "-"
+    memory = [c["peak_memory_mb"] for c in kept.costs if "peak_memory_mb" in c]
     learned = kept.costs[0].get("trained_parameters", float("nan"))
     return (
         f"{statistics.median(c['seconds'] for c in kept.costs):.0f}",
-        f"{max(c['peak_memory_mb'] for c in kept.costs):.0f}",
+        f"{max(memory):.0f}" if memory else "-",
         f"{learned / 1e6:.1f} M" if np.isfinite(learned) else "-",
         f"{max(c['epochs'] for c in kept.costs):.0f}",
     )
