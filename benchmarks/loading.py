@@ -20,7 +20,7 @@ import numpy as np
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.store_build import build_store
-from ichor.preparing import Preparation, prepare
+from ichor.preparing import GridSpec, Preparation, prepare
 
 BATCH, BATCHES, BORDER = 32, 12, 16
 EXAMS = 6
@@ -40,21 +40,13 @@ def main(data: Path) -> None:
     print("|---|---|---|---|")
     for name in ("ct-ich", "cq500"):
         dataset = Part(open_dataset(name, data), EXAMS)
-        with tempfile.TemporaryDirectory() as folder:
-            store = build_store(dataset, spec, Path(folder), lambda _: None, processes=1)
-            size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()) / len(store.exam)
-            rng = np.random.default_rng(0)
-            batches = [rng.integers(len(store.exam), size=BATCH) for _ in range(BATCHES)]
-            lone = rate(lambda i: len(store.hu[batches[i]]), BATCHES)
-            near = rate(lambda i: len(store.hu[store.neighbours(batches[i])]), BATCHES)
-        patients = list(dataset.patients())
-        decoded = rate(
-            lambda i: len(prepare(dataset.load(patients[i]).exam, preparation).stack), len(patients)
-        )
+        lone, near, size = reading(dataset, spec)
+        decoded = decoding(dataset, preparation)
         form = "JPEG" if name == "ct-ich" else "DICOM, JPEG lossless"
         print(f"| {name}: decoded and prepared anew ({form}, whole exams) | {decoded:.0f} | 1 | |")
-        print(f"| {name}: store, random slices, batches of {BATCH} | {lone:.0f} | {lone / decoded:.1f} | {size / 1e3:.0f} |")
-        print(f"| {name}: store, random slices with both neighbours | {near:.0f} | {near / decoded:.1f} | |")
+        what = f"{name}: store, random slices"
+        print(f"| {what}, batches of {BATCH} | {lone:.0f} | {lone / decoded:.1f} | {size / 1e3:.0f} |")
+        print(f"| {what} with both neighbours | {near:.0f} | {near / decoded:.1f} | |")
     print("\n| kept run | share of an epoch that waited for batches, median over epochs | seconds an epoch |")
     print("|---|---|---|")
     for folder in sorted(RUNS.iterdir()):
@@ -73,7 +65,26 @@ class Part:
         self.names = sorted(dataset.patients())[:count]
 
     def patients(self) -> dict[str, np.ndarray]:
+        """Labels of these."""
         return {name: self.dataset.patients()[name] for name in self.names}
+
+
+def decoding(dataset: Part, preparation: Preparation) -> float:
+    """Slices a second, each exam decoded and prepared anew."""
+    patients = list(dataset.patients())
+    return rate(lambda i: len(prepare(dataset.load(patients[i]).exam, preparation).stack), len(patients))
+
+
+def reading(dataset: Part, spec: GridSpec) -> tuple[float, float, float]:
+    """Slices a second from a store, alone and with neighbours, and bytes a slice."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = build_store(dataset, spec, Path(folder), lambda _: None, processes=1)
+        size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()) / len(store.exam)
+        rng = np.random.default_rng(0)
+        batches = [rng.integers(len(store.exam), size=BATCH) for _ in range(BATCHES)]
+        lone = rate(lambda i: len(store.hu[batches[i]]), BATCHES)
+        near = rate(lambda i: len(store.hu[store.neighbours(batches[i])]), BATCHES)
+    return lone, near, size
 
 
 def rate(read: Callable[[int], int], times: int) -> float:

@@ -185,9 +185,13 @@ def _default(value: Any) -> str:
 def _commands() -> str:
     """Return every sub-command with its arguments and options, from the signatures that typer reads."""
     parts = []
-    for command in app.registered_commands:
+    commands = [("", command) for command in app.registered_commands]
+    for group in app.registered_groups:
+        members = group.typer_instance.registered_commands if group.typer_instance else []
+        commands += [(f"{group.name} ", command) for command in members]
+    for prefix, command in commands:
         function: Any = command.callback
-        name = command.name or function.__name__
+        name = prefix + (command.name or function.__name__)
         hints = get_type_hints(function, include_extras=True)
         words: list[str] = []
         rows: list[list[object]] = []

@@ -1,5 +1,6 @@
 """A made data set that other processes can load, too."""
 
+import os
 import time
 
 import numpy as np
@@ -24,13 +25,13 @@ def exam(seed, n=9, step=5.0):
 
 
 class Made:
-    """Twelve exams, nine slices each; one cannot be read. Slow where asked, so that it can be killed."""
+    """Twelve exams, nine slices each. Slow, broken, failing or ending its process where asked."""
 
     name = "made"
     info = DatasetInfo("made", "", "", "", "exams", "", ())
 
-    def __init__(self, wait=0.0, broken=()):
-        self.wait, self.broken = wait, broken
+    def __init__(self, wait=0.0, broken=(), failing="", ending=""):
+        self.wait, self.broken, self.failing, self.ending = wait, broken, failing, ending
 
     def patients(self):
         return {f"p{k:02d}": np.array([k % 2, 0, k % 2, 0, 0, 0], np.float32) for k in range(12)}
@@ -38,6 +39,10 @@ class Made:
     def load(self, patient):
         time.sleep(self.wait)
         number = int(patient[1:])
+        if patient == self.failing:
+            raise OSError("disk")
+        if patient == self.ending:
+            os._exit(9)
         if patient in self.broken:
             raise RefusedInput(patient, "unreadable", found="nothing", expected="an exam", remedy="leave it out")
         made = exam(number)
@@ -46,3 +51,8 @@ class Made:
         blood = np.zeros(made.volume.shape, np.uint8)
         blood[number % 9, 20:30, 20:30] = 2 * (number % 2)
         return LabelledExam(self.name, patient, made, labels, blood, (-1024.0, 3071.0))
+
+
+def total(store):
+    """Read in whatever process this is."""
+    return int(store.hu[np.arange(20)].astype(np.int64).sum())

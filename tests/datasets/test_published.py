@@ -4,11 +4,12 @@ import csv
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ichor.datasets.ct_ich_nifti import CtIchNifti
 from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN
 from ichor.datasets.registry import open_dataset
-from ichor.errors import UsageError
+from ichor.errors import RefusedInput, UsageError
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -56,10 +57,15 @@ def test_bhsd(bhsd):
 def test_bhsd_without_a_mask_or_with_other_classes(bhsd):
     lone = bhsd / "bhsd" / "ground truths" / "ID_a.nii.gz"
     save(lone, 9 * blood(), np.uint8)
-    with pytest.raises(UsageError, match=r"found the classes \[0, 9\]; expected 0 to 5"):
-        open_dataset("bhsd", bhsd).load("ID_a")
+    dataset = open_dataset("bhsd", bhsd)
+    with pytest.raises(RefusedInput, match=r"bhsd/ID_a: found a mask with the classes \[0, 9\]; expected 0 to 5"):
+        dataset.load("ID_a")
+    assert np.isnan(dataset.patients()["ID_a"]).all() and dataset.patients()["ID_b"][5] == 1
     save(lone, blood(n=5), np.uint8)
-    with pytest.raises(UsageError, match="found a mask of"):
+    with pytest.raises(RefusedInput, match="found a mask of"):
+        open_dataset("bhsd", bhsd).load("ID_a")
+    lone.write_bytes(lone.read_bytes()[:90])
+    with pytest.raises(RefusedInput, match=r"no mask that can be read in ID_a.nii.gz"):
         open_dataset("bhsd", bhsd).load("ID_a")
     lone.unlink()
     with pytest.raises(UsageError, match=r"without a volume \(ID_a\)"):
@@ -107,11 +113,30 @@ def test_ct_ich_with_a_slice_twice_or_too_many(ct_ich):
     path = data / "ct-ich" / "hemorrhage_diagnosis_raw_ct.csv"
     text = path.read_text()
     path.write_text(text + "50,7,0,0,0,0,0,1,0\n")
-    with pytest.raises(UsageError, match="found 6 slices; expected 7"):
+    with pytest.raises(RefusedInput, match="ct-ich/050: found 6 slices; expected 7"):
         open_dataset("ct-ich", data).load("050")
     path.write_text(text + "50,6,0,0,0,0,0,1,0\n")
-    with pytest.raises(UsageError, match=r"line 15: found slice 6 again"):
+    with pytest.raises(UsageError, match=r"line 15: found slice 6 of patient 050 again"):
         open_dataset("ct-ich", data)
+    path.write_text(text + "50,7,0,0,0,1,0,1,0\n")
+    with pytest.raises(UsageError, match=r"line 15: found a subtype where No_Hemorrhage is 1"):
+        open_dataset("ct-ich", data)
+    path.write_text(text + "51,1,0,0,0,0,0,1,0\n")
+    with pytest.raises(UsageError, match=r"found no ct_scans/051.nii; expected one for each of the table's 3"):
+        open_dataset("ct-ich", data)
+
+
+def test_ct_ich_masks_that_are_empty_or_not_there(ct_ich):
+    data, _ = ct_ich
+    masks = data / "ct-ich" / "masks"
+    save(masks / "049.nii", blood(at=()), np.uint8)
+    (masks / "050.nii").rename(masks / "051.nii")
+    with pytest.raises(UsageError, match=r"found no masks/050.nii"):
+        open_dataset("ct-ich", data)
+    (masks / "051.nii").rename(masks / "050.nii")
+    item = open_dataset("ct-ich", data).load("049")
+    bleeds = item.labels[:, 0] == 1
+    assert (item.blood[bleeds] == UNKNOWN).all() and not item.blood[~bleeds].any()
 
 
 def test_cq500_by_majority_with_disagreement(shared_data):
@@ -124,6 +149,7 @@ def test_cq500_by_majority_with_disagreement(shared_data):
     assert item.exam.volume.min() <= -1000
     seen = np.array([dataset._majority(number) for number in dataset._reads])
     assert len(seen) == 491 and seen[:, 0].sum() == 205  # as the paper counts them
+    assert dataset.notes == ["490 exams of reads.csv have no images here"]
 
 
 def test_cq500_with_a_broken_read_or_an_exam_without_one(tmp_path):
@@ -136,10 +162,16 @@ def test_cq500_with_a_broken_read_or_an_exam_without_one(tmp_path):
     assert dataset.patients()["7"].tolist() == [1, 0, 0, 0, 1, 0]
     assert dataset.agreement("7")[4] == pytest.approx(2 / 3)
     (root / "reads.csv").write_text(f"{header}\nCQ500-CT-7,x\n")
-    with pytest.raises(UsageError, match="line 2: found no 0 or 1"):
+    with pytest.raises(UsageError, match="line 2: found R1:ICH = 'x'; expected 0 or 1"):
         open_dataset("cq500", tmp_path)
     (root / "reads.csv").write_text(f"{header}\nCQ500-CT-8,{','.join('0' * 18)}\n")
     with pytest.raises(UsageError, match="no row for exam 7"):
+        open_dataset("cq500", tmp_path)
+    (root / "reads.csv").write_text(f"{header}\n" + f"CQ500-CT-7,{','.join('0' * 18)}\n" * 2)
+    with pytest.raises(UsageError, match="line 3: found name = 'CQ500-CT-7'; expected CQ500-CT-N, each once"):
+        open_dataset("cq500", tmp_path)
+    (root / "CQ500-CT-7").mkdir()
+    with pytest.raises(UsageError, match="found exam 7 in CQ500-CT-7, too"):
         open_dataset("cq500", tmp_path)
 
 
@@ -158,10 +190,95 @@ def test_head_ct_pictures(shared_data):
     assert not dataset.load(negative).blood.any() and not dataset.slice_labels(negative).any()
 
 
-def test_head_ct_without_a_picture(tmp_path):
+def test_head_ct_with_broken_rows(tmp_path):
     root = tmp_path / "head-ct-hemorrhage"
     (root / "head_ct").mkdir(parents=True)
-    (root / "head_ct" / "000.png").write_bytes(b"")
-    (root / "labels.csv").write_text("id, hemorrhage\n0,1\n1,0\n")
-    with pytest.raises(UsageError, match=r"1 rows without a picture, first 001.png"):
-        open_dataset("head-ct-hemorrhage", tmp_path)
+    for name in ("000", "001", "002"):
+        (root / "head_ct" / f"{name}.png").write_bytes(b"")
+    table = root / "labels.csv"
+    for text, says in (
+        ("id, hemorrhage\n0,1\n3,0\n", "line 3: found no head_ct/003.png"),
+        ("id, hemorrhage\n0,yes\n", "line 2: found hemorrhage = 'yes'"),
+        ("id, hemorrhage\n0,1\n0,0\n", "line 3: found picture 000 again"),
+        ("id, label\n0,1\n", "found the columns id, label; expected hemorrhage too"),
+    ):
+        table.write_text(text)
+        with pytest.raises(UsageError, match=says):
+            open_dataset("head-ct-hemorrhage", tmp_path)
+    table.write_text("id, hemorrhage\n0,1\n")
+    dataset = open_dataset("head-ct-hemorrhage", tmp_path)
+    assert dataset.notes == ["2 pictures without a row in labels.csv were left out, first 001"]
+    with pytest.raises(RefusedInput, match="unreadable"):
+        dataset.load("000")
+
+
+@pytest.fixture
+def jpeg_form(tmp_path):
+    root = tmp_path / "ct-ich"
+    for part, grey in (("brain", 120), ("bone", 80)):
+        (root / part / "049").mkdir(parents=True)
+        for number in (1, 2):
+            Image.fromarray(np.full((65, 65), grey, np.uint8)).save(root / part / "049" / f"{number:02d}.jpg")
+    write = {
+        "slices.csv": "patient,slice,brain_file,bone_file,Epidural,Intraparenchymal,Intraventricular,Subarachnoid,"
+        "Subdural,any\n049,2,brain/049/02.jpg,bone/049/02.jpg,1,0,0,0,0,1\n"
+        "049,1,brain/049/01.jpg,bone/049/01.jpg,0,0,0,0,0,0\n",
+        "exams.csv": "patient,age_years,px,dz\n049,35,0.5,\n050,,,\n",
+        "boxes.csv": "patient,slice,cls,x0,y0,x1,y1\n049,2,EDH,,,,\n049,1,EDH,1,1,9,9\n",
+    }
+    for name, text in write.items():
+        (root / name).write_text(text)
+    return tmp_path
+
+
+def test_the_jpeg_form_tells_what_it_leaves_out(jpeg_form):
+    dataset = open_dataset("ct-ich", jpeg_form)
+    assert dataset.notes == [
+        "1 boxes on slices that are labelled negative were left out",
+        "1 exams without slices were left out, first 050",
+    ]
+    item = dataset.load("049")
+    assert item.labels[:, 1].tolist() == [0, 1]  # in the order of their numbers, not of the rows
+    assert not item.blood[0].any() and (item.blood[1] == UNKNOWN).all()
+    assert dataset.traits("049") == {"age_years": 35} and item.exam.geometry.slice_step == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("slices.csv", ",1,0,0,0,0,1\n", ",1,0,0,0,0,0\n", "slices.csv, line 2: found any and the subtypes in contra"),
+        ("slices.csv", "049,1,brain", "051,1,brain", "slices.csv, line 3: found patient '051'; expected one of exams"),
+        ("slices.csv", "049,1,brain", "049,2,brain", "found slice 2 of 049 again"),
+        ("slices.csv", "bone/049/01.jpg", "bone/049/07.jpg", "slices.csv, line 3: found no bone/049/07.jpg"),
+        ("boxes.csv", "049,1,EDH", "049,7,EDH", "boxes.csv, line 3: found a box on slice 7 of 049"),
+        ("boxes.csv", "049,1,EDH", "049,1,XYZ", "boxes.csv, line 3: found cls = 'XYZ'"),
+        ("exams.csv", "age_years", "years", "expected age_years too"),
+    ],
+)
+def test_the_jpeg_form_with_tables_that_contradict(jpeg_form, name, old, new, says):
+    path = jpeg_form / "ct-ich" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UsageError) as refused:
+        open_dataset("ct-ich", jpeg_form)
+    assert says in str(refused.value)
+
+
+def test_the_jpeg_form_with_a_broken_picture(jpeg_form):
+    (jpeg_form / "ct-ich" / "bone" / "049" / "02.jpg").write_bytes(b"no picture")
+    with pytest.raises(RefusedInput, match=r"ct-ich/049: found no picture that can be read in 049/02.jpg"):
+        open_dataset("ct-ich", jpeg_form).load("049")
+
+
+def test_phe_sich_with_broken_rows(tmp_path):
+    root = tmp_path / "phe-sich"
+    (root / "images" / "1").mkdir(parents=True)
+    Image.fromarray(np.full((65, 65), 120, np.uint8)).save(root / "images" / "1" / "0.jpg")
+    table = root / "slices.csv"
+    for row, says in (("images/1/0.jpg,2,", "label_hem = '2'"), ("images/1/1.jpg,1,", "found no images/1/1.jpg")):
+        table.write_text(f"patient,file,label_hem,boxes\n1,{row}\n")
+        with pytest.raises(UsageError, match=f"line 2: .*{says}"):
+            open_dataset("phe-sich", tmp_path)
+    table.write_text("patient,file,label_hem,boxes\n1,images/1/0.jpg,1,3:4:5\n")
+    with pytest.raises(UsageError, match="line 2: found the box '3:4:5'; expected x0:y0:x1:y1"):
+        open_dataset("phe-sich", tmp_path).load("1")

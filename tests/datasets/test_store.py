@@ -1,11 +1,14 @@
 """Prepared stores: whole or not there, the same after a kill, read by any index."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +17,12 @@ import pytest
 pytest.importorskip("zarr", reason="needs the extra 'train'")
 pytest.importorskip("filelock", reason="needs the extra 'train'")
 
-from datasets.made import SPEC, Made, exam
+from datasets.made import SPEC, Made, exam, total
 from ichor.datasets.labelled import UNKNOWN, LabelledExam
 from ichor.datasets.registry import open_dataset
-from ichor.datasets.store import META, StoredSlices, open_store
+from ichor.datasets.store import GROUP, META, StoredSlices, open_store
 from ichor.datasets.store_build import build_store, on_grid
+from ichor.errors import UsageError
 from ichor.preparing import GridSpec
 
 
@@ -27,6 +31,11 @@ def same(a, b):
     assert np.array_equal(a.labels, b.labels)
     every = np.arange(len(a.exam))
     assert np.array_equal(a.hu[every], b.hu[every]) and np.array_equal(a.blood[every], b.blood[every])
+
+
+def files(home):
+    """All that a store is, byte for byte."""
+    return {p.relative_to(home).as_posix(): p.read_bytes() for p in home.rglob("*") if p.is_file()}
 
 
 def test_a_store_holds_every_exam_on_the_grid(tmp_path):
@@ -70,23 +79,141 @@ def test_changed_labels_make_another_store(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_changed_table_beside_the_images_makes_another_store(tmp_path):
+    dataset = Made()
+    dataset.root = tmp_path / "data"
+    dataset.root.mkdir()
+    for text in ("slice,any\n4,0\n", "slice,any\n4,1\n", "slice,any\n4,0\n"):
+        (dataset.root / "slices.csv").write_text(text)
+        build_store(dataset, SPEC, tmp_path / "stores", lambda _: None)
+    assert len(list((tmp_path / "stores").iterdir())) == 2
+
+
 def test_any_index_reads_as_numpy_would(tmp_path):
     store = build_store(Made(), SPEC, tmp_path, lambda _: None, shard=16)
     assert isinstance(store.hu, StoredSlices)
     whole = store.hu[0:108]
     rng = np.random.default_rng(0)
-    for index in (np.array([5, 5, 0, 107]), rng.integers(0, 108, (4, 3)), np.array(7), 7, np.empty(0, int)):
-        assert np.array_equal(store.hu[index], whole[index])
+    indices = (
+        np.array([5, 5, 0, 107]),
+        np.array([3, 4, 5]),
+        np.array([-1, 0, -108, 107]),
+        rng.integers(0, 108, (4, 3)),
+        np.array(7),
+        7,
+        -2,
+        [],
+        np.empty((0, 3), int),
+        slice(100, 3, -7),
+        store.exam == 4,
+        np.zeros(108, bool),
+    )
+    for index in indices:
+        asked = np.asarray(index, int) if isinstance(index, list) else index
+        assert np.array_equal(store.hu[index], whole[asked])
     assert store.hu[store.neighbours(np.array([0, 8, 9]))].shape == (3, 3, 40, 32)
     assert store.neighbours(np.array([0, 8, 9])).tolist() == [[0, 0, 1], [7, 8, 8], [9, 9, 10]]
-    with pytest.raises(IndexError, match="slice 108 of a store of 108"):
-        store.hu[np.array([108])]
+    for wrong in (108, -109):
+        with pytest.raises(IndexError, match=f"slice {wrong} of a store of 108"):
+            store.hu[np.array([0, wrong])]
+    with pytest.raises(IndexError, match="float64"):
+        store.hu[np.array([0.5])]
+
+
+def test_zarr_reads_the_same(tmp_path):
+    """The files are zarr's, though slices are not read through it."""
+    import zarr
+
+    store = build_store(Made(), SPEC, tmp_path, lambda _: None, shard=16)
+    group = zarr.open_group(next(tmp_path.iterdir()) / GROUP, mode="r")
+    every = np.arange(108)
+    for name in ("hu", "blood"):
+        mine = getattr(store, name)[every]
+        assert np.array_equal(group[name][:], mine) and mine.any() and mine.dtype == group[name].dtype
+    assert not group["blood"][0].any()  # zeros are stored, too
+
+
+def test_a_store_is_read_by_other_processes(tmp_path):
+    store = build_store(Made(), SPEC, tmp_path, lambda _: None, shard=16)
+    expected = total(store)
+    for method in multiprocessing.get_all_start_methods():
+        with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
+            assert list(pool.map(total, [store] * 3)) == [expected] * 3
+
+
+# -- whole or not opened -------------------------------------------------------------------------------
+
+
+def test_what_is_not_whole_is_not_opened(tmp_path):
+    with pytest.raises(UsageError, match=r"found no store\.json"):
+        open_store(tmp_path)
+    build_store(Made(), SPEC, tmp_path, lambda _: None, shard=16)
+    home = next(tmp_path.iterdir())
+    shard = home / GROUP / "blood" / "c" / "2" / "0" / "0"
+    kept = shard.read_bytes()
+    shard.write_bytes(kept[:-1])
+    with pytest.raises(UsageError, match=rf"{len(kept) - 1} bytes, expected {len(kept)}.*remove the store's folder"):
+        build_store(Made(), SPEC, tmp_path, lambda _: None, shard=16)
+    shard.unlink()
+    with pytest.raises(UsageError, match="no file"):
+        open_store(home)
+    shard.write_bytes(kept)
+    open_store(home)
+    meta = json.loads((home / META).read_text())
+    (home / META).write_text(json.dumps(meta | {"format": "ichor.store/0"}))
+    with pytest.raises(UsageError, match=r"format 'ichor\.store/0'; expected"):
+        open_store(home)
+    (home / META).write_text("{")
+    with pytest.raises(UsageError, match="no JSON"):
+        open_store(home)
+
+
+@pytest.mark.parametrize("what", ["altered", "lost"])
+def test_damage_within_a_file_is_noticed_where_it_is_read(tmp_path, what):
+    build_store(Made(), SPEC, tmp_path, lambda _: None, shard=16)
+    store = open_store(next(tmp_path.iterdir()))
+    shard = next(tmp_path.iterdir()) / GROUP / "hu" / "c" / "1" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3] = b"abc"
+    if what == "lost":
+        shard.unlink()
+    else:
+        shard.write_bytes(content)
+    store.hu[np.arange(16)]
+    with pytest.raises(UsageError, match="damaged store"):
+        store.hu[np.arange(16, 32)]
+
+
+def test_nothing_readable_makes_no_store(tmp_path):
+    with pytest.raises(UsageError, match="12 exams of which none can be read"):
+        build_store(Made(broken=tuple(Made().patients())), SPEC, tmp_path, lambda _: None)
+    assert not list(tmp_path.glob(f"*/{META}"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_failing_disk_stops_the_build_and_it_goes_on(tmp_path, processes):
+    """What is no refusal must not leave an exam out for good."""
+    with pytest.raises(UsageError, match=r"made/p09: found that it cannot be read \(OSError: disk\)"):
+        build_store(Made(failing="p09"), SPEC, tmp_path / "a", lambda _: None, processes, 16)
+    told = []
+    store = build_store(Made(), SPEC, tmp_path / "a", told.append, processes, 16)
+    assert any("going on after" in line for line in told)
+    same(store, build_store(Made(), SPEC, tmp_path / "b", lambda _: None, 1, 16))
+
+
+def test_a_process_that_is_ended_stops_the_build_and_it_goes_on(tmp_path):
+    with pytest.raises(UsageError, match="a process that prepares exams was ended"):
+        build_store(Made(ending="p09"), SPEC, tmp_path, lambda _: None, 2, 16)
+    assert build_store(Made(), SPEC, tmp_path, lambda _: None, 2, 16).patients == tuple(Made().patients())
+
+
+# -- two at once, and killed ---------------------------------------------------------------------------
 
 
 def test_two_at_once_do_not_disturb_each_other(tmp_path):
-    stores = []
+    stores, told = [], []
     threads = [
-        threading.Thread(target=lambda: stores.append(build_store(Made(0.01), SPEC, tmp_path, lambda _: None, 1, 16)))
+        threading.Thread(target=lambda: stores.append(build_store(Made(0.01), SPEC, tmp_path, told.append, 1, 16)))
         for _ in range(2)
     ]
     for thread in threads:
@@ -94,17 +221,19 @@ def test_two_at_once_do_not_disturb_each_other(tmp_path):
     for thread in threads:
         thread.join()
     same(*stores)
+    assert sum("preparing" in line for line in told) == 1 and sum("waiting" in line for line in told) == 1
 
 
 def test_killed_and_gone_on_with_it_is_the_same(tmp_path):
-    """With SIGKILL, several times, wherever it was."""
-    whole = build_store(Made(), SPEC, tmp_path / "whole", lambda _: None, 1, 16)
+    """With SIGKILL, several times, whatever it was doing."""
+    build_store(Made(), SPEC, tmp_path / "whole", lambda _: None, 1, 16)
     program = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
         "from datasets.made import SPEC, Made; from ichor.datasets.store_build import build_store\n"
-        "build_store(Made(0.05), SPEC, Path(sys.argv[2]), lambda line: print(line, flush=True), 1, 16)"
+        "build_store(Made(0.02), SPEC, Path(sys.argv[2]), lambda line: print(line, flush=True), 1, 16)"
     )
     command = [sys.executable, "-c", program, str(Path(__file__).parents[1]), str(tmp_path / "killed")]
+    rng = np.random.default_rng(0)
     goings = 0
     for _ in range(12):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
@@ -112,15 +241,38 @@ def test_killed_and_gone_on_with_it_is_the_same(tmp_path):
         for line in process.stdout:
             lines.append(line)
             if sum("exams, " in told for told in lines) == 2:
+                time.sleep(rng.uniform(0, 0.1))
                 process.send_signal(signal.SIGKILL)
         process.communicate()
         goings += any("going on after" in line for line in lines)
         if process.returncode == 0:
             break
     assert process.returncode == 0 and goings >= 2
-    home = next((tmp_path / "killed").iterdir())
-    same(open_store(home), whole)
-    assert not list(home.glob("progress.json*"))
+    killed, whole = (files(next((tmp_path / name).iterdir())) for name in ("killed", "whole"))
+    assert killed == whole
+
+
+@pytest.mark.parametrize("name", ["hu", "blood", "labels"])
+def test_a_shard_that_was_being_written_is_written_anew(tmp_path, name):
+    import zarr
+
+    with pytest.raises(UsageError):
+        build_store(Made(failing="p09"), SPEC, tmp_path / "torn", lambda _: None, 1, 16)
+    home = next((tmp_path / "torn").iterdir())
+    array = zarr.open_group(home / GROUP, mode="a")[name]
+    written = array.shape[0]
+    array.resize((written + 16, *array.shape[1:]))
+    array[written:] = 1
+    shard = home / GROUP / name / "c" / str(written // 16) / "0" / "0"
+    shard = shard if name != "labels" else shard.parents[0]
+    shard.write_bytes(shard.read_bytes()[:-7])
+    shard.with_name("0.1234.partial").write_bytes(b"half")
+    build_store(Made(), SPEC, tmp_path / "torn", lambda _: None, 1, 16)
+    build_store(Made(), SPEC, tmp_path / "whole", lambda _: None, 1, 16)
+    assert files(home) == files(next((tmp_path / "whole").iterdir()))
+
+
+# -- thin slices and real exams ------------------------------------------------------------------------
 
 
 def test_slabs_of_thin_slices_have_what_their_slices_have():

@@ -10,6 +10,7 @@ from ichor.errors import UsageError  # noqa: E402
 from ichor.evaluating import metrics as m  # noqa: E402
 from ichor.evaluating.calibration import (  # noqa: E402
     accurate_threshold,
+    best_threshold,
     called_across_folds,
     crossfit,
     fit_calibration,
@@ -17,7 +18,13 @@ from ichor.evaluating.calibration import (  # noqa: E402
 )
 from ichor.evaluating.compare import compare  # noqa: E402
 from ichor.evaluating.groups import group_figures  # noqa: E402
-from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points  # noqa: E402
+from ichor.evaluating.out_of_fold import (  # noqa: E402
+    accuracy_figures,
+    figures,
+    levels,
+    operating_points,
+    subtype_figures,
+)
 from ichor.evaluating.predictions import read_predictions, read_table  # noqa: E402
 from ichor.labels import LABEL_NAMES  # noqa: E402
 
@@ -102,9 +109,95 @@ def test_a_table_that_tells_any_only(tmp_path):
     names = {f.name: f.interval.value for f in figures(found)}
     assert names["picture AUC, any"] == 1 and "picture AUC, epidural" not in names
     assert "picture weighted log loss" not in names  # the subtypes of a bleed are not known
+    expected = -np.log(0.9)  # a bleed is given 0.9, none 0.1
+    assert names["picture log loss, any"] == pytest.approx(expected)
     verdicts = {f.name: f for f in accuracy_figures(found)}
     assert verdicts["picture accuracy, any"].interval.value == 1
     assert "threshold 0.5" in verdicts["picture accuracy, any"].protocol
+
+
+def test_what_a_system_does_not_tell_is_not_measured(tmp_path, run):
+    path = tmp_path / "p.csv"
+    rows = [f"{p},{k},{0.2 + 0.1 * k}" for p in PATIENTS for k in range(4)]
+    path.write_text("patient,slice,p_ICH\n" + "\n".join(rows) + "\n")
+    found = read_table(path, Made())
+    names = {f.name for f in figures(found)}
+    assert "slice AUC, any" in names and not names & {"slice AUC, intraparenchymal", "slice weighted log loss"}
+    assert not subtype_figures(found)
+    assert {d.name for d in compare(run, found)} == {
+        "slice AUC, any", "slice accuracy, any", "exam AUC, any", "exam accuracy, any"
+    }  # fmt: skip
+
+
+def kaggle(path, change=lambda rows: rows):
+    rows = [f"{p}_{name},{0.9 if Made('pictures').slice_labels(p)[0, 0] else 0.1}" for p in PATIENTS for name in LABEL_NAMES]
+    path.write_text("ID,Label\n" + "\n".join(change(rows)) + "\n")
+    return path
+
+
+def test_kaggles_long_form(tmp_path):
+    found = read_table(kaggle(tmp_path / "k.csv"), Made("pictures"))
+    assert {f.name: f.interval.value for f in figures(found)}["picture AUC, any"] == 1
+    exams = Made()
+    exams.images = lambda patient: [f"{patient}.{k}" for k in range(4)]
+    rows = [f"{p}.{k}_{name},0.{k}" for p in PATIENTS for k in (3, 1, 0, 2) for name in LABEL_NAMES]
+    (tmp_path / "e.csv").write_text("ID,Label\n" + "\n".join(rows) + "\n")
+    p = levels(read_table(tmp_path / "e.csv", exams))[0].probabilities
+    assert np.allclose(p[:4, 0], [0, 0.1, 0.2, 0.3])  # by place, not by line
+    with pytest.raises(UsageError, match="no images by name"):
+        read_table(tmp_path / "e.csv", Made())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda rows: rows[1:], "line 2: found p00 without any; expected six rows"),
+        (lambda rows: [*rows, rows[0]], "line 182: found p00_any again"),
+        (lambda rows: ["p00_fracture,0.1", *rows], "found 'p00_fracture'; expected an ID that ends in _any"),
+        (lambda rows: [*rows, *(f"x_{name},0.1" for name in LABEL_NAMES)], "found image x, which made does not have"),
+        (lambda rows: rows[6:], r"expected 1 more \(p00\)"),
+    ],
+)
+def test_a_broken_long_form_is_refused(tmp_path, change, says):
+    with pytest.raises(UsageError, match=says):
+        read_table(kaggle(tmp_path / "k.csv", change), Made("pictures"))
+
+
+def test_two_columns_of_one_meaning_are_refused(tmp_path):
+    (tmp_path / "p.csv").write_text("patient,any,ICH\np00,0.1,0.2\n")
+    with pytest.raises(UsageError, match="found the column any again"):
+        read_table(tmp_path / "p.csv", Made("pictures"))
+
+
+def test_people_are_drawn_not_their_exams(tmp_path, run):
+    together = Made()
+    together.groups = lambda: {p: f"person {int(p[1:]) // 3}" for p in PATIENTS}
+    found = read_table(table(tmp_path / "g.csv", together, logits=True), together)
+    assert {f.interval.patients for f in figures(found)} == {10}
+    assert {f.interval.patients for f in figures(run)} == {30}
+    assert len(found.of(PATIENTS[:6]).exam_patients) == 6
+
+
+def test_subtypes_have_their_own_verdicts(run):
+    found = {f.name: f for f in subtype_figures(run)}
+    area = sklearn_metrics.average_precision_score(run.labels[:, 2], run.logits[:, 2])
+    assert found["slice PR area, intraparenchymal"].interval.value == pytest.approx(area)
+    called = called_across_folds(run, "slice", best_threshold, label=2)
+    expected = sklearn_metrics.recall_score(run.labels[:, 2], called)
+    assert found["slice sensitivity, intraparenchymal"].interval.value == pytest.approx(expected)
+    assert "only 5 positive patients" in found["exam F1, subarachnoid"].protocol
+    assert not any("epidural" in name for name in found)
+
+
+def test_the_clip_of_the_log_loss_is_as_asked(tmp_path):
+    path = tmp_path / "p.csv"
+    rows = [f"{p},{k}" + ",0" * 6 for p in PATIENTS for k in range(4)]
+    path.write_text("\n".join([",".join(["patient", "slice", *LABEL_NAMES]), *rows]) + "\n")
+    run = read_table(path, Made())
+    for clip in (1e-15, 0.01):
+        found = {f.name: f.interval.value for f in figures(run, clip)}
+        labels = run.labels.astype(float)
+        assert found["slice weighted log loss"] == pytest.approx(m.weighted_log_loss(labels, np.zeros((120, 6)), clip), rel=1e-6)
 
 
 def test_areas_are_scikit_learns(run):

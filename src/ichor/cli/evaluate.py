@@ -39,13 +39,16 @@ def evaluate(
     groups: Annotated[
         bool, typer.Option("--groups", help="Also by age, thickness and size of the bleed; reads every exam.")
     ] = False,
+    clip: Annotated[
+        float, typer.Option(help="For the log loss, keep probabilities this far from 0 and 1.")
+    ] = 1e-15,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
 ) -> None:
     """Measure a model out of fold: every figure with its 95 % interval over patients and its n."""
     try:
         from ichor.evaluating.compare import compare
         from ichor.evaluating.groups import group_figures, groups_of
-        from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points
+        from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points, subtype_figures
         from ichor.evaluating.page import Evaluation, write_page
         from ichor.evaluating.predictions import dataset_of
     except ImportError as error:
@@ -57,12 +60,15 @@ def evaluate(
 
     if head not in _HEADS:
         raise UsageError(f"--head {head!r}: expected {', '.join(_HEADS)}")
+    if not 0 < clip < 0.5:
+        raise UsageError(f"--clip: found {clip:g}; expected more than 0, under 0.5")
     judged = open_dataset(dataset or dataset_of(predictions), data)
     run = _read(predictions, judged, head)
     tables = {
-        "Areas, log loss, calibration": figures(run),
+        "Areas, log loss, calibration": figures(run, clip),
         "Verdicts": accuracy_figures(run),
         "Operating points": operating_points(run),
+        "Subtypes": subtype_figures(run),
     }
     if groups:
         tables["Subgroups"] = list(group_figures(run, groups_of(judged)))
@@ -82,6 +88,8 @@ def evaluate(
         print(json.dumps(evaluation.as_json(), allow_nan=False))
         return
     for title, rows in tables.items():
+        if not rows:
+            continue
         print(f"\n{title}\n\n| figure | value | 95 % interval | n | positive | patients | protocol |")
         print("|---|---|---|---|---|---|---|")
         for figure in rows:

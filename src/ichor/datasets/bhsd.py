@@ -1,8 +1,8 @@
 """BHSD: 192 head CT volumes with five classes of hemorrhage, voxel by voxel (Wu et al., MLMI 2023).
 
 NIfTI: ``images/NAME.nii.gz`` and ``ground truths/NAME.nii.gz`` with 0 for none and 1 to 5 for epidural,
-intraparenchymal, intraventricular, subarachnoid and subdural. The exams come from RSNA 2019: do not measure on one
-what was trained on the other.
+intraparenchymal, intraventricular, subarachnoid and subdural. Every exam bleeds. They come from RSNA 2019: do not
+measure on one what was trained on the other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.datasets.items import HU_RANGE, broken
 from ichor.datasets.labelled import DatasetInfo, LabelledExam
-from ichor.datasets.masked import read_with_mask
-from ichor.errors import UsageError
+from ichor.datasets.masked import read_mask, read_with_mask
+from ichor.errors import RefusedInput, UsageError
+from ichor.labels import LABEL_NAMES
 
 __all__ = ["Bhsd"]
 
@@ -59,12 +61,12 @@ class Bhsd:
             )
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
-        """Return ``(6,)`` labels of each exam; every mask is read once."""
-        return {name: rows.max(axis=0) for name, rows in self._slices.items()}
+        """Return ``(6,)`` labels of each exam: every mask is read once. Unknown where it cannot be read."""
+        return {name: labels.copy() for name, labels in self._labels.items()}
 
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels: what the mask has in each slice."""
-        return self._slices[patient].copy()
+        return self.load(patient).labels
 
     def traits(self, patient: str) -> dict[str, float]:
         """Return nothing: age is not told."""
@@ -72,30 +74,41 @@ class Bhsd:
 
     def load(self, patient: str) -> LabelledExam:
         """Read one exam and its mask."""
-        exam, classes = read_with_mask(self._images[patient], self._masks[patient], f"{self.name}/{patient}")
-        found = sorted(int(v) for v in np.unique(classes))
-        if found[0] < 0 or found[-1] > 5:
-            raise UsageError(f"{self._masks[patient]}: found the classes {found}; expected 0 to 5")
-        blood = classes.astype(np.uint8)
-        return LabelledExam(self.name, patient, exam, _labels(blood), blood, (-1024.0, 3071.0))
+        name = f"{self.name}/{patient}"
+        exam, classes = read_with_mask(self._images[patient], self._masks[patient], name)
+        rows = np.stack([_labels(plane, name) for plane in classes])
+        return LabelledExam(self.name, patient, exam, rows, classes.astype(np.uint8), HU_RANGE)
 
     def __iter__(self) -> Iterator[LabelledExam]:
         return (self.load(name) for name in self._images)
 
     @cached_property
-    def _slices(self) -> dict[str, NDArray[np.float32]]:
-        return {name: self.load(name).labels for name in self._images}
+    def _labels(self) -> dict[str, NDArray[np.float32]]:
+        return {name: self._read_labels(name) for name in self._images}
+
+    def _read_labels(self, patient: str) -> NDArray[np.float32]:
+        name = f"{self.name}/{patient}"
+        try:
+            return _labels(read_mask(self._masks[patient], name), name)
+        except RefusedInput:  # said when the exam is loaded; one broken file stops nothing
+            return np.full(len(LABEL_NAMES), np.nan, np.float32)
 
 
 def _volumes(folder: Path) -> dict[str, Path]:
     out = {}
     for path in sorted(folder.iterdir()):
         ending = next((e for e in _ENDINGS if path.name.lower().endswith(e)), None)
-        if ending:
+        if ending and not path.name.startswith("."):
             out[path.name[: -len(ending)]] = path
     return out
 
 
-def _labels(blood: NDArray[np.uint8]) -> NDArray[np.float32]:
-    there = np.stack([(blood == k).any(axis=(1, 2)) for k in range(1, 6)], axis=1)
-    return np.concatenate([there.any(axis=1, keepdims=True), there], axis=1).astype(np.float32)
+def _labels(classes: NDArray[np.int16], name: str) -> NDArray[np.float32]:
+    """``(6,)`` which classes a mask, or a slice of it, has."""
+    found = np.unique(classes).tolist()
+    if found[0] < 0 or found[-1] >= len(LABEL_NAMES):
+        raise broken(name, f"a mask with the classes {found}", f"0 to {len(LABEL_NAMES) - 1}")
+    labels = np.zeros(len(LABEL_NAMES), np.float32)
+    labels[[k for k in found if k]] = 1
+    labels[0] = labels.max()
+    return labels

@@ -303,7 +303,7 @@ def _work(
 
 def _alone(job: Job, output: Path, look: Look) -> UsageError | None:
     try:
-        return next(problem for _, problem in _pooled([job], output, look, 1, {}))
+        return dict(_pooled([job], output, look, 1, {}))[job]
     except BrokenProcessPool:
         return UsageError(
             f"{job.name}: found that decoding it ended its process; expected an image; look at the file"

@@ -6,7 +6,6 @@ is kept. Slices are not labelled: a negative exam has negative slices, of a posi
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ichor.datasets.items import exam_of, labelled, spread
 from ichor.datasets.labelled import DatasetInfo, LabelledExam
+from ichor.datasets.tables import read_table
 from ichor.errors import UsageError
 
 __all__ = ["Cq500"]
@@ -35,10 +35,15 @@ class Cq500:
     root
         The folder that holds ``reads.csv`` and the exams' folders.
 
+    Attributes
+    ----------
+    notes
+        What was left out.
+
     Raises
     ------
     UsageError
-        Where a read is no 0 or 1, or an exam's folder has no read.
+        Where a read is no 0 or 1, an exam's folder has no read, or two folders are of one exam.
     """
 
     name = "cq500"
@@ -55,33 +60,35 @@ class Cq500:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self._folders = {
-            int(match[1]): path
-            for path in sorted(self.root.iterdir())
-            if path.is_dir() and (match := _FOLDER.search(path.name))
-        }
-        reads = self._reads
-        unread = [str(number) for number in self._folders if number not in reads]
+        self._folders: dict[int, Path] = {}
+        for path in sorted(self.root.iterdir()):
+            match = _FOLDER.search(path.name)
+            if match is None or not path.is_dir():
+                continue
+            if (number := int(match[1])) in self._folders:
+                raise UsageError(
+                    f"{path}: found exam {number} in {self._folders[number].name}, too; expected it once; remove one"
+                )
+            self._folders[number] = path
+        unread = [str(number) for number in self._folders if number not in self._reads]
         if unread:
             raise UsageError(
-                f"{self.root / 'reads.csv'}: found no row for exam {', '.join(unread[:3])}; expected one an exam"
+                f"{self.root / 'reads.csv'}: found no row for exam {', '.join(unread[:3])}; expected one an exam; "
+                "get reads.csv again"
             )
+        absent = len(self._reads) - len(self._folders)
+        self.notes = [f"{absent} exams of reads.csv have no images here"] if absent else []
 
     @cached_property
     def _reads(self) -> dict[int, NDArray[np.float32]]:
         """``(3, 6)`` what each reader saw, by exam number."""
-        path = self.root / "reads.csv"
-        out = {}
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, row in enumerate(csv.DictReader(file), start=2):
-                match = _FOLDER.search(row.get("name") or "")
-                if match is None:
-                    raise UsageError(f"{path}, line {line}: found no exam's name; expected CQ500-CT-N")
-                try:
-                    values = [[float(row[f"{reader}:{column}"]) for column in _COLUMNS] for reader in _READERS]
-                except (KeyError, TypeError, ValueError) as error:
-                    raise UsageError(f"{path}, line {line}: found no 0 or 1 ({error}); expected three reads") from None
-                out[int(match[1])] = np.array(values, np.float32)
+        out: dict[int, NDArray[np.float32]] = {}
+        columns = [[f"{reader}:{column}" for column in _COLUMNS] for reader in _READERS]
+        for row in read_table(self.root / "reads.csv", ("name", *(c for part in columns for c in part))):
+            match = _FOLDER.search(row["name"])
+            if match is None or int(match[1]) in out:
+                raise row.error(f"name = {row['name']!r}", "CQ500-CT-N, each once")
+            out[int(match[1])] = np.array([[row.flag(c) for c in part] for part in columns], np.float32)
         return out
 
     def patients(self) -> dict[str, NDArray[np.float32]]:

@@ -6,7 +6,6 @@ width 3200), with ``slices.csv``, ``exams.csv``, ``boxes.csv`` and hand masks fo
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ichor.datasets.items import broken, grey_picture
 from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
+from ichor.datasets.tables import Row, read_table
 from ichor.exam import Exam, Geometry, Source
 from ichor.preparing.windows import Window, from_grey
 
@@ -27,6 +28,10 @@ _COLUMNS = ("any", "Epidural", "Intraparenchymal", "Intraventricular", "Subarach
 _BOX_CLASSES = {"EDH": 1, "IPH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
 _TYPICAL_PIXEL_MM = 0.42  # for the six exams whose header was lost
 _SLICE_STEP_MM = 5.0
+_LEAST_MM = 0.01
+_OF_SLICES = ("patient", "slice", "brain_file", "bone_file", *_COLUMNS)
+_OF_EXAMS = ("patient", "age_years", "px", "dz")
+_OF_BOXES = ("patient", "slice", "cls", "x0", "y0", "x1", "y1")
 
 
 class CtIch:
@@ -36,6 +41,16 @@ class CtIch:
     ----------
     root
         The folder that holds ``slices.csv``.
+
+    Attributes
+    ----------
+    notes
+        What was left out.
+
+    Raises
+    ------
+    UsageError
+        Where a table is broken or contradicts itself or another, or a picture is not there.
     """
 
     name = "ct-ich"
@@ -52,14 +67,35 @@ class CtIch:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self._slices: dict[str, list[dict[str, str]]] = {}
-        for row in _rows(self.root / "slices.csv"):
+        self._exams = {row["patient"]: row for row in read_table(self.root / "exams.csv", _OF_EXAMS)}
+        self._slices: dict[str, list[Row]] = {}
+        for row in read_table(self.root / "slices.csv", _OF_SLICES):
+            self._check(row)
             self._slices.setdefault(row["patient"], []).append(row)
-        self._exams = {row["patient"]: row for row in _rows(self.root / "exams.csv")}
-        self._boxes: dict[tuple[str, str], list[dict[str, str]]] = {}
-        for row in _rows(self.root / "boxes.csv"):
+        positive = {}
+        for patient, rows in self._slices.items():
+            rows.sort(key=lambda row: row.whole("slice"))
+            for row in rows:
+                if (patient, row["slice"]) in positive:
+                    raise row.error(f"slice {row['slice']} of {patient} again", "each once")
+                positive[patient, row["slice"]] = row.flag("any")
+        self._boxes: dict[tuple[str, str], list[Row]] = {}
+        on_negatives = 0
+        for row in read_table(self.root / "boxes.csv", _OF_BOXES):
+            place = row["patient"], row["slice"]
+            if place not in positive:
+                raise row.error(f"a box on slice {place[1]} of {place[0]}", "a slice of slices.csv")
+            if row["cls"] and row["cls"] not in _BOX_CLASSES:
+                raise row.error(f"cls = {row['cls']!r}", f"{', '.join(_BOX_CLASSES)} or nothing")
             if row["x0"]:  # some rows name a slice without giving its box
-                self._boxes.setdefault((row["patient"], row["slice"]), []).append(row)
+                self._boxes.setdefault(place, []).append(row)
+                on_negatives += not positive[place]
+        without = sorted(set(self._exams) - set(self._slices))
+        self.notes: list[str] = []
+        if on_negatives:
+            self.notes.append(f"{on_negatives} boxes on slices that are labelled negative were left out")
+        if without:
+            self.notes.append(f"{len(without)} exams without slices were left out, first {without[0]}")
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
         """Return ``(6,)`` exam labels by patient."""
@@ -68,30 +104,33 @@ class CtIch:
     def traits(self, patient: str) -> dict[str, float]:
         """Return age in years and slice thickness in mm, where known."""
         row = self._exams[patient]
-        named = {"age_years": row["age_years"], "thickness_mm": row["dz"]}
-        return {name: float(value) for name, value in named.items() if value}
+        named = {"age_years": "age_years", "thickness_mm": "dz"}
+        return {name: row.number(column, least=0) for name, column in named.items() if row[column]}
 
     def age(self, patient: str) -> float:
         """Return a patient's age in years, NaN where it was lost."""
-        return float(self._exams[patient]["age_years"] or "nan")
+        return self.traits(patient).get("age_years", float("nan"))
 
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels."""
-        return np.array([[float(r[c]) for c in _COLUMNS] for r in self._slices[patient]], np.float32)
+        return np.array([[r.flag(c) for c in _COLUMNS] for r in self._slices[patient]], np.float32)
 
     def load(self, patient: str) -> LabelledExam:
         """Read one patient's exam: HU from both windows, weak blood masks from boxes and hand masks."""
         rows = self._slices[patient]
         labels = self.slice_labels(patient)
-        volume = np.stack([self._hu(row) for row in rows])
+        planes = [self._hu(row) for row in rows]
+        if len({plane.shape for plane in planes}) > 1:
+            raise broken(f"{self.name}/{patient}", "slices of several sizes", "one size")
+        volume = np.stack(planes)
         blood = np.zeros(volume.shape, np.uint8)
         for k in range(len(rows)):
             if labels[k, 0]:
                 self._mark(blood[k], volume[k], patient, k)
         meta = self._exams[patient]
         known = bool(meta["px"])
-        pixel = (float(meta["px"]) if known else _TYPICAL_PIXEL_MM) * 512 / volume.shape[1]
-        step = float(meta["dz"] or _SLICE_STEP_MM)
+        pixel = (meta.number("px", least=_LEAST_MM) if known else _TYPICAL_PIXEL_MM) * 512 / volume.shape[1]
+        step = meta.number("dz", least=_LEAST_MM) if meta["dz"] else _SLICE_STEP_MM
         geometry = Geometry(
             positions=np.stack(
                 [np.zeros(len(rows)), np.zeros(len(rows)), step * np.arange(len(rows))], axis=1
@@ -113,20 +152,26 @@ class CtIch:
         row = self._slices[patient][index]
         present = [place for place, column in enumerate(_COLUMNS) if place and row[column] == "1"]
         subtype = present[0] if len(present) == 1 else ANY_SUBTYPE  # of a box without a class
-        return [
-            (
-                _BOX_CLASSES.get(b["cls"], subtype),
-                (float(b["x0"]), float(b["y0"]), float(b["x1"]), float(b["y1"])),
-            )
-            for b in self._boxes.get((patient, row["slice"]), [])
-        ]
+        out = []
+        for box in self._boxes.get((patient, row["slice"]), []):
+            x0, y0, x1, y1 = (box.number(column) for column in ("x0", "y0", "x1", "y1"))
+            out.append((_BOX_CLASSES.get(box["cls"], subtype), (x0, y0, x1, y1)))
+        return out
 
-    def _hu(self, row: dict[str, str]) -> NDArray[np.int16]:
+    def _check(self, row: Row) -> None:
+        if row["patient"] not in self._exams:
+            raise row.error(f"patient {row['patient']!r}", "one of exams.csv")
+        if row.flag("any") != max(row.flag(column) for column in _COLUMNS[1:]):
+            raise row.error("any and the subtypes in contradiction", "any to be 1 just where a subtype is")
+        for column in ("brain_file", "bone_file"):
+            if not (self.root / row[column]).is_file():
+                raise row.error(f"no {row[column]}", "a picture for each row", "get the data set again")
+
+    def _hu(self, row: Row) -> NDArray[np.int16]:
         """Merge both windows: the brain window where it is not clipped, the bone window elsewhere."""
-        with Image.open(self.root / row["brain_file"]) as image:
-            brain = np.asarray(image.convert("L"))
-        with Image.open(self.root / row["bone_file"]) as image:
-            bone = np.asarray(image.convert("L").resize(brain.shape[::-1], Image.Resampling.BILINEAR))
+        name = f"{self.name}/{row['patient']}"
+        brain, bone = (grey_picture(self.root / row[column], name) for column in ("brain_file", "bone_file"))
+        bone = np.asarray(Image.fromarray(bone).resize(brain.shape[::-1], Image.Resampling.BILINEAR))
         hu, wide = from_grey(brain, _BRAIN), from_grey(bone, _BONE)
         # JPEG ripples by a grey value or two at the ends of the window.
         hu = np.where(brain >= 253, np.maximum(wide, 100), hu)
@@ -140,13 +185,11 @@ class CtIch:
         mask_file = self.root / "masks" / patient / f"{int(row['slice']):02d}.png"
         if mask_file.exists():
             present = [place for place, column in enumerate(_COLUMNS) if place and row[column] == "1"]
-            with Image.open(mask_file) as image:
-                mask = np.asarray(image.convert("L")) > 127
+            mask = grey_picture(mask_file, f"{self.name}/{patient}") > 127
+            if mask.shape != hu.shape:
+                found = f"a mask of {mask.shape} in {mask_file.name}"
+                raise broken(f"{self.name}/{patient}", found, f"{hu.shape}, as the picture")
             blood[...] = np.where(mask, present[0] if len(present) == 1 else ANY_SUBTYPE, 0)
         elif not boxes:
             blood[...] = UNKNOWN
 
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

@@ -6,7 +6,6 @@ subtypes a slice (counted from 1 in the file's own order), ``Patient_demographic
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.datasets.ct_ich import CtIch
-from ichor.datasets.labelled import ANY_SUBTYPE, DatasetInfo, LabelledExam
+from ichor.datasets.items import HU_RANGE, broken
+from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam
 from ichor.datasets.masked import read_with_mask
+from ichor.datasets.tables import Row, read_table
 from ichor.errors import UsageError
 
 __all__ = ["CtIchNifti"]
 
 _SUBTYPES = ("Epidural", "Intraparenchymal", "Intraventricular", "Subarachnoid", "Subdural")
+_COLUMNS = ("PatientNumber", "SliceNumber", *_SUBTYPES, "No_Hemorrhage")
 
 
 class CtIchNifti:
@@ -31,10 +33,15 @@ class CtIchNifti:
     root
         The folder that holds ``ct_scans``.
 
+    Attributes
+    ----------
+    notes
+        What was left out.
+
     Raises
     ------
     UsageError
-        Where a volume of the table is not there, or a table's row is broken.
+        Where a volume or a mask of the table is not there, or a table's row is broken.
     """
 
     name = CtIch.name
@@ -50,25 +57,33 @@ class CtIchNifti:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        path = self.root / "hemorrhage_diagnosis_raw_ct.csv"
         rows: dict[str, dict[int, list[float]]] = {}
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, row in enumerate(csv.DictReader(file), start=2):
-                if not (row.get("PatientNumber") or "").strip():
-                    continue  # the published table ends in empty rows
-                try:
-                    patient, number = f"{int(float(row['PatientNumber'])):03d}", int(float(row["SliceNumber"]))
-                    subtypes = [float(row[name]) for name in _SUBTYPES]
-                    bleeds = max(*subtypes, 1 - float(row["No_Hemorrhage"]))
-                except (KeyError, TypeError, ValueError) as error:
-                    raise UsageError(f"{path}, line {line}: found no number ({error}); expected 0 or 1") from None
-                if number in rows.setdefault(patient, {}):
-                    raise UsageError(f"{path}, line {line}: found slice {number} again; expected each once")
-                rows[patient][number] = [bleeds, *subtypes]
+        for row in read_table(self.root / "hemorrhage_diagnosis_raw_ct.csv", _COLUMNS):
+            if not row["PatientNumber"]:
+                continue  # the published table ends in rows without numbers
+            patient, number = f"{row.whole('PatientNumber'):03d}", row.whole("SliceNumber", least=1)
+            subtypes = [row.flag(name) for name in _SUBTYPES]
+            # A bleed may have no subtype; a subtype is always a bleed.
+            bleeds = 1 - row.flag("No_Hemorrhage")
+            if bleeds < max(subtypes):
+                raise row.error("a subtype where No_Hemorrhage is 1", "one or the other")
+            if number in rows.setdefault(patient, {}):
+                raise row.error(f"slice {number} of patient {patient} again", "each once")
+            rows[patient][number] = [bleeds, *subtypes]
+        for part in ("ct_scans", "masks"):
+            absent = [patient for patient in rows if self._file(part, patient) is None]
+            if absent:
+                raise UsageError(
+                    f"{self.root}: found no {part}/{absent[0]}.nii; expected one for each of the table's {len(rows)} "
+                    f"patients ({len(absent)} are missing); get the data set again"
+                )
         self._rows = {p: np.array([r[k] for k in sorted(r)], np.float32) for p, r in rows.items()}
-        absent = [p for p in self._rows if self._file("ct_scans", p) is None]
-        if absent:
-            raise UsageError(f"{self.root}: found no ct_scans/{absent[0]}.nii; expected a volume for each patient")
+        # Not those of resource forks, and not by .suffix: .nii.gz has two.
+        files = {p.name.split(".")[0] for p in (self.root / "ct_scans").glob("[!.]*.nii*")}
+        unlabelled = sorted(files - set(rows))
+        self.notes: list[str] = []
+        if unlabelled:
+            self.notes.append(f"{len(unlabelled)} volumes without labels were left out, first {unlabelled[0]}")
         self._ages = self._read_ages()
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
@@ -86,12 +101,13 @@ class CtIchNifti:
     def load(self, patient: str) -> LabelledExam:
         """Read one patient's exam and its mask; a box's guess of blood is not needed here."""
         image, mask = self._file("ct_scans", patient), self._file("masks", patient)
+        name = f"{self.name}/{patient}"
         if image is None or mask is None:
-            raise UsageError(f"{self.root}: found no mask for patient {patient}; expected masks/{patient}.nii")
-        exam, classes = read_with_mask(image, mask, f"{self.name}/{patient}")
+            raise broken(name, "no volume or no mask", "both")
+        exam, classes = read_with_mask(image, mask, name)
         labels = self._rows[patient]
         if len(labels) != exam.n_slices:
-            raise UsageError(f"{image}: found {exam.n_slices} slices; expected {len(labels)}, as the table has")
+            raise broken(name, f"{exam.n_slices} slices", f"{len(labels)}, as the table has")
         meta = exam.source.nifti
         if meta is not None and meta["flips"][0]:
             labels = labels[::-1]  # the table counts in the file's order, an exam runs upward
@@ -99,7 +115,9 @@ class CtIchNifti:
         for k, row in enumerate(labels):
             present = np.flatnonzero(row[1:]) + 1
             blood[k][classes[k] > 0] = present[0] if len(present) == 1 else ANY_SUBTYPE
-        return LabelledExam(self.name, patient, exam, labels.copy(), blood, (-1024.0, 3071.0))
+            if row[0] and not blood[k].any():
+                blood[k] = UNKNOWN  # it bleeds, and nobody marked where
+        return LabelledExam(self.name, patient, exam, labels.copy(), blood, HU_RANGE)
 
     def __iter__(self) -> Iterator[LabelledExam]:
         return (self.load(p) for p in self._rows)
@@ -110,15 +128,10 @@ class CtIchNifti:
 
     def _read_ages(self) -> dict[str, float]:
         path = self.root / "Patient_demographics.csv"
-        ages: dict[str, float] = {}
-        if not path.is_file():
-            return ages
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
-                plain = {" ".join((k or "").lower().split()): (v or "").strip() for k, v in row.items()}
-                number, age = plain.get("patient number", ""), plain.get("age (years)", "")
-                try:
-                    ages[f"{int(float(number)):03d}"] = float(age)
-                except ValueError:
-                    continue  # some ages are not told
+        rows: list[Row] = read_table(path, ("patient number",), lower=True) if path.is_file() else []
+        ages = {}
+        for row in rows:
+            # Its head has two lines, and some ages are not told.
+            if row["patient number"] and row.get("age (years)"):
+                ages[f"{row.whole('patient number'):03d}"] = row.number("age (years)", least=0)
         return ages

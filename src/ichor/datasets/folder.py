@@ -32,6 +32,11 @@ class Folder:
     positive
         Name of the class that bleeds, where its name does not say so; every other class then does not.
 
+    Attributes
+    ----------
+    notes
+        What was left out.
+
     Raises
     ------
     UsageError
@@ -52,6 +57,7 @@ class Folder:
                 f"{self.root}: found no class {positive!r}; expected one of {', '.join(c.name for c in classes)}"
             )
         self._items: dict[str, tuple[Path, NDArray[np.float32]]] = {}
+        self.notes: list[str] = []
         for folder in classes:
             place = label_named(folder.name) if positive is None else (0 if folder.name == positive else -1)
             if place is None:
@@ -63,8 +69,16 @@ class Folder:
             usable = [p for p in items if p.is_dir() or p.name.lower().endswith((*PICTURE_NAMES, *_VOLUMES))]
             if not usable:
                 raise UsageError(f"{folder}: found no picture and no volume among {len(items)} files; expected some")
+            if others := sorted(set(items) - set(usable)):
+                self.notes.append(
+                    f"{len(others):,} files of {folder.name} are neither pictures nor volumes and were left out, "
+                    f"first {others[0].name}"
+                )
             for item in usable:
                 self._items[f"{folder.name}/{item.name}"] = (item, _labels(place))
+        loose = [p for p in self.root.iterdir() if p.is_file() and not p.name.startswith(".")]
+        if loose:
+            self.notes.append(f"{len(loose):,} files beside the classes were left out, first {min(loose).name}")
         pictures = all(p.name.lower().endswith(PICTURE_NAMES) for p, _ in self._items.values())
         self.info = DatasetInfo(
             title=f"folder {self.root.name}",

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ichor.datasets.items import grey_picture
 from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam
+from ichor.datasets.tables import read_table
 from ichor.errors import UsageError
 from ichor.exam import Exam, Picture, Source
 from ichor.preparing.stacks import picture_geometry
@@ -32,10 +33,15 @@ class HeadCt:
     root
         The folder that holds ``labels.csv``.
 
+    Attributes
+    ----------
+    notes
+        What was left out.
+
     Raises
     ------
     UsageError
-        Where a picture of ``labels.csv`` is not there.
+        Where a row of ``labels.csv`` is broken, or its picture is not there.
     """
 
     name = "head-ct-hemorrhage"
@@ -53,14 +59,18 @@ class HeadCt:
         self.root = Path(root)
         path = self.root / "labels.csv"
         self._labels: dict[str, float] = {}
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file, skipinitialspace=True):
-                self._labels[f"{int(row['id']):03d}"] = float(row["hemorrhage"])
-        absent = [name for name in self._labels if not self._file(name).is_file()]
-        if absent:
-            raise UsageError(
-                f"{path}: found {len(absent)} rows without a picture, first {self._file(absent[0]).name}; "
-                "expected one in head_ct/ for each; get the data set again"
+        for row in read_table(path, ("id", "hemorrhage")):
+            name = f"{row.whole('id'):03d}"
+            if name in self._labels:
+                raise row.error(f"picture {name} again", "each once")
+            self._labels[name] = row.flag("hemorrhage")
+            if not self._file(name).is_file():
+                raise row.error(f"no head_ct/{name}.png", "a picture for each row", "get the data set again")
+        unlabelled = sorted(p.stem for p in self._file("").parent.glob("*.png") if p.stem not in self._labels)
+        self.notes: list[str] = []
+        if unlabelled:
+            self.notes.append(
+                f"{len(unlabelled):,} pictures without a row in labels.csv were left out, first {unlabelled[0]}"
             )
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
@@ -102,9 +112,9 @@ class HeadCt:
         path = self.root / "masks" / f"{patient}.png"
         if not path.is_file():
             return None
-        with Image.open(self._file(patient)) as picture, Image.open(path) as mask:
-            resized = mask.convert("L").resize(picture.size, Image.Resampling.BILINEAR)
-        return np.asarray(resized) > 127
+        rows, columns = grey_picture(self._file(patient), f"{self.name}/{patient}").shape
+        mask = Image.fromarray(grey_picture(path, f"{self.name}/{patient}"))
+        return np.asarray(mask.resize((columns, rows), Image.Resampling.BILINEAR)) > 127
 
     def __iter__(self) -> Iterator[LabelledExam]:
         return (self.load(name) for name in self._labels)

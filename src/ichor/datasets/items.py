@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ichor.datasets.labelled import UNKNOWN, LabelledExam
 from ichor.errors import RefusedInput
@@ -19,17 +20,31 @@ from ichor.reading.dicom import read_dicom
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Deadline, Limits
 
-__all__ = ["HU_RANGE", "PICTURE_NAMES", "exam_of", "label_named", "labelled", "read_files", "spread"]
+__all__ = [
+    "HU_RANGE",
+    "PICTURE_NAMES",
+    "broken",
+    "exam_of",
+    "grey_picture",
+    "label_named",
+    "labelled",
+    "read_files",
+    "spread",
+]
 
 PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 HU_RANGE = (-1024.0, 3071.0)
 """Of exams in Hounsfield units, below and above which nothing is stored."""
-_NEGATIVE = {"normal", "no", "none", "negative", "0", "healthy", "control", "nohemorrhage", "nohaemorrhage", "without"}
-_POSITIVE = {"any", "yes", "positive", "1", "ich", "bleed", "hemorrhage", "haemorrhage", "hemorrhagic", "with"}
+_BLEEDS = ("ich", "bleed", "bleeding", "hemorrhage", "haemorrhage", "hemorrhagic", "haemorrhagic")
+_NEGATIVE = {"normal", "no", "none", "negative", "0", "healthy", "control", "without"}
+_NEGATIVE |= {f"{no}{bleeds}" for no in ("no", "non", "not", "without") for bleeds in _BLEEDS}
+_POSITIVE = {"any", "yes", "positive", "1", "with", *_BLEEDS}
+_PICTURE_ERRORS = (OSError, SyntaxError, ValueError, LookupError)
+"""What Pillow raises on broken files."""
 _SHORT = {"edh": 1, "iph": 2, "ivh": 3, "sah": 4, "sdh": 5}
 
 
-def exam_of(path: Path, name: str) -> tuple[Exam, tuple[float, float]]:
+def exam_of(path: Path, name: str, series: str | None = None) -> tuple[Exam, tuple[float, float]]:
     """Read what a path holds; a picture becomes an exam of one slice.
 
     Parameters
@@ -38,6 +53,8 @@ def exam_of(path: Path, name: str) -> tuple[Exam, tuple[float, float]]:
         A DICOM folder or file, a zip, a NIfTI volume, a picture.
     name
         For messages, in place of the path.
+    series
+        Series instance UID to take; by default the one that detection would choose.
 
     Returns
     -------
@@ -49,7 +66,7 @@ def exam_of(path: Path, name: str) -> tuple[Exam, tuple[float, float]]:
     RefusedInput
         As :func:`ichor.read`.
     """
-    subject = read(path)
+    subject = read(path, series=series)
     if isinstance(subject, Picture):
         source = Source(name, "picture")
         return Exam(from_grey(subject.grey)[None], picture_geometry(), source, subject.notices), (BRAIN.low, BRAIN.high)
@@ -88,6 +105,34 @@ def read_files(paths: Sequence[Path], name: str) -> Exam:
     )
 
 
+def grey_picture(path: Path, name: str) -> NDArray[np.uint8]:
+    """Read a picture as it is: ``(rows, columns)``, nothing cut away.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Of the patient, for messages.
+
+    Raises
+    ------
+    RefusedInput
+        Where it is not there or broken.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L"))
+    except _PICTURE_ERRORS as error:
+        found = f"no picture that can be read in {path.parent.name}/{path.name} ({type(error).__name__})"
+        raise broken(name, found, "a picture") from None
+
+
+def broken(name: str, found: str, expected: str) -> RefusedInput:
+    """Return the refusal of one exam of a data set: the others can be used."""
+    return RefusedInput(name, "unreadable", found=found, expected=expected, remedy="get the data set again")
+
+
 def spread(labels: NDArray[np.float32], n: int) -> NDArray[np.float32]:
     """Say of slices what is known of their exam: absent in all, or present somewhere, which is unknown.
 
@@ -110,9 +155,7 @@ def spread(labels: NDArray[np.float32], n: int) -> NDArray[np.float32]:
     return per_slice
 
 
-def labelled(
-    dataset: str, patient: str, path: Path, labels: NDArray[np.float32], per_slice: NDArray[np.float32] | None = None
-) -> LabelledExam:
+def labelled(dataset: str, patient: str, path: Path, labels: NDArray[np.float32]) -> LabelledExam:
     """Read an item that has no map of its blood.
 
     Parameters
@@ -123,11 +166,9 @@ def labelled(
         What to read.
     labels
         ``(6,)`` of the exam.
-    per_slice
-        ``(n, 6)``, where slices are labelled.
     """
     exam, hu_range = exam_of(path, f"{dataset}/{patient}")
-    rows = spread(labels, exam.n_slices) if per_slice is None else per_slice
+    rows = spread(labels, exam.n_slices)
     blood = np.zeros(exam.volume.shape, np.uint8)
     blood[rows[:, 0] != 0] = UNKNOWN
     return LabelledExam(dataset, patient, exam, rows, blood, hu_range)

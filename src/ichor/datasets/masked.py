@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.items import exam_of
-from ichor.errors import UsageError
+from ichor.datasets.items import broken, exam_of
 from ichor.exam import Exam
 
-__all__ = ["read_with_mask"]
+__all__ = ["read_mask", "read_with_mask"]
 
 
 def read_with_mask(image: Path, mask: Path, name: str) -> tuple[Exam, NDArray[np.int16]]:
-    """Read a volume and its mask on the same voxels.
+    """Read a volume and its mask. Voxels belong together by their place in the files, as publishers pair them.
 
     Parameters
     ----------
@@ -31,23 +31,33 @@ def read_with_mask(image: Path, mask: Path, name: str) -> tuple[Exam, NDArray[np
 
     Raises
     ------
-    UsageError
-        Where the mask has another shape or cannot be read.
+    RefusedInput
+        Where either cannot be read, or the mask has another shape.
     """
-    import nibabel
-
     exam, _ = exam_of(image, name)
     meta = exam.source.nifti
     if meta is None:
-        raise UsageError(f"{image}: found no NIfTI volume; expected one")
-    try:
-        stored = np.asarray(nibabel.load(mask).dataobj)  # type: ignore[attr-defined]
-    except (OSError, ValueError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
-        raise UsageError(
-            f"{mask}: found no mask that can be read ({type(error).__name__}); expected NIfTI; get it again"
-        ) from None
-    if stored.squeeze().shape != tuple(np.squeeze(np.empty(meta["shape"], bool)).shape):
-        raise UsageError(f"{mask}: found a mask of {stored.shape}; expected {meta['shape']}, the volume's shape")
+        raise broken(name, f"no NIfTI volume in {image.name}", "one")
+    stored = read_mask(mask, name)
+    if stored.squeeze().shape != tuple(n for n in meta["shape"] if n > 1):
+        raise broken(name, f"a mask of {stored.shape}", f"{meta['shape']}, as the volume")
     turned = stored.reshape(meta["shape"][:3]).transpose(meta["axes"])
     flips = tuple(slice(None, None, -1 if flip else 1) for flip in meta["flips"])
-    return exam, np.ascontiguousarray(np.rint(turned[flips]).astype(np.int16))
+    return exam, np.ascontiguousarray(turned[flips])
+
+
+def read_mask(path: Path, name: str) -> NDArray[np.int16]:
+    """Read a mask as it lies in its file.
+
+    Raises
+    ------
+    RefusedInput
+        Where it cannot be read.
+    """
+    import nibabel
+
+    try:
+        stored = np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+    except (OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise broken(name, f"no mask that can be read in {path.name} ({type(error).__name__})", "NIfTI") from None
+    return np.asarray(np.rint(stored).astype(np.int16))

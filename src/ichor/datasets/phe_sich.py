@@ -6,16 +6,16 @@ a bleed may be labelled 0, and blood in the ventricles is not labelled: what is 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
+from ichor.datasets.items import broken, grey_picture
 from ichor.datasets.labelled import UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
+from ichor.datasets.tables import Row, read_table
 from ichor.exam import Exam, Source
 from ichor.preparing.stacks import picture_geometry
 from ichor.preparing.windows import from_grey
@@ -33,6 +33,11 @@ class PheSich:
     ----------
     root
         The folder that holds ``slices.csv``.
+
+    Raises
+    ------
+    UsageError
+        Where the table is broken, or a picture is not there.
     """
 
     name = "phe-sich"
@@ -48,10 +53,12 @@ class PheSich:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self._slices: dict[str, list[dict[str, str]]] = {}
-        with (self.root / "slices.csv").open(newline="") as file:
-            for row in csv.DictReader(file):
-                self._slices.setdefault(row["patient"], []).append(row)
+        self._slices: dict[str, list[Row]] = {}
+        for row in read_table(self.root / "slices.csv", ("patient", "file", "label_hem", "boxes")):
+            row.flag("label_hem")
+            if not (self.root / row["file"]).is_file():
+                raise row.error(f"no {row['file']}", "a picture for each row", "get the data set again")
+            self._slices.setdefault(row["patient"], []).append(row)
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
         """Return ``(6,)`` exam labels by patient: intraparenchymal is known, the rest (ventricles) is not."""
@@ -61,7 +68,7 @@ class PheSich:
 
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels, NaN for unknown."""
-        positive = np.array([row["label_hem"] == "1" for row in self._slices[patient]])
+        positive = np.array([row.flag("label_hem") == 1 for row in self._slices[patient]])
         # The slice beside a bleed may hold its edge: its label is not trusted.
         beside = ndimage.binary_dilation(positive) & ~positive
         labels = np.zeros((len(positive), 6), np.float32)
@@ -72,7 +79,10 @@ class PheSich:
     def load(self, patient: str) -> LabelledExam:
         """Read one patient's exam."""
         rows = self._slices[patient]
-        volume = np.stack([self._hu(row) for row in rows])
+        planes = [from_grey(grey_picture(self.root / row["file"], f"{self.name}/{patient}")) for row in rows]
+        if len({plane.shape for plane in planes}) > 1:
+            raise broken(f"{self.name}/{patient}", "slices of several sizes", "one size")
+        volume = np.stack(planes)
         labels = self.slice_labels(patient)
         near = labels[:, 0] != 0  # positive, or beside a positive
         blood = np.zeros(volume.shape, np.uint8)
@@ -85,7 +95,10 @@ class PheSich:
                 bone = ndimage.binary_dilation(volume[k] >= 79, iterations=3)
                 blood[k][bright & ~bone] = UNKNOWN
             for box in filter(None, row["boxes"].split(";")):
-                x0, y0, x1, y1 = map(float, box.split(":"))
+                try:
+                    x0, y0, x1, y1 = map(float, box.split(":"))
+                except ValueError:
+                    raise row.error(f"the box {box!r}", "x0:y0:x1:y1") from None
                 blood_in_box(blood[k], volume[k], (x0, y0, x1, y1), _INTRAPARENCHYMAL)
         exam = Exam(volume, picture_geometry(len(rows)), Source(f"phe-sich/{patient}", "picture"))
         return LabelledExam(self.name, patient, exam, labels, blood, (0.0, 80.0))
@@ -96,7 +109,3 @@ class PheSich:
 
     def __iter__(self) -> Iterator[LabelledExam]:
         return (self.load(p) for p in self._slices)
-
-    def _hu(self, row: dict[str, str]) -> NDArray[np.int16]:
-        with Image.open(self.root / row["file"]) as image:
-            return from_grey(np.asarray(image.convert("L")))

@@ -13,7 +13,7 @@ from ichor.datasets.ct_ich_nifti import CtIchNifti
 from ichor.datasets.folder import Folder
 from ichor.datasets.head_ct import HeadCt
 from ichor.datasets.labelled import Dataset
-from ichor.datasets.manifest import Manifest
+from ichor.datasets.manifest import open_manifest
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.rsna import Rsna
 from ichor.errors import UsageError
@@ -53,7 +53,7 @@ def open_dataset(name: str, data: Path) -> Dataset:
         if not Path(path).exists():
             raise UsageError(f"data set {name!r}: found nothing at {path}; expected a {kind}; check the path")
         if kind == "csv":
-            return Manifest(Path(path))
+            return open_manifest(Path(path))
         return Folder(Path(path), *parse_qs(query).get("positive", []))
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.5)
@@ -69,6 +69,6 @@ def open_dataset(name: str, data: Path) -> Dataset:
             return form(root)
     least = min(missing.items(), key=lambda m: len(m[1]) - len(m[0].info.expected))[1]
     raise UsageError(
-        f"{root}: found no {least[0]}; expected the data set {name!r} there; "
+        f"{root}: found no {', no '.join(least)}; expected the data set {name!r} there; "
         f"ichor data get {name} tells how to get it; or name the folder above it with --data"
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -30,6 +32,7 @@ CORRUPT = ("ID_6431af929",)
 _MIN_SLICES = 3
 _SAME_PLACE_MM = 0.05
 _LEAVE_OUT = "leave-out.txt"
+_TELL_EVERY_SECONDS = 10.0
 _UNSET = 9
 _NO_LABELS = bytes([_UNSET] * 6)
 
@@ -44,7 +47,7 @@ class Rsna:
     root
         The folder that holds ``stage_2_train.csv`` and ``stage_2_train``.
     log
-        Told how far the reading of the headers is.
+        Told how far the reading of the headers is; standard error by default, where it takes long.
     index
         Where to keep what the headers say; ``ichor-index.csv`` in ``root``, or, where that cannot be written,
         in the user's cache.
@@ -76,7 +79,7 @@ class Rsna:
         self, root: Path, log: Callable[[str], None] | None = None, index: Path | None = None
     ) -> None:
         self.root = Path(root)
-        self._tell = log or (lambda text: None)
+        self._tell = log or _told_now_and_then()
         self._index = index or _index_path(self.root)
         self.notes: list[str] = []
         self._places, self._labels = self._read_labels()
@@ -220,6 +223,19 @@ class Rsna:
         if repeated:
             self.notes.append(f"{repeated:,} rows of the table repeat others and were taken once")
         return places, table
+
+
+def _told_now_and_then() -> Callable[[str], None]:
+    """Keep who waits for hours informed, and nobody else."""
+    last = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > _TELL_EVERY_SECONDS:
+            last = time.monotonic()
+            print(f"rsna: {text}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _index_path(root: Path) -> Path:

@@ -14,10 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FORMAT", "META", "Slices", "Store", "StoredSlices", "open_store"]
+from ichor.errors import UsageError
 
-FORMAT = "ichor.store/1"
+__all__ = ["FORMAT", "GROUP", "META", "Slices", "Store", "StoredSlices", "open_store"]
+
+FORMAT = "ichor.store/2"
+"""To be raised, too, when reading or preparing changes what it gives."""
 META = "store.json"
+GROUP = "slices.zarr"
+_ABSENT = 2**64 - 1
+"""Where the index of a shard has no slice."""
 
 
 class Slices(Protocol):
@@ -31,33 +37,80 @@ class Slices(Protocol):
 class StoredSlices:
     """Slices of a zarr array, read by integer arrays of any shape.
 
+    A shard ends with an index, offset and length of each slice; a slice is one zstd frame. They are read as that: zarr
+    itself passes every slice through an event loop and its threads, which takes five times the processor's time, and
+    far longer where training keeps the cores busy. Nothing is shared between processes or threads.
+
     Parameters
     ----------
-    array
-        ``(N, rows, columns)``, a chunk a slice.
+    folder
+        Of the array.
+    shape
+        ``(N, rows, columns)``.
+    dtype
+        Of a value; little-endian on disk.
+    shard
+        Slices a file.
     """
 
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any], shard: int) -> None:
+        self.folder, self.shape, self.shard = folder, shape, shard
+        self.dtype = dtype.newbyteorder("<")
+        self._indices: dict[int, NDArray[np.uint64]] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Read slices: ``index.shape + (rows, columns)`` for an integer array or a number; each is read once."""
-        if isinstance(index, slice):
-            return np.asarray(self._array[index])
-        wanted = np.asarray(index)
-        numbers, place = np.unique(wanted.ravel(), return_inverse=True)
-        if len(numbers) and (numbers[0] < -len(self) or numbers[-1] >= len(self)):
-            raise IndexError(f"slice {numbers[-1]} of a store of {len(self)}")
+        """Read slices: ``index.shape + (rows, columns)``; each is read once, however often it is asked for.
+
+        Parameters
+        ----------
+        index
+            Integers in any order and shape, a slice, or ``(N,)`` bool.
+
+        Raises
+        ------
+        IndexError
+            Where there is no such slice.
+        UsageError
+            Where the store is damaged.
+        """
+        wanted = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index)
+        if wanted.dtype == bool:
+            wanted = np.arange(len(self))[wanted]
+        if wanted.size and not np.issubdtype(wanted.dtype, np.integer):
+            raise IndexError(f"found an index of {wanted.dtype}; expected integers, a slice or bool")
+        beyond = wanted[(wanted < -len(self)) | (wanted >= len(self))]
+        if beyond.size:
+            raise IndexError(f"slice {beyond.flat[0]} of a store of {len(self)}")
+        numbers, place = np.unique(wanted.ravel().astype(np.intp) % max(1, len(self)), return_inverse=True)
         read = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        # Chunk by chunk: zarr's own selection of many chunks costs several times more than it saves.
-        for k, number in enumerate(numbers):
-            read[k] = self._array[int(number)]
-        return read[place].reshape(*wanted.shape, *self.shape[1:])
+        for shard in np.unique(numbers // self.shard):
+            first, last = np.searchsorted(numbers, [shard * self.shard, (shard + 1) * self.shard])
+            self._read(int(shard), numbers[first:last] - shard * self.shard, read[first:last])
+        if len(numbers) == wanted.size and (place[1:] > place[:-1]).all():
+            return read.reshape(*wanted.shape, *self.shape[1:])
+        return read[place.ravel()].reshape(*wanted.shape, *self.shape[1:])
+
+    def _read(self, shard: int, places: NDArray[np.intp], out: NDArray[Any]) -> None:
+        from numcodecs.zstd import decompress  # type: ignore[import-untyped]
+
+        path = self.folder / "c" / str(shard) / "0" / "0"
+        try:
+            with path.open("rb", buffering=0) as file:
+                if shard not in self._indices:
+                    file.seek(-16 * self.shard - 4, 2)  # a checksum of four bytes comes last
+                    held = file.read(16 * self.shard)
+                    self._indices[shard] = np.frombuffer(held, "<u8").reshape(self.shard, 2)
+                for k, place in enumerate(places):
+                    offset, length = (int(n) for n in self._indices[shard][place])
+                    if _ABSENT in (offset, length):
+                        raise ValueError(f"no slice {place}")
+                    file.seek(offset)
+                    out[k] = np.frombuffer(decompress(file.read(length)), self.dtype).reshape(out.shape[1:])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -106,18 +159,58 @@ class Store:
 
 
 def open_store(home: Path) -> Store:
-    """Open a whole store."""
+    """Open a whole store.
+
+    Parameters
+    ----------
+    home
+        Its folder.
+
+    Raises
+    ------
+    UsageError
+        Where it is not whole, is damaged, or is of another format.
+    """
     import zarr
 
-    meta = json.loads((home / META).read_text())
-    group = zarr.open_group(home / "slices.zarr", mode="r")
+    path = home / META
+    try:
+        meta = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(
+            f"{home}: found no {META}; expected a store built to its end; build it again: it goes on"
+        ) from None
+    except ValueError as error:
+        raise _damaged(path, f"no JSON, {error}") from error
+    if meta.get("format") != FORMAT:
+        raise UsageError(
+            f"{path}: found the format {meta.get('format')!r}; expected {FORMAT!r}; remove the store's folder and "
+            "build it again"
+        )
+    for name, size in meta["files"].items():
+        file = home / GROUP / name
+        found = file.stat().st_size if file.is_file() else None
+        if found != size:
+            raise _damaged(file, "no file" if found is None else f"{found} bytes, expected {size}")
+    group = zarr.open_group(home / GROUP, mode="r")
     counts = [exam["slices"] for exam in meta["exams"]]
     return Store(
         meta["dataset"],
-        StoredSlices(group["hu"]),
-        StoredSlices(group["blood"]),
+        _slices(home, group["hu"], meta["shard"]),
+        _slices(home, group["blood"], meta["shard"]),
         np.asarray(group["labels"][:], np.float32),  # type: ignore[index]
         np.repeat(np.arange(len(counts)), counts),
         tuple(exam["patient"] for exam in meta["exams"]),
         tuple(meta["hu_range"]),
+    )
+
+
+def _slices(home: Path, array: Any, shard: int) -> StoredSlices:
+    return StoredSlices(home / GROUP / array.path, tuple(array.shape), array.dtype, shard)
+
+
+def _damaged(path: Path, what: str) -> UsageError:
+    return UsageError(
+        f"{path}: found a damaged store ({what}); expected what was written; remove the store's folder, the one that "
+        f"holds {META}, and run again: it is built anew"
     )

@@ -7,8 +7,10 @@ import json
 import multiprocessing
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
-from ichor.datasets.store import FORMAT, META, Store, open_store
-from ichor.errors import RefusedInput
+from ichor.datasets.store import FORMAT, GROUP, META, Store, open_store
+from ichor.errors import RefusedInput, UsageError
 from ichor.preparing import GridSpec, plan_grid
 
 __all__ = ["SHARD", "build_store", "on_grid"]
@@ -28,6 +30,8 @@ SHARD = 256
 _PROGRESS = "progress.json"
 _ARRAYS = {"hu": "int16", "blood": "uint8"}
 _ALL_HU = (-1024.0, 3071.0)
+_READ_ERRORS = (OSError, ValueError, KeyError, IndexError, EOFError, SyntaxError)
+"""What broken files raise where nothing refuses them, in pydicom, nibabel and Pillow."""
 Log = Callable[[str], None]
 
 
@@ -54,15 +58,26 @@ def build_store(
     Returns
     -------
     Store
-        Read-only. Exams that could not be read are not in it.
+        Read-only. Exams that were refused are not in it.
+
+    Raises
+    ------
+    UsageError
+        Where an exam fails in a way that is no refusal, no exam can be read, or a kept store is damaged.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     key = hashlib.sha256(repr((FORMAT, spec, shard, _identity(dataset))).encode()).hexdigest()[:12]
     home = folder / f"{dataset.name}-{key}"
     if not (home / META).exists():
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / "lock"):  # let go when its process ends, however it ends
+        lock = FileLock(home / "lock")  # let go when its process ends, however it ends
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            log(f"{dataset.name}: another process prepares it; waiting")
+            held = lock.acquire()
+        with held:
             if not (home / META).exists():
                 log(
                     f"preparing {dataset.name} for the grid ({spec.rows} x {spec.columns}): once, kept in {home}"
@@ -113,6 +128,11 @@ class _Prepared:
     hu_range: tuple[float, float]
     refusal: str = ""
 
+    def after(self, skip: int) -> _Prepared:
+        """Leave the first slices away."""
+        hu, blood, labels = self.hu[skip:], self.blood[skip:], self.labels[skip:]
+        return _Prepared(self.patient, hu, blood, labels, self.hu_range)
+
 
 @dataclass
 class _Builder:
@@ -132,32 +152,36 @@ class _Builder:
     def build(self, processes: int | None) -> None:
         import zarr
 
-        self._go_on()
-        group = zarr.open_group(self.home / "slices.zarr", mode="a")
+        group = zarr.open_group(self.home / GROUP, mode="a")
+        self._go_on(group)
         known = list(self.dataset.patients())
         done = {e["patient"] for e in self.exams} | set(self.left_out)
         todo = [p for p in known if p not in done]
-        begun = sum(e["slices"] for e in self.exams)
-        # The exam in which the last whole shard ends is read again for the rest of its slices.
-        torn = [self.exams.pop() for _ in range(1) if begun > self.written]
-        skip = self.written - sum(e["slices"] for e in self.exams)
-        todo = [e["patient"] for e in torn] + todo
+        first = len(done)
+        skip = 0
+        if self.exams and sum(e["slices"] for e in self.exams) > self.written:
+            # The exam in which the last whole shard ends is read again for the rest of its slices.
+            torn = self.exams.pop()
+            skip = self.written - sum(e["slices"] for e in self.exams)
+            todo.insert(0, torn["patient"])
+            first -= 1
         pending: list[_Prepared] = []
-        start, first = time.monotonic(), len(done)
+        start = time.monotonic()
         for item in _prepare_all(self.dataset, todo, self.spec, processes):
-            if item.refusal:
+            if item.refusal and not skip:
                 self.left_out[item.patient] = item.refusal
                 self.log(f"{self.dataset.name}: an exam was left out: {item.refusal}")
                 continue
+            if len(item.labels) < skip or item.refusal:
+                raise UsageError(
+                    f"{self.home}: found that {item.patient} has changed while the store was built; expected the same "
+                    "images; remove this folder and run again"
+                )
             self.exams.append(
                 {"patient": item.patient, "slices": len(item.labels), "hu_range": list(item.hu_range)}
             )
-            if skip:
-                item = _Prepared(
-                    item.patient, item.hu[skip:], item.blood[skip:], item.labels[skip:], item.hu_range
-                )
-                skip = 0
-            pending.append(item)
+            pending.append(item.after(skip))
+            skip = 0
             if sum(len(p.labels) for p in pending) >= self.shard:
                 pending = self._write(group, pending, whole=False)
                 self._keep_progress()
@@ -165,54 +189,63 @@ class _Builder:
                 left = (time.monotonic() - start) / max(1, handled - first) * (len(known) - handled)
                 self.log(f"{self.dataset.name}: {handled} of {len(known)} exams, {left / 60:.0f} min left")
         self._write(group, pending, whole=True)
+        if not self.written:
+            raise UsageError(
+                f"{self.dataset.name}: found {len(known)} exams of which none can be read; expected some; "
+                f"run ichor data check {self.dataset.name}"
+            )
         self._finish()
 
     def _write(self, group: Any, pending: list[_Prepared], *, whole: bool) -> list[_Prepared]:
         """Write what fills shards (or everything), and give back the rest."""
-        arrays = (
-            {name: np.concatenate([getattr(p, name) for p in pending]) for name in (*_ARRAYS, "labels")}
-            if pending
-            else {}
-        )
-        n = len(arrays["labels"]) if pending else 0
+        n = sum(len(p.labels) for p in pending)
         count = n if whole else n // self.shard * self.shard
-        for name, values in arrays.items():
-            target = self._array(group, name, values)
-            target.resize((self.written + count, *values.shape[1:]))
-            # A shard at a time: one file is written once.
-            for k in range(0, count, self.shard):
-                part = values[k : min(k + self.shard, count)]
-                target[self.written + k : self.written + k + len(part)] = part
+        if not count:
+            return pending
+        try:
+            for name in (*_ARRAYS, "labels"):
+                values = np.concatenate([getattr(p, name) for p in pending])
+                target = self._array(group, name, values)
+                target.resize((self.written + count, *values.shape[1:]))
+                # A shard at a time: one file is written once.
+                for k in range(0, count, self.shard):
+                    part = values[k : min(k + self.shard, count)]
+                    target[self.written + k : self.written + k + len(part)] = part
+        except OSError as error:
+            raise UsageError(
+                f"{self.home}: found that it cannot be written ({error.strerror or error}); expected room for the "
+                "store; free some and run again: it goes on"
+            ) from error
         self.written += count
-        if count == n:
-            return []
-        last = pending[-1]
-        rest = n - count
-        return [
-            _Prepared(last.patient, last.hu[-rest:], last.blood[-rest:], last.labels[-rest:], last.hu_range)
-        ]
+        # A shard was filled by the last exam: what is left is its end.
+        return [pending[-1].after(len(pending[-1].labels) - (n - count))] if n > count else []
 
     def _array(self, group: Any, name: str, values: NDArray[Any]) -> Any:
-        if name in group:
-            return group[name]
         from zarr.codecs import ZstdCodec
 
         inner = values.shape[1:]
-        return group.create_array(
-            name,
-            shape=(0, *inner),
-            chunks=(1 if name in _ARRAYS else self.shard, *inner),
-            shards=(self.shard, *inner) if name in _ARRAYS else None,
-            dtype=values.dtype,
-            compressors=ZstdCodec(level=3),
-        )
+        if name not in group:
+            group.create_array(
+                name,
+                shape=(0, *inner),
+                chunks=(1 if name in _ARRAYS else self.shard, *inner),
+                shards=(self.shard, *inner) if name in _ARRAYS else None,
+                dtype=values.dtype.newbyteorder("<"),
+                compressors=ZstdCodec(level=3, checksum=True),
+            )
+        # A slice of zeros is written, too: what is missing is then damage, and never reads as zeros.
+        return group[name].with_config({"write_empty_chunks": True})
 
-    def _go_on(self) -> None:
+    def _go_on(self, group: Any) -> None:
         path = self.home / _PROGRESS
         if path.exists():
             kept = json.loads(path.read_text())
             self.exams, self.left_out, self.written = kept["exams"], kept["left_out"], kept["written"]
             self.log(f"{self.dataset.name}: going on after {len(self.exams)} exams")
+        for name in (*_ARRAYS, "labels"):
+            if name in group:
+                # What was being written when the build ended goes.
+                group[name].resize((self.written, *group[name].shape[1:]))
 
     def _keep_progress(self) -> None:
         _write_json(
@@ -220,6 +253,10 @@ class _Builder:
         )
 
     def _finish(self) -> None:
+        written = sorted(p for p in (self.home / GROUP).rglob("*") if p.is_file())
+        for path in [p for p in written if p.suffix == ".partial"]:
+            path.unlink()  # zarr's, of a build that was killed
+            written.remove(path)
         ranges = {tuple(e["hu_range"]) for e in self.exams}
         # Written last, and moved into place: a store is whole or it is not there.
         _write_json(
@@ -228,6 +265,8 @@ class _Builder:
                 "format": FORMAT,
                 "dataset": self.dataset.name,
                 "grid": repr(self.spec),
+                "shard": self.shard,
+                "files": {p.relative_to(self.home / GROUP).as_posix(): p.stat().st_size for p in written},
                 "hu_range": list(next(iter(ranges))) if len(ranges) == 1 else list(_ALL_HU),
                 "exams": self.exams,
                 "left_out": self.left_out,
@@ -239,16 +278,35 @@ class _Builder:
 def _prepare_all(
     dataset: Dataset, patients: list[str], spec: GridSpec, processes: int | None
 ) -> Iterator[_Prepared]:
-    cores = processes or min(os.cpu_count() or 1, len(patients) // 8)
-    if cores <= 1:
+    """Prepare exams, in order."""
+    count = processes or min(_cores(), len(patients) // 8)
+    if count <= 1:
         yield from (_prepare_one(dataset, patient, spec) for patient in patients)
         return
     # Spawned: a fork would copy the locks of other threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, context, _remember, (dataset, spec)) as pool:
-        step = 8 * cores  # so many exams wait in memory at most
-        for k in range(0, len(patients), step):
-            yield from pool.map(_prepare_remembered, patients[k : k + step])
+    pool = ProcessPoolExecutor(count, context, _remember, (dataset, spec))
+    waiting: deque[Future[_Prepared]] = deque()
+    try:
+        for patient in patients:
+            waiting.append(pool.submit(_prepare_remembered, patient))
+            if len(waiting) > 4 * count:  # so many exams are in memory at most
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise UsageError(
+            f"{dataset.name}: found that a process that prepares exams was ended; expected memory for {count} of them; "
+            "run again with fewer cores: it goes on"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 _remembered: dict[str, Any] = {}
@@ -265,10 +323,16 @@ def _prepare_remembered(patient: str) -> _Prepared:
 def _prepare_one(dataset: Dataset, patient: str, spec: GridSpec) -> _Prepared:
     try:
         item = dataset.load(patient)
+        planes, marks, labels = on_grid(item, spec)
     except RefusedInput as refusal:
         nothing = np.empty(0)
         return _Prepared(patient, nothing, nothing, nothing, _ALL_HU, str(refusal))  # type: ignore[arg-type]
-    planes, marks, labels = on_grid(item, spec)
+    except _READ_ERRORS as error:
+        # No refusal: it may be the disk, and must not make a store without this exam.
+        raise UsageError(
+            f"{dataset.name}/{patient}: found that it cannot be read ({type(error).__name__}: {error}); expected an "
+            f"exam; run ichor data check {dataset.name}, mend it, and run again: it goes on"
+        ) from error
     return _Prepared(patient, planes, marks, labels, item.hu_range)
 
 
@@ -277,12 +341,19 @@ def _identity(dataset: Dataset) -> str:
     digest = hashlib.sha256(f"{dataset.name} {type(dataset).__name__}".encode())
     for patient, labels in sorted(dataset.patients().items()):
         digest.update(f"{patient} {labels.tolist()}".encode())
-    if dataset.name in ("folder", "csv"):
-        digest.update(str(Path(dataset.root).resolve()).encode())  # type: ignore[attr-defined]
+    root = getattr(dataset, "root", None)
+    if root is not None:
+        root = Path(root)
+        if dataset.name in ("folder", "csv"):
+            digest.update(str(root.resolve()).encode())
+        # Labels of slices and boxes are told by tables beside the images.
+        for table in [root] if root.is_file() else sorted(root.glob("*.csv")):
+            with table.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
 def _write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value) + "\n")
-    temporary.rename(path)
+    temporary.replace(path)

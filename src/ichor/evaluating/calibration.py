@@ -56,7 +56,10 @@ def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.float32]) ->
         positives = int(y.sum())
         if not 0 < positives < len(y):
             # Not learnt: the share of cases that have it; of a label that nothing is known of, hardly any.
-            scale[j], offset[j] = 0.0, np.log((positives + 0.5) / (len(y) - positives + 0.5)) if len(y) else -7.0
+            scale[j], offset[j] = (
+                0.0,
+                np.log((positives + 0.5) / (len(y) - positives + 0.5)) if len(y) else -7.0,
+            )
             continue
         centre, spread = x.mean(), x.std() or 1.0
         # A little shrinkage (C = 1 on standardised logits): few positives must not give boundless certainty.
@@ -93,8 +96,8 @@ def crossfit(
     return out
 
 
-def called_across_folds(run: OutOfFold, level: str, choose: Threshold) -> NDArray[np.float64]:
-    """Call ``any`` in each fold from a threshold that was chosen on the others.
+def called_across_folds(run: OutOfFold, level: str, choose: Threshold, label: int = 0) -> NDArray[np.float64]:
+    """Call a label in each fold from a threshold that was chosen on the others.
 
     Parameters
     ----------
@@ -104,6 +107,8 @@ def called_across_folds(run: OutOfFold, level: str, choose: Threshold) -> NDArra
         ``slice`` or ``exam``.
     choose
         Takes labels and probabilities of the other folds, each calibrated on the rest of them.
+    label
+        Place in :data:`ichor.labels.LABEL_NAMES`; ``any`` by default.
 
     Returns
     -------
@@ -115,6 +120,7 @@ def called_across_folds(run: OutOfFold, level: str, choose: Threshold) -> NDArra
         if level == "exam"
         else (run.logits, run.labels, run.folds)
     )
+    logits, labels = logits[:, [label]], labels[:, [label]]
     p = crossfit(logits, labels, folds, calibrated=run.calibrated)
     if len(np.unique(folds)) < 2:
         return np.asarray(p[:, 0] >= 0.5, dtype=np.float64)

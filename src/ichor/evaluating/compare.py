@@ -44,7 +44,7 @@ def compare(first: OutOfFold, second: OutOfFold) -> list[Difference]:
     Parameters
     ----------
     first, second
-        Predictions on the same slices.
+        Predictions on the same slices; labels that one of them does not tell are not compared.
 
     Raises
     ------
@@ -52,14 +52,15 @@ def compare(first: OutOfFold, second: OutOfFold) -> list[Difference]:
         Where the two are of other slices.
     """
     same = first.patients.shape == second.patients.shape and bool((first.patients == second.patients).all())
-    if not same or not np.array_equal(first.labels, second.labels, equal_nan=True):
+    unknown = np.isnan(first.labels) | np.isnan(second.labels) if same else np.array(True)
+    if not same or not np.array_equal(first.labels[~unknown], second.labels[~unknown]):
         raise UsageError(
             f"comparison: found predictions on {len(first.patients)} and on {len(second.patients)} slices, or other "
             "labels; expected both on the same slices of the same data set"
         )
     out = []
     for a, b in zip(levels(first), levels(second), strict=True):
-        known = a.known(0)
+        known = a.known(0) & b.known(0)
         y, who = a.labels[known, 0], a.patients[known]
         n = resamplings_for(len(y))
         out.append(
@@ -68,9 +69,9 @@ def compare(first: OutOfFold, second: OutOfFold) -> list[Difference]:
                 paired_bootstrap(m.roc_auc, y, a.logits[known, 0], b.logits[known, 0], who, resamplings=n),
             )
         )
-        if a.name != "exam" and not np.isnan(a.labels).any():
+        if a.name != "exam" and not np.isnan(a.labels + b.labels).any():
             paired = paired_bootstrap(
-                m.weighted_log_loss, a.labels, a.probabilities, b.probabilities, a.patients, resamplings=n
+                m.weighted_log_loss, a.labels, a.probabilities, b.probabilities, a.patients
             )
             out.append(_difference(f"{a.name} weighted log loss", paired, less_is_better=True))
         where = "exam" if a.name == "exam" else "slice"
@@ -78,7 +79,7 @@ def compare(first: OutOfFold, second: OutOfFold) -> list[Difference]:
         out.append(
             _difference(
                 f"{a.name} accuracy, any",
-                paired_bootstrap(m.accuracy, y, called[0], called[1], who, resamplings=n),
+                paired_bootstrap(m.accuracy, y, called[0], called[1], who),
             )
         )
     return out

@@ -66,10 +66,11 @@ def marked_ml(dataset: Dataset, patient: str) -> float:
 
 def group_figures(run: OutOfFold, groups: dict[str, list[str]]) -> Iterator[Figure]:
     """Measure the area of ``any`` in each subgroup, at each level; n tells how far to trust it."""
+    found = levels(run)
     for name, patients in groups.items():
-        inside = set(patients)
-        for level in levels(run):
-            kept = np.array([p in inside for p in level.patients]) & level.known(0)
+        for level in found:
+            whose = run.exam_patients if level.name == "exam" else run.patients
+            kept = np.isin(whose, patients) & level.known(0)
             labels = level.labels[kept, 0]
             if not len(labels) or not 0 < labels.sum() < len(labels):
                 continue

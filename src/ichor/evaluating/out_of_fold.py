@@ -29,6 +29,7 @@ __all__ = [
     "figures",
     "levels",
     "operating_points",
+    "subtype_figures",
 ]
 
 MIN_POSITIVE_PATIENTS = 10
@@ -54,7 +55,7 @@ class Level:
     name
         ``slice``, ``exam`` or ``picture``.
     patients
-        ``(n,)``.
+        ``(n,)`` whom intervals draw: the person, or the group of near-duplicate pictures.
     logits, labels, probabilities
         ``(n, 6)``; probabilities calibrated on the other folds.
     """
@@ -78,44 +79,48 @@ class Level:
 def levels(run: OutOfFold) -> list[Level]:
     """Return the levels that a run is measured on: slices and exams, or pictures."""
     p = crossfit(run.logits, run.labels, run.folds, calibrated=run.calibrated)
+    drawn = run.drawn(run.patients)
     if run.kind == "pictures":
-        return [Level("picture", run.patients, run.logits, run.labels, p)]
+        return [Level("picture", drawn, run.logits, run.labels, p)]
     exam_p = crossfit(run.exam_logits, run.exam_labels, run.exam_folds, calibrated=run.calibrated)
     return [
-        Level("slice", run.patients, run.logits, run.labels, p),
-        Level("exam", run.exam_patients, run.exam_logits, run.exam_labels, exam_p),
+        Level("slice", drawn, run.logits, run.labels, p),
+        Level("exam", run.drawn(run.exam_patients), run.exam_logits, run.exam_labels, exam_p),
     ]
 
 
-def figures(run: OutOfFold) -> list[Figure]:
-    """Measure a run: areas, log loss, calibration, and the operating point, each out of fold."""
+def figures(run: OutOfFold, clip: float = 1e-15) -> list[Figure]:
+    """Measure a run: areas, log loss, calibration, and the operating point, each out of fold.
+
+    Parameters
+    ----------
+    run
+        What was predicted.
+    clip
+        For the log loss, probabilities are kept this far from 0 and 1.
+    """
     found = levels(run)
     out = list(_areas(run, found))
     how = "as the system gave them" if run.calibrated else "calibrated on the other folds"
     first = found[0]
+    p = np.clip(first.probabilities, clip, 1 - clip)
+    clipped = f"probabilities {how}, kept {clip:g} from 0 and 1"
     if not np.isnan(first.labels).any():
-        interval = bootstrap(
-            m.weighted_log_loss,
-            first.labels,
-            first.probabilities,
-            first.patients,
-            resamplings=resamplings_for(len(first.labels)),
-        )
-        out.append(
-            Figure(f"{first.name} weighted log loss", interval, f"RSNA 2019 weights, probabilities {how}")
-        )
+        interval = bootstrap(m.weighted_log_loss, first.labels, p, first.patients)
+        out.append(Figure(f"{first.name} weighted log loss", interval, f"RSNA 2019 weights, {clipped}"))
+    elif (known := first.known(0)).any():
+        interval = bootstrap(m.log_loss, first.labels[known, 0], p[known, 0], first.patients[known])
+        note = f"of 'any' alone, for not every subtype is known; {clipped}"
+        out.append(Figure(f"{first.name} log loss, any", interval, note))
     for level in found:
         known = level.known(0)
+        if not known.any():
+            continue
         interval = bootstrap(
             m.calibration_error, level.labels[known, 0], level.probabilities[known, 0], level.patients[known]
         )
-        out.append(
-            Figure(
-                f"{level.name} calibration error, any",
-                interval,
-                f"10 bins of equal count, probabilities {how}",
-            )
-        )
+        note = f"10 bins of equal count, probabilities {how}; chance alone makes it larger, the more so resampled"
+        out.append(Figure(f"{level.name} calibration error, any", interval, note))
     last = found[-1]
     protocol = _threshold_protocol(run, "the highest sensitivity plus specificity")
     out += _verdicts(run, last, best_threshold, protocol, ("sensitivity", "specificity"))
@@ -145,6 +150,23 @@ def operating_points(run: OutOfFold) -> list[Figure]:
     return out
 
 
+def subtype_figures(run: OutOfFold) -> list[Figure]:
+    """Measure each subtype: area under precision-recall, and verdicts at the best threshold of the other folds."""
+    protocol = _threshold_protocol(run, "the highest sensitivity plus specificity")
+    out = []
+    for j in range(1, len(LABEL_NAMES)):
+        few = int(np.nansum(run.exam_labels[:, j]))
+        note = f"; only {few} positive patients" if few < MIN_POSITIVE_PATIENTS else ""
+        for level in levels(run):
+            if level.has_both(j):
+                some = [
+                    _pr_figure(level, j),
+                    *_verdicts(run, level, best_threshold, protocol, tuple(_VERDICTS), j),
+                ]
+                out += [Figure(f.name, f.interval, f.protocol + note) for f in some]
+    return out
+
+
 def _areas(run: OutOfFold, found: list[Level]) -> Iterator[Figure]:
     for j, name in enumerate(LABEL_NAMES):
         few = int(np.nansum(run.exam_labels[:, j]))
@@ -163,43 +185,45 @@ def _areas(run: OutOfFold, found: list[Level]) -> Iterator[Figure]:
                 protocol,
             )
     for level in found:
-        known = level.known(0)
         if level.has_both(0):
-            n = resamplings_for(int(known.sum()), slow=True)
-            yield Figure(
-                f"{level.name} PR area, any",
-                bootstrap(
-                    m.pr_area,
-                    level.labels[known, 0],
-                    level.logits[known, 0],
-                    level.patients[known],
-                    resamplings=n,
-                ),
-                f"average precision, out of fold; patients resampled {n} times",
-            )
+            yield _pr_figure(level, 0)
+
+
+def _pr_figure(level: Level, label: int) -> Figure:
+    known = level.known(label)
+    n = resamplings_for(int(known.sum()))
+    interval = bootstrap(
+        m.pr_area,
+        level.labels[known, label],
+        level.logits[known, label],
+        level.patients[known],
+        resamplings=n,
+    )
+    protocol = f"average precision, out of fold; patients resampled {n} times"
+    return Figure(f"{level.name} PR area, {LABEL_NAMES[label]}", interval, protocol)
 
 
 _VERDICTS = {
     "accuracy": m.accuracy,
-    "sensitivity": lambda y, c: m.sensitivity_specificity(y, c, 0.5)[0],
-    "specificity": lambda y, c: m.sensitivity_specificity(y, c, 0.5)[1],
+    "sensitivity": m.sensitivity,
+    "specificity": m.specificity,
     "precision": m.precision,
     "F1": m.f1,
 }
 
 
 def _verdicts(
-    run: OutOfFold, level: Level, choose: Threshold, protocol: str, names: tuple[str, ...]
+    run: OutOfFold, level: Level, choose: Threshold, protocol: str, names: tuple[str, ...], label: int = 0
 ) -> list[Figure]:
-    called = called_across_folds(run, "exam" if level.name == "exam" else "slice", choose)
-    known = level.known(0)
-    n = resamplings_for(int(known.sum()))
+    known = level.known(label)
+    if not known.any():
+        return []
+    called = called_across_folds(run, "exam" if level.name == "exam" else "slice", choose, label)[known]
+    truth, who = level.labels[known, label], level.patients[known]
     return [
         Figure(
-            f"{level.name} {name}, any",
-            bootstrap(
-                _VERDICTS[name], level.labels[known, 0], called[known], level.patients[known], resamplings=n
-            ),
+            f"{level.name} {name}, {LABEL_NAMES[label]}",
+            bootstrap(_VERDICTS[name], truth, called, who),
             protocol,
         )
         for name in names

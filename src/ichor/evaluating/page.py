@@ -101,16 +101,21 @@ def write_page(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
             drawings=_drawings(evaluation),
             confusions=evaluation.confusions(),
             number=_number,
-            measures=_measures,
+            headline=_headline(evaluation),
         ),
         encoding="utf-8",
     )
     return page, data
 
 
-def _measures(figure: Figure) -> str:
-    i = figure.interval
-    return f"{i.n}, {i.positives} positive, {i.patients} patients"
+def _headline(evaluation: Evaluation) -> list[Figure]:
+    """Return what a reader looks for first: areas of ``any``, accuracy, log loss; the first of each name."""
+    found: dict[str, Figure] = {}
+    for rows in evaluation.figures.values():
+        for figure in rows:
+            found.setdefault(figure.name, figure)
+    ends = ("AUC, any", "accuracy, any", "log loss", "log loss, any")
+    return [f for name, f in found.items() if name.partition(" ")[2].removeprefix("weighted ") in ends]
 
 
 def _number(value: float) -> str:

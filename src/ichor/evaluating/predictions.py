@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,22 @@ from numpy.typing import NDArray
 from ichor.datasets.labelled import Dataset
 from ichor.detecting.aggregate import exam_logits
 from ichor.errors import UsageError
-from ichor.labels import LABEL_NAMES
+from ichor.labels import LABEL_NAMES, LABELS
 
 __all__ = ["OutOfFold", "dataset_of", "read_predictions", "read_table"]
 
-_CLIP = 1e-7
+_CLIP = 1e-15
 _NEVER = -20.0
-"""Logit of a label that a table does not speak of."""
+"""Logit of a label that a table does not speak of; it is not measured."""
 _MOST_NAMED = 3
+_ALIASES = {
+    **{label.abbreviation.lower(): label.name for label in LABELS},
+    **dict.fromkeys(("hemorrhage", "haemorrhage", "any_hemorrhage"), "any"),
+    **dict.fromkeys(("patient_id", "patientid"), "patient"),
+    **dict.fromkeys(("image", "image_id", "sop_instance_uid"), "id"),
+    "slice_index": "slice",
+}
+_PREFIX = re.compile(r"^(?:p|prob|probability|logit|rule)_")
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,9 @@ class OutOfFold:
         ``exams``; or ``pictures``, where a slice is all there is of an exam.
     calibrated
         Whether the logits are of probabilities that someone else stands for: they are taken as they are.
+    groups
+        Whom intervals draw, by patient, where that is another: a person with several exams, pictures that are
+        near-duplicates.
     """
 
     patients: NDArray[np.str_]
@@ -53,22 +65,28 @@ class OutOfFold:
     exam_labels: NDArray[np.float32]
     kind: str = "exams"
     calibrated: bool = False
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def drawn(self, patients: NDArray[np.str_]) -> NDArray[np.str_]:
+        """Return whom intervals draw for each of some patients."""
+        if not self.groups:
+            return patients
+        return np.array([self.groups.get(str(p), str(p)) for p in patients])
 
     def of(self, patients: Iterable[str]) -> OutOfFold:
         """Return the part that is of some patients."""
         names = list(patients)
         slices, exams = np.isin(self.patients, names), np.isin(self.exam_patients, names)
-        return OutOfFold(
-            self.patients[slices],
-            self.folds[slices],
-            self.logits[slices],
-            self.labels[slices],
-            self.exam_patients[exams],
-            self.exam_folds[exams],
-            self.exam_logits[exams],
-            self.exam_labels[exams],
-            self.kind,
-            self.calibrated,
+        return replace(
+            self,
+            patients=self.patients[slices],
+            folds=self.folds[slices],
+            logits=self.logits[slices],
+            labels=self.labels[slices],
+            exam_patients=self.exam_patients[exams],
+            exam_folds=self.exam_folds[exams],
+            exam_logits=self.exam_logits[exams],
+            exam_labels=self.exam_labels[exams],
         )
 
 
@@ -108,9 +126,14 @@ def read_predictions(folder: Path, dataset: Dataset, head: str = "rule") -> OutO
                 if fold_of.setdefault(row["patient"], number) != number:
                     raise UsageError(f"{file}: found a patient predicted in two folds; expected each in one")
                 logits.setdefault(row["patient"], []).append([float(row[f"{head}_{n}"]) for n in LABEL_NAMES])
-    return _joined(
+    found = _joined(
         str(folder), dataset, {n: np.array(v) for n, v in logits.items()}, fold_of, calibrated=False
     )
+    if not (Path(folder) / "split.json").is_file():
+        return found
+    from ichor.datasets.splits import load_split
+
+    return replace(found, groups=load_split(Path(folder) / "split.json").groups)
 
 
 def dataset_of(path: Path) -> str:
@@ -130,9 +153,11 @@ def read_table(path: Path, dataset: Dataset) -> OutOfFold:
     ----------
     path
         CSV with a column ``patient``, a column ``slice`` (0, 1, ... upward; not needed where each patient has
-        one slice), and a probability for ``any`` and for whichever subtypes the system tells. Columns that
-        hold values outside 0..1 are taken for logits. A column ``fold`` tells who judged whom: with it,
-        thresholds are chosen on the other folds.
+        one slice), and a probability for ``any`` and for whichever subtypes the system tells; what it does not
+        tell is not measured. Instead of patient and slice, ``id`` may name the image, where the data set knows
+        images by name; and Kaggle's long form is taken too, ``ID,Label`` with a row for each image and label.
+        Where any value lies outside 0..1, all are taken for logits. A column ``fold`` tells who judged whom:
+        with it, thresholds are chosen on the other folds.
     dataset
         What was judged.
 
@@ -141,43 +166,48 @@ def read_table(path: Path, dataset: Dataset) -> OutOfFold:
     UsageError
         Where a column, a patient or a slice is missing, twice there, or no number.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows = [{(k or "").strip().lower(): v for k, v in row.items()} for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path}: found no table that can be read ({type(error).__name__}); expected CSV"
-        ) from None
-    columns = list(rows[0]) if rows else []
-    for needed in ("patient", "any"):
-        if needed not in columns:
-            raise UsageError(
-                f"{path}: found the columns {', '.join(columns) or 'none'}; expected 'patient', 'slice', 'any' "
-                "and the subtypes that the system tells (docs/how-to/evaluate.md)"
-            )
+    lines, columns = _lines(path)
+    if {"id", "label"} <= set(columns) and "any" not in columns:
+        lines = _widened(path, lines)
+        columns = ["id", *LABEL_NAMES]
     told = [name for name in LABEL_NAMES if name in columns]
+    if "any" not in columns or not {"patient", "id"} & set(columns):
+        raise UsageError(
+            f"{path}: found the columns {', '.join(columns) or 'none'}; expected 'patient', 'slice', 'any' "
+            "and the subtypes that the system tells (docs/how-to/evaluate.md)"
+        )
+    places = {} if "patient" in columns else _places(dataset)
     values: dict[str, dict[int, list[float]]] = {}
     fold_of: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in lines:
+        if "patient" in columns:
+            patient, index = row["patient"], row.get("slice") or 0
+        elif row["id"] in places:
+            patient, index = places[row["id"]]
+        else:
+            raise UsageError(
+                f"{path}, line {line}: found image {row['id']}, which {dataset.name} does not have; expected its "
+                "own images; check --dataset, or give patient and slice"
+            )
         try:
-            index = int(row.get("slice") or 0)
+            index = int(index)
             numbers = [float(row[name]) for name in told]
             fold = int(row.get("fold") or 0)
         except (TypeError, ValueError):
             raise UsageError(f"{path}, line {line}: found text; expected numbers") from None
         if not np.isfinite(numbers).all():
             raise UsageError(f"{path}, line {line}: found {numbers}; expected finite numbers")
-        slices = values.setdefault(row["patient"], {})
+        slices = values.setdefault(patient, {})
         if index in slices:
             raise UsageError(
                 f"{path}, line {line}: found slice {index} of a patient again; expected each once"
             )
-        if fold_of.setdefault(row["patient"], fold) != fold:
+        if fold_of.setdefault(patient, fold) != fold:
             raise UsageError(f"{path}, line {line}: found a patient in two folds; expected each in one")
         slices[index] = numbers
     flat = np.array([v for slices in values.values() for v in slices.values()])
     is_probability = bool((flat >= 0).all() and (flat <= 1).all())
+    known = [LABEL_NAMES.index(name) for name in told]
     logits = {}
     for patient, slices in values.items():
         if sorted(slices) != list(range(len(slices))):
@@ -190,9 +220,72 @@ def read_table(path: Path, dataset: Dataset) -> OutOfFold:
             p = np.clip(array, _CLIP, 1 - _CLIP)
             array = np.log(p) - np.log1p(-p)
         full = np.full((len(array), len(LABEL_NAMES)), _NEVER)
-        full[:, [LABEL_NAMES.index(name) for name in told]] = array
+        full[:, known] = array
         logits[patient] = full
-    return _joined(str(path), dataset, logits, fold_of, calibrated=is_probability)
+    found = _joined(str(path), dataset, logits, fold_of, calibrated=is_probability)
+    untold = np.setdiff1d(np.arange(len(LABEL_NAMES)), known)
+    found.labels[:, untold] = np.nan
+    found.exam_labels[:, untold] = np.nan
+    return found
+
+
+def _lines(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    """Return each row with its line, and the columns, under the names that are used here."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            names = {given: _column(given or "") for given in reader.fieldnames or ()}
+            rows = [{names.get(k, ""): v for k, v in row.items()} for row in reader]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path}: found no table that can be read ({type(error).__name__}); expected CSV"
+        ) from None
+    columns = list(names.values())
+    if twice := sorted({c for c in columns if columns.count(c) > 1}):
+        raise UsageError(f"{path}: found the column {twice[0]} again; expected each once; leave one")
+    return list(enumerate(rows, start=2)), columns if rows else []
+
+
+def _column(given: str) -> str:
+    name = re.sub(r"[\s-]+", "_", given.strip().lower())
+    bare = _PREFIX.sub("", name)
+    known = _ALIASES.get(bare, bare)
+    return known if known in LABEL_NAMES else _ALIASES.get(name, name)
+
+
+def _widened(path: Path, lines: Iterable[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
+    """Gather Kaggle's six rows of an image in one."""
+    images: dict[str, tuple[int, dict[str, str]]] = {}
+    for line, row in lines:
+        image, _, label = (row["id"] or "").rpartition("_")
+        if label not in LABEL_NAMES:
+            raise UsageError(
+                f"{path}, line {line}: found {row['id']!r}; expected an ID that ends in _any or a subtype"
+            )
+        _, one = images.setdefault(image, (line, {"id": image}))
+        if label in one:
+            raise UsageError(f"{path}, line {line}: found {row['id']} again; expected each once")
+        one[label] = row["label"]
+    for line, one in images.values():
+        if len(one) <= len(LABEL_NAMES):
+            lacking = ", ".join(name for name in LABEL_NAMES if name not in one)
+            raise UsageError(
+                f"{path}, line {line}: found {one['id']} without {lacking}; expected six rows an image"
+            )
+    return list(images.values())
+
+
+def _places(dataset: Dataset) -> dict[str, tuple[str, int]]:
+    """Patient and slice of each image: as the data set names its images, or a picture by its patient."""
+    images = getattr(dataset, "images", None)
+    if images is not None:
+        return {image: (p, k) for p in dataset.patients() for k, image in enumerate(images(p))}
+    if dataset.info.kind == "pictures":
+        return {p: (p, 0) for p in dataset.patients()}
+    raise UsageError(
+        f"data set {dataset.name}: found a table by image, but no images by name; expected the columns "
+        "patient and slice (docs/how-to/evaluate.md)"
+    )
 
 
 def _joined(
@@ -223,6 +316,7 @@ def _joined(
             )
     counts = [len(logits[n]) for n in names]
     exam_truth = dataset.patients()
+    groups = getattr(dataset, "groups", None)
     return OutOfFold(
         patients=np.repeat(names, counts),
         folds=np.repeat([fold_of[n] for n in names], counts),
@@ -234,4 +328,5 @@ def _joined(
         exam_labels=np.stack([exam_truth[n] for n in names]),
         kind=dataset.info.kind,
         calibrated=calibrated,
+        groups=groups() if groups else {},
     )

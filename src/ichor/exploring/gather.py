@@ -33,6 +33,8 @@ _COMPARED_SIDE = 192
 _SHOWN_SIDE = 176
 _LEAST_HEAD = 0.3
 """Of an exam's largest slice: smaller ones look alike in all heads and are not compared."""
+_LARGE, _SMALL = 0.85, 0.5
+"""Of an exam's largest slice: between two large ones, none is small."""
 _SECONDS_FOR_LABELS = 60.0
 _PROBED = 3
 
@@ -55,6 +57,8 @@ class ExamFacts:
         HU below and above which the source is clipped.
     repeated
         Slices that are equal to another slice of the same exam.
+    out_of_order
+        Whether the head closes towards the vertex and then opens again.
     traits
         As the data set tells them.
     """
@@ -68,6 +72,7 @@ class ExamFacts:
     tilt_degrees: float | None
     hu_range: tuple[float, float]
     repeated: int
+    out_of_order: bool
     traits: dict[str, float]
 
 
@@ -235,6 +240,7 @@ def _take(found: Gathered, item: LabelledExam, traits: dict[str, float], most_co
             geometry.tilt_degrees if stacked and item.exam.source.format != "picture" else None,
             item.hu_range,
             len(heads) - len(set(heads)),
+            _out_of_order(areas),
             traits,
         )
     )
@@ -268,6 +274,11 @@ def _examples(item: LabelledExam, areas: NDArray[np.float64]) -> dict[str, int]:
     if len(none):
         out[CLASSES[-1]] = int(none[len(none) // 2])
     return out
+
+
+def _out_of_order(areas: NDArray[np.float64]) -> bool:
+    large = np.flatnonzero(areas >= _LARGE * areas.max())
+    return bool((areas[large[0] : large[-1]] < _SMALL * areas.max()).any())
 
 
 def _box(box: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -110,6 +110,7 @@ class Exploration:
             "slices_repeated_within_an_exam": {
                 named(e.patient): e.repeated for e in found.exams if e.repeated
             },
+            "out_of_order": [named(e.patient) for e in found.exams if e.out_of_order],
             "left_out_by_the_data_set": self.notes,
             "copies": [
                 {
@@ -227,6 +228,15 @@ def remarks(e: Exploration) -> list[Remark]:
     repeated = [x for x in found.exams if x.repeated]
     if repeated:
         out.append(Remark(f"{len(repeated)} exams hold a slice more than once, pixel by pixel."))
+    mixed = sum(x.out_of_order for x in found.exams)
+    if mixed:
+        out.append(
+            Remark(
+                f"The slices of {_many(mixed, 'exam')} look out of order: the head closes towards the vertex and opens "
+                "again. What uses a slice's neighbours is misled.",
+                grave=True,
+            )
+        )
     out += [Remark(f"Left out by the data set: {note}.") for note in e.notes]
     exams = np.stack(list(found.patients.values()))
     slices = np.concatenate(list(found.slice_labels.values()))
