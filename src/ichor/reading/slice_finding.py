@@ -268,6 +268,8 @@ def _rim_contrast(small: NDArray[np.uint8], region: NDArray[np.bool_]) -> float:
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
     deepest = depth.max()
     rim, core = region & (depth < 0.3 * deepest), depth > 0.5 * deepest
+    if not rim.any() or not core.any():  # a thing so small or thin that it has no middle
+        return 0.0
     return float(np.percentile(small[rim], 75) - np.median(small[core]))
 
 

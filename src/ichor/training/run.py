@@ -113,7 +113,11 @@ class Run:
 
     @cached_property
     def _target(self) -> Dataset:
-        return open_dataset(self.recipe.target, self.data)
+        dataset = open_dataset(self.recipe.target, self.data)
+        dataset.patients()  # some data sets know only then what they left out
+        for note in getattr(dataset, "notes", ()):
+            self.log("data", 0, 0, f"{dataset.name}: {note}")
+        return dataset
 
     @cached_property
     def _folds(self) -> dict[str, int]:
