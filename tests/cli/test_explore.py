@@ -1,6 +1,7 @@
 """``ichor explore``: which data set a path is, what is printed, what is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ def head(path, seed, blood=False):
     radius = np.hypot((yy - 100) / 90, (xx - 90) / 75)
     grey = np.where(radius < 0.92, 110, np.where(radius < 1, 250, 0)).astype(np.float64)
     for _ in range(25):
-        y, x, r = rng.integers(50, 150), rng.integers(50, 130), rng.integers(6, 16)
-        grey[np.hypot(yy - y, xx - x) < r] += rng.integers(-60, 60)
+        y, x, r = rng.integers(40, 160), rng.integers(40, 140), rng.integers(8, 22)
+        grey[np.hypot(yy - y, xx - x) < r] += rng.integers(-110, 130)
     grey += rng.normal(0, 4, radius.shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).save(path)
@@ -55,7 +56,7 @@ def test_a_folder_a_class(folder, tmp_path, capsys):
     assert (copy["kind"], copy["labels_differ"]) == ("equal", True)
     # Names of a user's files may name a person: only numbers are shown.
     for path in (page, page.with_suffix(".json")):
-        assert "Doe" not in path.read_text() and "Roe" not in path.read_text()
+        assert not re.search(r"[DR]oe\d\.", path.read_text())
     assert run(["explore", str(folder), "-o", str(page), "--names"]) == 0
     assert "normal/Doe1.png" in page.with_suffix(".json").read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.datasets.duplicates import DuplicatePair, groups_of
 from ichor.datasets.labelled import DatasetInfo
 from ichor.exploring.copies import Copy, Leak, Sides
 from ichor.exploring.gather import HU_LOW, SIDES, ExamFacts, Gathered
@@ -18,6 +20,7 @@ from ichor.preparing.windows import WINDOWS, Window
 __all__ = ["Exploration", "Remark", "co_occurrence", "counts", "measures", "remarks", "window_shares"]
 
 _FEW_EXAMS = 10
+_LARGE_GROUP, _LARGE_SHARE = 6, 0.1
 _MEASURES: tuple[tuple[str, str, Callable[[ExamFacts], float | None]], ...] = (
     ("spacing_mm", "Pixel spacing, mm", lambda e: e.spacing_mm),
     ("step_mm", "Distance between slices, mm", lambda e: e.step_mm),
@@ -300,6 +303,15 @@ def _of_copies(e: Exploration) -> list[Remark]:
         out.append(
             Remark(f"{_many(n['alike'], 'more pair')} look alike, as neighbouring slices of one head do.")
         )
+    names = list(e.found.patients)
+    pairs = [DuplicatePair(c.first, c.second, c.correlation, False, False) for c in e.copies]
+    largest = Counter(groups_of(names, pairs).values()).most_common(1)[0][1]
+    if e.pictures and largest > max(_LARGE_GROUP, _LARGE_SHARE * len(names)):
+        out.append(
+            Remark(
+                f"One group of pictures that look alike, pair by pair, holds {largest}: folds will be uneven."
+            )
+        )
     differing = sum(c.labels_differ for c in e.copies)
     if differing:
         out.append(Remark(f"Labelled differently, though alike: {_many(differing, 'pair')}. Look at them."))
@@ -337,7 +349,7 @@ def _of_labels(exams: NDArray[np.float32], slices: NDArray[np.float32], things: 
     if few:
         out.append(
             Remark(
-                f"Subtypes with fewer than {_FEW_EXAMS} {things}: {', '.join(few)}. Their intervals will be wide."
+                f"Labels with fewer than {_FEW_EXAMS} {things}: {', '.join(few)}. Their intervals will be wide."
             )
         )
     if np.isnan(exams[exams[:, 0] == 1, 1:]).all(axis=1).any():
