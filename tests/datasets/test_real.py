@@ -83,5 +83,9 @@ def test_an_unknown_data_set_names_the_known_ones(tmp_path):
 
 
 def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path):
-    with pytest.raises(UsageError, match=r"ct-ich: found no slices\.csv"):
+    with pytest.raises(UsageError, match=r"ct-ich: found no hemorrhage_diagnosis_raw_ct\.csv, no ct_scans"):
+        open_dataset("ct-ich", tmp_path)
+    (tmp_path / "ct-ich").mkdir()
+    (tmp_path / "ct-ich" / "slices.csv").touch()
+    with pytest.raises(UsageError, match=r"ct-ich: found no exams\.csv, no boxes"):
         open_dataset("ct-ich", tmp_path)

@@ -67,7 +67,8 @@ def open_dataset(name: str, data: Path) -> Dataset:
     for form, absent in missing.items():
         if not absent:
             return form(root)
-    least = min(missing.items(), key=lambda m: len(m[1]) - len(m[0].info.expected))[1]
+    # Of a form that is here in part; where nothing is, of the last one, which its publisher gives today.
+    least = min(reversed(missing.items()), key=lambda m: len(m[1]) - len(m[0].info.expected))[1]
     raise UsageError(
         f"{root}: found no {', no '.join(least)}; expected the data set {name!r} there; "
         f"ichor data get {name} tells how to get it; or name the folder above it with --data"
