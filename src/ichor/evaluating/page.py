@@ -209,9 +209,9 @@ def _svg(drawing: Any) -> str:
 
     drawing.patch.set_alpha(0)
     stream = io.StringIO()
-    # No date and fixed ids: the same figures give the same page.
+    # No date, no remarks, fixed ids: the same figures give the same page, and it names no other place.
     with matplotlib.rc_context({"svg.hashsalt": "ichor", "svg.fonttype": "none"}):
-        drawing.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        drawing.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = stream.getvalue()
     return text[text.index("<svg") :].replace(_INK, "currentColor")
 
