@@ -131,7 +131,7 @@ def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
     prepared = prepare(head_exam, m.preparation)
     n = prepared.transform.n_slices
     maps = np.random.default_rng(1).normal(-2, 2, (n, 6, 10, 8)).astype(np.float32)
-    slices, exam = _probabilities(maps, prepared, bundle)
+    slices, exam = _probabilities(maps, np.empty((n, 6), np.float32), prepared, bundle)
     weights, half = m.slice_rule.weights, len(m.slice_rule.weights) // 2
     logits = np.empty((n, 6))
     for k in range(n):

@@ -41,7 +41,8 @@ def test_batches_do_not_change_the_answer() -> None:
 
 
 def test_a_session_is_opened_once() -> None:
-    assert open_engine(load_bundle(), "cpu") is open_engine(load_bundle(), "cpu")
+    first, second = (open_engine(load_bundle(), "cpu") for _ in range(2))
+    assert isinstance(first, Engine) and isinstance(second, Engine) and first.session is second.session
 
 
 def test_an_unknown_device_is_a_usage_error() -> None:
