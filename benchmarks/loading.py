@@ -16,11 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
+from ichor.datasets.store import GROUP, Store
 from ichor.datasets.store_build import build_store
-from ichor.preparing import GridSpec, Preparation, prepare
+from ichor.preparing import Preparation, prepare
 
 BATCH, BATCHES, BORDER = 32, 12, 16
 EXAMS = 6
@@ -28,25 +30,12 @@ RUNS = Path(__file__).parent / "runs"
 
 
 def main(data: Path) -> None:
-    """Print two tables."""
-    preparation = Preparation()
-    spec = replace(
-        preparation.grid,
-        rows=preparation.rows + 2 * BORDER,
-        columns=preparation.columns + 2 * BORDER,
-        border=BORDER,
+    print(
+        "| where slices come from | slices a second | of processor time | times decoding | on disk, KB a slice |"
     )
-    print("| where slices come from | slices a second | times decoding | on disk, KB a slice |")
-    print("|---|---|---|---|")
-    for name in ("ct-ich", "cq500"):
-        dataset = Part(open_dataset(name, data), EXAMS)
-        lone, near, size = reading(dataset, spec)
-        decoded = decoding(dataset, preparation)
-        form = "JPEG" if name == "ct-ich" else "DICOM, JPEG lossless"
-        print(f"| {name}: decoded and prepared anew ({form}, whole exams) | {decoded:.0f} | 1 | |")
-        what = f"{name}: store, random slices"
-        print(f"| {what}, batches of {BATCH} | {lone:.0f} | {lone / decoded:.1f} | {size / 1e3:.0f} |")
-        print(f"| {what} with both neighbours | {near:.0f} | {near / decoded:.1f} | |")
+    print("|---|---|---|---|---|")
+    for name, form in (("ct-ich", "JPEG"), ("cq500", "DICOM, JPEG lossless")):
+        measure(Part(open_dataset(name, data), EXAMS), form)
     print("\n| kept run | share of an epoch that waited for batches, median over epochs | seconds an epoch |")
     print("|---|---|---|")
     for folder in sorted(RUNS.iterdir()):
@@ -65,35 +54,60 @@ class Part:
         self.names = sorted(dataset.patients())[:count]
 
     def patients(self) -> dict[str, np.ndarray]:
-        """Labels of these."""
+        """Return the labels of each."""
         return {name: self.dataset.patients()[name] for name in self.names}
 
 
-def decoding(dataset: Part, preparation: Preparation) -> float:
-    """Slices a second, each exam decoded and prepared anew."""
-    patients = list(dataset.patients())
-    return rate(lambda i: len(prepare(dataset.load(patients[i]).exam, preparation).stack), len(patients))
+def measure(dataset: Part, form: str) -> None:
+    """Print what a data set's rows are."""
+    preparation = Preparation()
+    spec = replace(
+        preparation.grid,
+        rows=preparation.rows + 2 * BORDER,
+        columns=preparation.columns + 2 * BORDER,
+        border=BORDER,
+    )
 
+    def decode(number: int) -> int:
+        return len(prepare(dataset.load(dataset.names[number]).exam, preparation).stack)
 
-def reading(dataset: Part, spec: GridSpec) -> tuple[float, float, float]:
-    """Slices a second from a store, alone and with neighbours, and bytes a slice."""
     with tempfile.TemporaryDirectory() as folder:
         store = build_store(dataset, spec, Path(folder), lambda _: None, processes=1)
-        size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()) / len(store.exam)
+        files = [p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()]
         rng = np.random.default_rng(0)
         batches = [rng.integers(len(store.exam), size=BATCH) for _ in range(BATCHES)]
-        lone = rate(lambda i: len(store.hu[batches[i]]), BATCHES)
-        near = rate(lambda i: len(store.hu[store.neighbours(batches[i])]), BATCHES)
-    return lone, near, size
+        array = zarr.open_group(next(Path(folder).iterdir()) / GROUP, mode="r")["hu"]
+        decoded = rate(decode, len(dataset.names))
+        rows = {
+            f"decoded and prepared anew ({form}, whole exams)": decoded,
+            f"store, random slices, batches of {BATCH}": rate(lambda i: read(store, batches[i]), BATCHES),
+            "store, random slices with both neighbours": rate(
+                lambda i: read(store, store.neighbours(batches[i])), BATCHES
+            ),
+            "the same files through zarr, slice by slice": rate(
+                lambda i: sum(array[int(k)].ndim == 2 for k in batches[i]), BATCHES
+            ),
+        }
+    for what, (wall, processor) in rows.items():
+        size = (
+            f"{sum(files) / len(store.exam) / 1e3:.0f}" if what.startswith("store, random slices, ") else ""
+        )
+        times = processor / decoded[1]
+        print(f"| {dataset.name}: {what} | {wall:.0f} | {processor:.0f} | {times:.0f} | {size} |")
 
 
-def rate(read: Callable[[int], int], times: int) -> float:
-    """Slices a second over some calls, the first left out."""
-    read(0)
-    began, slices = time.perf_counter(), 0
+def read(store: Store, index: np.ndarray) -> int:
+    """Read slices, each with those beside it where the index tells them, and say how many."""
+    return len(store.hu[index])
+
+
+def rate(work: Callable[[int], int], times: int) -> tuple[float, float]:
+    """Slices a second, by the clock and by the processor's time, over some calls, the first left out."""
+    work(0)
+    began, used, slices = time.perf_counter(), time.process_time(), 0
     for i in range(times):
-        slices += read(i % times)
-    return slices / (time.perf_counter() - began)
+        slices += work(i)
+    return slices / (time.perf_counter() - began), slices / (time.process_time() - used)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -314,6 +315,15 @@ _remembered: dict[str, Any] = {}
 
 def _remember(dataset: Dataset, spec: GridSpec) -> None:
     _remembered.update(dataset=dataset, spec=spec)
+    threading.Thread(target=_end_with_the_builder, daemon=True).start()
+
+
+def _end_with_the_builder() -> None:
+    """End this process where the builder was killed: it would wait for work for ever."""
+    builder = multiprocessing.parent_process()
+    if builder is not None:
+        builder.join()
+        os._exit(1)
 
 
 def _prepare_remembered(patient: str) -> _Prepared:

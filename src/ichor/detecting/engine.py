@@ -81,9 +81,14 @@ class Engine:
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             said = type(error).__name__
         else:
-            if maps.shape[:2] == slices.shape == (len(batch), labels) and maps.ndim == 4:
+            fits = maps.shape[:2] == slices.shape == (len(batch), labels) and maps.ndim == 4
+            if fits and np.isfinite(maps).all() and np.isfinite(slices).all():
                 return maps, slices
-            said = f"outputs of shapes {maps.shape} and {slices.shape}"
+            said = (
+                f"outputs of shapes {maps.shape} and {slices.shape}"
+                if not fits
+                else "logits that are no numbers"
+            )
         raise BundleError(
             f"graph 'slice': found {said} on an input of shape {batch.shape}; expected {labels} maps and "
             f"{labels} logits a slice; bundle.json and the graph do not belong together: get the "
@@ -142,6 +147,11 @@ class ClassifierEngine:
                 f"graph 'head': found an output of shape {slices.shape} for {len(stack)} slices; expected "
                 f"{len(LABEL_NAMES)} logits each; bundle.json and the graph do not belong together"
             )
+        if not np.isfinite(slices).all():  # NaN lies below every threshold: a silent negative
+            raise BundleError(
+                f"graph 'head': found logits that are no numbers for {len(stack)} slices; expected finite ones; "
+                "get the bundle again, or use --device cpu if this was on a GPU"
+            )
         return None, slices
 
     def _run(
@@ -191,7 +201,11 @@ def open_engine(bundle: Bundle, device: str = "auto") -> Engine | ClassifierEngi
     graphs = bundle.manifest.graphs
     sessions = [_session(bundle.graph(n), graphs[n].sha256, cuda) for n in bundle.manifest.used_graphs]
     batch = _CUDA_BATCH if sessions[0].get_providers()[0] == _CUDA else _BATCH
-    engine = Engine(sessions[0], batch) if len(sessions) == 1 else ClassifierEngine(sessions[0], sessions[1], batch)
+    engine = (
+        Engine(sessions[0], batch)
+        if len(sessions) == 1
+        else ClassifierEngine(sessions[0], sessions[1], batch)
+    )
     if device == "cuda" and engine.provider != _CUDA:
         raise UsageError(
             "device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu"

@@ -1,18 +1,20 @@
-"""From a finished run to a bundle: graph, calibration, thresholds, measured figures, card."""
+"""From a finished run to a bundle: graphs, calibration, thresholds, measured figures, card."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
 import math
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ichor import __version__
+from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.bundle import load_bundle
 from ichor.errors import UsageError
@@ -28,8 +30,9 @@ from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.labels import LABEL_NAMES
 from ichor.models import MapSpec
 from ichor.preparing import prepare
+from ichor.training.card import card_text, limits_of, provenance
 from ichor.training.engine import load_model
-from ichor.training.export import MAP_STRIDE, export_graphs
+from ichor.training.export import MAP_STRIDE, ExportedGraph, export_graphs
 from ichor.training.run import ALL, Run
 
 __all__ = ["release"]
@@ -62,28 +65,81 @@ def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
     BundleError
         Where the graphs differ from the network.
     """
+    weights = _weights(run, part)
+    recipe = run.recipe
+    home = destination or run.folder / "bundle"
+    target = open_dataset(recipe.target, run.data)
+    oof = read_predictions(run.folder, target)
+    _tells_both(oof, run.folder)
+    measured = figures(oof)
+    model = load_model(recipe, weights)
+    exams = _compared(target, run)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place until all is well: a bundle that was there before stays whole where something fails.
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home.parent) as name:
+        new = Path(name)
+        graphs, difference = export_graphs(model, recipe.preparation, new, exams)
+        manifest = _manifest(run, oof, measured, new, graphs)
+        card = card_text(manifest, run, oof, part, difference)
+        (new / "card.md").write_text(card, encoding="utf-8")
+        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+        (new / "bundle.json").write_text(text, encoding="utf-8")
+        load_bundle(new)
+        home.mkdir(exist_ok=True)
+        for file in sorted(new.iterdir(), key=lambda path: path.name == "bundle.json"):
+            file.replace(home / file.name)
+    return home
+
+
+def _weights(run: Run, part: str) -> Path:
+    """Find a part's weights, and see that no fold lacks its predictions."""
     weights = run.folder / part / "weights.safetensors"
+    go_on = f"ichor train ... -o {run.folder}"
     if not weights.is_file():
         raise UsageError(
             f"{weights}: found no file; expected the weights of part {part!r}; "
-            f"train it: ichor train ... -o {run.folder} --parts {part}, or name another part"
+            f"train it: {go_on} --parts {part}, or name another part"
         )
-    recipe = run.recipe
-    home = destination or run.folder / "bundle"
-    home.mkdir(parents=True, exist_ok=True)
-    target = open_dataset(recipe.target, run.data)
-    oof = read_predictions(run.folder, target)
-    measured = figures(oof)
-    model = load_model(recipe, weights)
+    folds = [name for name in run.parts() if name != ALL]
+    missing = [name for name in folds if not (run.folder / name / "predictions.csv").is_file()]
+    if missing:
+        raise UsageError(
+            f"{run.folder}: found no predictions.csv of {', '.join(missing)}; expected all {len(folds)} folds: "
+            f"calibration and thresholds come from them; train them: {go_on} --parts {','.join(missing)}"
+        )
+    return weights
+
+
+def _tells_both(oof: OutOfFold, folder: Path) -> None:
+    """Refuse where nothing could be calibrated: a verdict that was never measured is none."""
+    for unit, labels in (("exams", oof.exam_labels), ("slices", oof.labels)):
+        truth = labels[~np.isnan(labels[:, 0]), 0]
+        if not 0 < truth.sum() < len(truth):
+            raise UsageError(
+                f"{folder}: found predictions of {int(truth.sum())} {unit} with and {int((truth == 0).sum())} "
+                "without hemorrhage; expected both: without them there is no threshold; "
+                "train on data that holds both"
+            )
+
+
+def _compared(target: Dataset, run: Run) -> list[NDArray[np.float32]]:
+    """Real slices of some exams, of different numbers, to compare graphs and network on; one alone among them."""
     some = sorted(target.patients())[:_COMPARED_PATIENTS]
-    exams = [prepare(target.load(p).exam, recipe.preparation).stack[::step] for step, p in enumerate(some, start=4)]
-    graphs, difference = export_graphs(model, recipe.preparation, home, exams)
+    stacks = [prepare(target.load(p).exam, run.recipe.preparation).stack for p in some]
+    return [*(stack[::step] for step, stack in enumerate(stacks, start=4)), stacks[0][:1]]
+
+
+def _manifest(
+    run: Run, oof: OutOfFold, measured: list[Figure], folder: Path, graphs: Sequence[ExportedGraph]
+) -> dict[str, Any]:
+    """Say all that ``bundle.json`` holds."""
+    recipe = run.recipe
     locates = isinstance(recipe.model, MapSpec)
     exam_calibration = fit_calibration(oof.exam_logits, oof.exam_labels)
     slice_calibration = fit_calibration(oof.logits, oof.labels)
-    lone = read_predictions(run.folder, target, "map" if locates else "rule")
+    lone = read_predictions(run.folder, open_dataset(recipe.target, run.data), "map" if locates else "rule")
     lone_calibration = fit_calibration(lone.logits, lone.labels)
-    manifest: dict[str, Any] = {
+    return {
         "format": "ichor.bundle/1",
         "name": recipe.name,
         "version": __version__,
@@ -94,7 +150,7 @@ def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
         "graphs": {
             graph.name: {
                 "file": graph.file,
-                "sha256": hashlib.sha256((home / graph.file).read_bytes()).hexdigest(),
+                "sha256": hashlib.sha256((folder / graph.file).read_bytes()).hexdigest(),
                 "inputs": graph.inputs,
                 "outputs": graph.outputs,
             }
@@ -128,12 +184,8 @@ def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
         "untrusted_labels": _untrusted(oof),
         "trained_on": _trained_on(run),
         "measured": [_measured(f) for f in measured],
-        "limits": json.loads(_resource("limits.json")),
+        "limits": limits_of(run, oof),
     }
-    (home / "bundle.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-    (home / "card.md").write_text(_card(manifest, run, difference))
-    load_bundle(home)
-    return home
 
 
 def _scales(scale: Any, offset: Any) -> list[dict[str, float]]:
@@ -151,7 +203,10 @@ def _thresholds(
         known = ~np.isnan(labels[:, j])
         truth, p = labels[known, j], probabilities[known, j]
         if not 0 < truth.sum() < len(truth):
-            out[name] = {"probability": 0.5, "chosen_for": "nothing: the measured data does not tell this label"}
+            out[name] = {
+                "probability": 1.0,
+                "chosen_for": "never: the measured data does not tell this label",
+            }
             continue
         threshold = choose(truth, p)
         sensitivity, specificity = sensitivity_specificity(truth, p, threshold)
@@ -165,16 +220,22 @@ def _thresholds(
 
 
 def _untrusted(oof: OutOfFold) -> dict[str, str]:
-    counts = np.nansum(oof.exam_labels, axis=0)
-    return {
-        name: f"only {int(n)} patients with this subtype in the measured data"
-        for name, n in zip(LABEL_NAMES, counts, strict=True)
-        if n < MIN_POSITIVE_PATIENTS
-    }
+    reasons = {}
+    for j, name in enumerate(LABEL_NAMES):
+        truth = oof.exam_labels[~np.isnan(oof.exam_labels[:, j]), j]
+        positive = int(truth.sum())
+        if not 0 < positive < len(truth):
+            reasons[name] = (
+                f"the measured data does not tell it ({positive} of {len(truth)} patients have it): "
+                "its probability means nothing, and it is never called"
+            )
+        elif positive < MIN_POSITIVE_PATIENTS:
+            reasons[name] = f"only {positive} patients with this subtype in the measured data"
+    return reasons
 
 
 def _trained_on(run: Run) -> list[dict[str, Any]]:
-    known = json.loads(_resource("provenance.json"))
+    known = provenance()
     rows = []
     for name in (run.recipe.target, *run.recipe.extra):
         dataset = open_dataset(name, run.data)
@@ -195,19 +256,3 @@ def _measured(figure: Figure) -> dict[str, Any]:
         for k, v in (("value", i.value), ("low", i.low), ("high", i.high))
     }
     return {"name": figure.name, **numbers, "n": i.n, "unit": unit, "protocol": figure.protocol}
-
-
-def _card(manifest: dict[str, Any], run: Run, difference: float) -> str:
-    """Fill the card's template with what the manifest says."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
-    )
-    return environment.from_string(_resource("card.md.j2")).render(
-        m=manifest, recipe=run.recipe, difference=f"{difference:.1e}"
-    )
-
-
-def _resource(name: str) -> str:
-    return (importlib.resources.files("ichor.training") / "release_text" / name).read_text(encoding="utf-8")

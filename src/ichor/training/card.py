@@ -1,0 +1,87 @@
+"""What a bundle's card says to a person: its limits, where its weights come from, how it was measured."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from typing import Any
+
+import numpy as np
+
+from ichor.datasets.registry import open_dataset
+from ichor.evaluating.predictions import OutOfFold
+from ichor.models import MapSpec
+from ichor.training.recipe import recipe_names
+from ichor.training.run import ALL, Run
+
+__all__ = ["card_text", "limits_of", "provenance"]
+
+
+def limits_of(run: Run, oof: OutOfFold) -> list[str]:
+    """Return the limits of use, one sentence or two each: only what is true of this model.
+
+    Parameters
+    ----------
+    run
+        Tells what the model is, and what it learned from.
+    oof
+        Tells what it was measured on.
+    """
+    told = json.loads(_resource("limits.json"))
+    recipe = run.recipe
+    dataset = open_dataset(recipe.target, run.data)
+    described = told["measured"].get(dataset.name) or f"{{n}} {oof.kind} of {dataset.name}"
+    measured = f"Measured on {described.format(n=len(oof.exam_labels))}; {told['elsewhere']}"
+    locates = isinstance(recipe.model, MapSpec)
+    return [
+        *told["use"],
+        measured,
+        *told["images"],
+        *told["recipes"].get(recipe.name, []),
+        *told["locates" if locates else "judges"],
+        *(told["pictures"] if oof.kind == "pictures" else told["sequential"] if recipe.sequential else []),
+        told["picture"] + (told["no_volume"] if locates else "."),
+    ]
+
+
+def provenance() -> dict[str, dict[str, str]]:
+    """Return what was found out of the licences of data sets, by name."""
+    known: dict[str, dict[str, str]] = json.loads(_resource("provenance.json"))
+    return known
+
+
+def card_text(manifest: dict[str, Any], run: Run, oof: OutOfFold, part: str, difference: float) -> str:
+    """Fill the card's template.
+
+    Parameters
+    ----------
+    manifest
+        What ``bundle.json`` holds.
+    run, oof
+        Where it comes from.
+    part
+        Whose weights the graphs hold.
+    difference
+        Largest one of a logit between torch and ONNX Runtime.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
+    )
+    truth = oof.exam_labels[~np.isnan(oof.exam_labels[:, 0]), 0]
+    recipe = run.recipe
+    return environment.from_string(_resource("card.md.j2")).render(
+        m=manifest,
+        recipe=recipe,
+        retrain=recipe.name if recipe.name in recipe_names() else "recipe.yaml",
+        locates=isinstance(recipe.model, MapSpec),
+        pictures=oof.kind == "pictures",
+        fold=None if part == ALL else part,
+        population=f"{int(truth.sum())} of {len(truth)} {oof.kind}",
+        difference=f"{difference:.1e}",
+    )
+
+
+def _resource(name: str) -> str:
+    return (importlib.resources.files("ichor.training") / "release_text" / name).read_text(encoding="utf-8")
