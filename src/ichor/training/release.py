@@ -20,6 +20,7 @@ from ichor.detecting.bundle import load_bundle
 from ichor.errors import UsageError
 from ichor.evaluating.calibration import (
     SLICE_SPECIFICITY,
+    Calibration,
     best_threshold,
     fit_calibration,
     specific_threshold,
@@ -38,6 +39,8 @@ from ichor.training.run import ALL, Run
 __all__ = ["release"]
 
 _COMPARED_PATIENTS = 2
+_UNTOLD = -7.0
+"""Calibrated logit of a label that the measured data does not tell: a probability of 0.0009."""
 
 
 def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
@@ -135,10 +138,10 @@ def _manifest(
     """Say all that ``bundle.json`` holds."""
     recipe = run.recipe
     locates = isinstance(recipe.model, MapSpec)
-    exam_calibration = fit_calibration(oof.exam_logits, oof.exam_labels)
-    slice_calibration = fit_calibration(oof.logits, oof.labels)
+    exam_calibration = _fitted(oof.exam_logits, oof.exam_labels)
+    slice_calibration = _fitted(oof.logits, oof.labels)
     lone = read_predictions(run.folder, open_dataset(recipe.target, run.data), "map" if locates else "rule")
-    lone_calibration = fit_calibration(lone.logits, lone.labels)
+    lone_calibration = _fitted(lone.logits, lone.labels)
     return {
         "format": "ichor.bundle/1",
         "name": recipe.name,
@@ -188,6 +191,14 @@ def _manifest(
     }
 
 
+def _fitted(logits: NDArray[np.float64], labels: NDArray[np.float32]) -> Calibration:
+    """Calibrate; a label that the data does not tell is hardly probable, whatever the network says of it."""
+    fitted = fit_calibration(logits, labels)
+    positive = np.nansum(labels, axis=0)
+    untold = (positive == 0) | (positive == (~np.isnan(labels)).sum(axis=0))
+    return Calibration(np.where(untold, 0.0, fitted.scale), np.where(untold, _UNTOLD, fitted.offset))
+
+
 def _scales(scale: Any, offset: Any) -> list[dict[str, float]]:
     return [
         {"scale": round(float(s), 6), "offset": round(float(o), 6)}
@@ -226,7 +237,7 @@ def _untrusted(oof: OutOfFold) -> dict[str, str]:
         positive = int(truth.sum())
         if not 0 < positive < len(truth):
             reasons[name] = (
-                f"the measured data does not tell it ({positive} of {len(truth)} patients have it): "
+                f"the measured data does not tell it ({positive} of {len(truth)} patients for whom it is known): "
                 "its probability means nothing, and it is never called"
             )
         elif positive < MIN_POSITIVE_PATIENTS:

@@ -1,0 +1,127 @@
+"""Models that judge slices and draw no map: two graphs, all slices of an exam in order, nothing located."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ichor.detecting import detect
+from ichor.detecting.bundle import load_bundle
+from ichor.detecting.engine import ClassifierEngine, open_engine
+from ichor.errors import BundleError
+from ichor.exam import Exam
+from ichor.reporting.report import not_written, write_report
+
+onnx = pytest.importorskip("onnx", reason="makes graphs with onnx, of the extra 'train'")
+
+FORMATS = ("json", "csv", "html", "overlay", "nifti")
+
+
+def _save(path: Path, nodes: list[Any], inputs: Any, outputs: Any, weight: np.ndarray | None = None) -> None:
+    kept = [] if weight is None else [onnx.numpy_helper.from_array(weight, "weight")]
+    kept.append(onnx.numpy_helper.from_array(np.array(0, np.int64), "first"))
+    graph = onnx.helper.make_graph(nodes, "made", [inputs], [outputs], kept)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+
+
+def _value(name: str, *shape: int | str) -> Any:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+
+@pytest.fixture
+def classifier(edit_manifest: Callable[..., Path]) -> Callable[..., Path]:
+    """Change the shipped bundle's copy into one that judges slices: by the sum of those up to each."""
+
+    def make(bias: float = 0.0, labels: int = 6) -> Path:
+        node = onnx.helper.make_node
+
+        def change(manifest: dict[str, Any]) -> None:
+            folder = edit_manifest(lambda _: None)
+            preparation = manifest["preparation"]
+            n = len(preparation["channels"])
+            stack = _value("stack", "n", n, preparation["rows"], preparation["columns"])
+            mean = node("ReduceMean", ["stack"], ["features"], axes=[2, 3], keepdims=0)
+            _save(folder / "features.onnx", [mean], stack, _value("features", "n", n))
+            weight = np.full((n, labels), 0.1, np.float32) + np.float32(bias)
+            sums = node("CumSum", ["features", "first"], ["sums"])
+            product = node("MatMul", ["sums", "weight"], ["slice"])
+            _save(
+                folder / "head.onnx", [sums, product], _value("features", "n", n), _value("slice", "n", labels), weight
+            )
+            graphs = {}
+            for name, given, found in (("features", "stack", "features"), ("head", "features", "slice")):
+                digest = hashlib.sha256((folder / f"{name}.onnx").read_bytes()).hexdigest()
+                graphs[name] = {"file": f"{name}.onnx", "sha256": digest, "inputs": [given], "outputs": [found]}
+            manifest.update(graphs=graphs, slice_rule={"kind": "graph"}, name="sums")
+            scalings = [{"scale": 1.0, "offset": 0.0}, *[{"scale": 0.0, "offset": -7.0}] * 5]
+            manifest["calibration"] = {"slice": scalings, "exam": scalings, "lone": scalings}
+            for table in ("thresholds", "slice_thresholds"):
+                manifest[table] |= {name: {"probability": 1.0} for name in manifest[table] if name != "any"}
+
+        return edit_manifest(change)
+
+    return make
+
+
+def test_the_head_sees_all_slices_of_an_exam_in_order(classifier: Callable[..., Path]) -> None:
+    bundle = load_bundle(classifier())
+    engine = open_engine(bundle, "cpu")
+    assert isinstance(engine, ClassifierEngine)
+    p = bundle.manifest.preparation
+    stack = np.random.default_rng(0).random((11, len(p.channels), p.rows, p.columns), np.float32)
+    expected = 0.1 * np.cumsum(stack.mean(axis=(2, 3)).sum(axis=1))
+    for batch in (1, 4, 11):
+        maps, slices = ClassifierEngine(engine.features, engine.head, batch).run(stack)
+        assert maps is None
+        np.testing.assert_allclose(slices, np.repeat(expected[:, None], 6, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(engine.run(stack[::-1].copy())[1][-1], expected[-1], rtol=1e-4)
+
+
+def test_findings_and_every_report_without_a_map(
+    classifier: Callable[..., Path], head_exam: Exam, tmp_path: Path
+) -> None:
+    folder = classifier()
+    findings = detect(head_exam, bundle=str(folder), device="cpu", threshold=0.01)
+    assert findings.assessable and findings.positive.any
+    assert (findings.regions, findings.volume_ml, findings.mask) == ([], None, None)
+    assert "model_does_not_locate" in [w.code for w in findings.warnings]
+    rising = [s.probabilities.any for s in findings.slices]
+    assert rising == sorted(rising) and rising[0] < rising[-1]
+    told = [findings.probabilities.as_array(), *(s.probabilities.as_array() for s in findings.slices)]
+    assert np.max([p[1:] for p in told]) < 0.001, "a label that was not learnt must not look real"
+    assert not any(v for name, v in findings.positive.model_dump().items() if name != "any")
+    out = tmp_path / "report"
+    written = write_report(findings, head_exam, out, FORMATS, load_bundle(folder).card)
+    assert {p.name for p in written if p.parent == out} == {"findings.json", "slices.csv", "report.html"}
+    assert "model sums says whether, not where" in (out / "report.html").read_text()
+    assert not_written(findings, head_exam, FORMATS) == ["no mask.nii.gz: this model says whether, not where"]
+    assert json.loads((out / "findings.json").read_text())["volume_ml"] is None
+
+
+def test_logits_that_are_no_numbers_are_refused(classifier: Callable[..., Path], head_exam: Exam) -> None:
+    """NaN lies below every threshold: it would be called negative."""
+    folder = classifier(bias=float("nan"))
+    with pytest.raises(BundleError, match="found logits that are no numbers"):
+        detect(head_exam, bundle=str(folder), device="cpu")
+
+
+def test_graphs_that_do_not_fit_each_other_are_refused(classifier: Callable[..., Path]) -> None:
+    bundle = load_bundle(classifier())
+    p = bundle.manifest.preparation
+    engine = open_engine(bundle, "cpu")
+    assert isinstance(engine, ClassifierEngine)
+    stack = np.zeros((2, len(p.channels) + 1, p.rows, p.columns), np.float32)
+    with pytest.raises(BundleError, match=r"graph of 'features': found .* on an input of shape \(2, "):
+        engine.run(stack)
+
+
+def test_a_head_with_other_labels_is_refused(classifier: Callable[..., Path], head_exam: Exam) -> None:
+    with pytest.raises(BundleError, match=r"graph 'head': found an output of shape \(\d+, 5\) for \d+ slices"):
+        detect(head_exam, bundle=str(classifier(labels=5)), device="cpu")
