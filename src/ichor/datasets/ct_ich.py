@@ -16,6 +16,7 @@ from PIL import Image
 from ichor.datasets.items import broken, grey_picture
 from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
 from ichor.datasets.tables import Row, read_table
+from ichor.detecting.skull import bone_hu, within_skull
 from ichor.exam import Exam, Geometry, Source
 from ichor.preparing.windows import Window, from_grey
 
@@ -124,9 +125,10 @@ class CtIch:
             raise broken(f"{self.name}/{patient}", "slices of several sizes", "one size")
         volume = np.stack(planes)
         blood = np.zeros(volume.shape, np.uint8)
+        bone = bone_hu(volume)
         for k in range(len(rows)):
             if labels[k, 0]:
-                self._mark(blood[k], volume[k], patient, k)
+                self._mark(blood[k], volume[k], patient, k, bone)
         meta = self._exams[patient]
         known = bool(meta["px"])
         pixel = (meta.number("px", least=_LEAST_MM) if known else _TYPICAL_PIXEL_MM) * 512 / volume.shape[1]
@@ -177,10 +179,14 @@ class CtIch:
         hu = np.where(brain >= 253, np.maximum(wide, 100), hu)
         return np.where(brain <= 2, np.minimum(wide, -20), hu).astype(np.int16)
 
-    def _mark(self, blood: NDArray[np.uint8], hu: NDArray[np.int16], patient: str, index: int) -> None:
+    def _mark(
+        self, blood: NDArray[np.uint8], hu: NDArray[np.int16], patient: str, index: int, bone: float
+    ) -> None:
         boxes = self.boxes(patient, index)
         for subtype, box in boxes:
             blood_in_box(blood, hu, box, subtype)
+        if boxes:  # loose boxes hold bruises of the scalp, too
+            blood[~within_skull(hu, bone)] = 0
         row = self._slices[patient][index]
         mask_file = self.root / "masks" / patient / f"{int(row['slice']):02d}.png"
         if mask_file.exists():

@@ -2,6 +2,7 @@
 
 JPEG in about the brain window (level 40, width 80), loose boxes, no spacing. Every exam is positive, edges of
 a bleed may be labelled 0, and blood in the ventricles is not labelled: what is unknown is told as unknown.
+The published stacks run up to the vertex and go on with slices from lower down; they are brought into order.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy import ndimage
 
 from ichor.datasets.items import broken, grey_picture
 from ichor.datasets.labelled import UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
+from ichor.datasets.ordering import spatial_order
 from ichor.datasets.tables import Row, read_table
 from ichor.exam import Exam, Source
 from ichor.preparing.stacks import picture_geometry
@@ -59,6 +61,7 @@ class PheSich:
             if not (self.root / row["file"]).is_file():
                 raise row.error(f"no {row['file']}", "a picture for each row", "get the data set again")
             self._slices.setdefault(row["patient"], []).append(row)
+        self._ordered: dict[str, list[Row]] = {}
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
         """Return ``(6,)`` exam labels by patient: intraparenchymal is known, the rest (ventricles) is not."""
@@ -68,7 +71,7 @@ class PheSich:
 
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels, NaN for unknown."""
-        positive = np.array([row.flag("label_hem") == 1 for row in self._slices[patient]])
+        positive = np.array([row.flag("label_hem") == 1 for row in self._in_order(patient)])
         # The slice beside a bleed may hold its edge: its label is not trusted.
         beside = ndimage.binary_dilation(positive) & ~positive
         labels = np.zeros((len(positive), 6), np.float32)
@@ -78,11 +81,8 @@ class PheSich:
 
     def load(self, patient: str) -> LabelledExam:
         """Read one patient's exam."""
-        rows = self._slices[patient]
-        planes = [from_grey(grey_picture(self.root / row["file"], f"{self.name}/{patient}")) for row in rows]
-        if len({plane.shape for plane in planes}) > 1:
-            raise broken(f"{self.name}/{patient}", "slices of several sizes", "one size")
-        volume = np.stack(planes)
+        rows = self._in_order(patient)
+        volume = np.stack([from_grey(picture) for picture in self._pictures(patient, rows)])
         labels = self.slice_labels(patient)
         near = labels[:, 0] != 0  # positive, or beside a positive
         blood = np.zeros(volume.shape, np.uint8)
@@ -102,6 +102,18 @@ class PheSich:
                 blood_in_box(blood[k], volume[k], (x0, y0, x1, y1), _INTRAPARENCHYMAL)
         exam = Exam(volume, picture_geometry(len(rows)), Source(f"phe-sich/{patient}", "picture"))
         return LabelledExam(self.name, patient, exam, labels, blood, (0.0, 80.0))
+
+    def _in_order(self, patient: str) -> list[Row]:
+        if patient not in self._ordered:
+            rows = self._slices[patient]
+            self._ordered[patient] = [rows[k] for k in spatial_order(self._pictures(patient, rows))]
+        return self._ordered[patient]
+
+    def _pictures(self, patient: str, rows: list[Row]) -> list[NDArray[np.uint8]]:
+        pictures = [grey_picture(self.root / row["file"], f"{self.name}/{patient}") for row in rows]
+        if len({picture.shape for picture in pictures}) > 1:
+            raise broken(f"{self.name}/{patient}", "slices of several sizes", "one size")
+        return pictures
 
     def traits(self, patient: str) -> dict[str, float]:
         """Return nothing: neither age nor spacing is known."""

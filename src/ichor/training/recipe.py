@@ -51,6 +51,12 @@ class MixedSampling(_Strict):
     paste: float = Field(
         default=0.35, ge=0, le=1, description="negatives of the target set that get a bleed pasted in"
     )
+    simulate: float = Field(
+        default=0, ge=0, le=1, description="negatives of any set, not pasted into, that get a simulated bleed"
+    )
+    distract: float = Field(
+        default=0, ge=0, le=1, description="slices that get a bruise of the scalp or calcified spots"
+    )
 
 
 class PlainSampling(_Strict):

@@ -18,6 +18,7 @@ from torch import Tensor
 from ichor.datasets.labelled import UNKNOWN
 from ichor.datasets.store import Store
 from ichor.training.augment import Chance, move, paste, shade
+from ichor.training.lesions import draw_bleed, draw_distraction
 from ichor.training.recipe import MixedSampling, Recipe
 
 __all__ = ["Batch", "MixedSampler", "Sampler", "shaded_batch"]
@@ -138,12 +139,21 @@ class MixedSampler:
             hu, blood = pool.read(index)
             label = torch.from_numpy(pool.store.labels[index].copy())
             planes, marks = torch.from_numpy(hu), torch.from_numpy(blood[:, 1])
-            brain_only = pool.store.hu_range == _BRAIN_ONLY
+            brain_only = windowed = pool.store.hu_range == _BRAIN_ONLY
             if kind == "target_negative" and rng.random() < self.share.paste:
                 pasted = self._paste(planes, float(pool.place[index[0]]), rng, Chance([[*seed, 1]]))
                 if pasted is not None:
                     planes, marks, label, from_brain_only = pasted
                     brain_only = brain_only or from_brain_only
+                    kind = "pasted"
+            if self.share.distract and rng.random() < self.share.distract:
+                planes = torch.from_numpy(draw_distraction(planes[0].numpy(), windowed, rng)[None])
+            if kind.endswith("negative") and self.share.simulate and rng.random() < self.share.simulate:
+                bleed = draw_bleed(planes[0].numpy(), windowed, rng)
+                if bleed is not None:
+                    planes, marks = torch.from_numpy(bleed.hu[None]), torch.from_numpy(bleed.blood[None])
+                    label = torch.zeros_like(label)
+                    label[0, [0, bleed.subtype]] = 1
             hus.append(planes)
             bloods.append(marks)
             labels.append(label)
