@@ -58,7 +58,7 @@ def test_blood_is_brighter_and_the_rest_stays(drawn):
         assert 30 < np.median(after[1][marked]) < 90
         if LABEL_NAMES[bleed.subtype] != "intraparenchymal":  # an edema may lie around
             far = ndimage.binary_dilation(bleed.blood > 0, iterations=6)
-            np.testing.assert_allclose(after[1][~far], before[1][~far], atol=1e-3)
+            np.testing.assert_allclose(after[1][~far], before[1][~far], atol=4)  # less than what counts as its edge
 
 
 def test_blood_lies_where_its_subtype_does(drawn):
