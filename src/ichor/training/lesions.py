@@ -138,9 +138,12 @@ def draw_bleed(hu: Plane, windowed: bool, rng: np.random.Generator) -> Bleed | N
         halo = np.clip(ndimage.gaussian_filter(share, (0, 6, 6)) * 2, 0, 1) * inside
         out -= rng.uniform(2, 9) * halo * (smooth > around - 12)
     out = out * (1 - share) + share * (target + grain * rng.uniform(0.7, 1.1))
-    if (out - hu)[1][share[1] >= 0.5].mean() < _LEAST_CONTRAST_HU:
+    core = share[1] >= 0.5
+    if (out - hu)[1][core].mean() < _LEAST_CONTRAST_HU or out[1][
+        core
+    ].mean() < around + _LEAST_CONTRAST_HU / 2:
         return None
-    blood = np.where(share[1] >= 0.5, number, np.where(share[1] > 0.12, UNKNOWN, 0)).astype(np.uint8)
+    blood = np.where(core, number, np.where(share[1] > 0.12, UNKNOWN, 0)).astype(np.uint8)
     return Bleed(out.astype(np.float32), blood, number)
 
 
