@@ -113,3 +113,36 @@ def test_two_processes_by_the_command(own):
     done = subprocess.run([sys.executable, "-m", "ichor.cli", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert sorted(p.parent.name for p in home.glob("*/predictions.csv")) == ["fold-0", "fold-1"]
+
+
+def test_a_recipe_starts_from_its_warm_up(tmp_path, capfd, monkeypatch):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    from PIL import Image
+    from safetensors.numpy import load_file
+
+    rng = np.random.default_rng(0)
+    for place in ("first", "second"):
+        for name in ("hemorrhage", "normal"):
+            (tmp_path / place / name).mkdir(parents=True)
+            for k in range(4):
+                grey = rng.integers(0, 255, (80, 64), np.uint8)
+                Image.fromarray(grey).save(tmp_path / place / name / f"{k}.png")
+    linear = RECIPE.replace("head: {kind: lstm, units: [8]}", "head: {kind: linear}").replace("epochs: 2", "epochs: 1")
+    sets = [f"folder:{tmp_path / place}" for place in ("first", "second")]
+    (tmp_path / "first.yaml").write_text(f"{linear}target: {sets[0]}\n")
+    second = linear.replace("{warmup_steps: 1}", "{warmup_steps: 0, learning_rate: 1.0e-12, weight_decay: 0}")
+    (tmp_path / "second.yaml").write_text(f"{second}target: {sets[1]}\nwarm_up: {tmp_path / 'first.yaml'}\n")
+    home = tmp_path / "run"
+    command = ["train", str(tmp_path / "second.yaml"), "-o", str(home), "--weights", "none", "--workers", "0"]
+    assert run([*command, "--parts", "fold-0"]) == 0
+    before = load_file(tmp_path / "run-warm-up" / "all" / "weights.safetensors")
+    after = load_file(home / "fold-0" / "weights.safetensors")
+    learnt = [name for name in after if name.endswith("weight")]
+    assert learnt
+    for name in learnt:
+        np.testing.assert_allclose(after[name], before[name], atol=1e-6)
+    capfd.readouterr()
+
+    assert run([*command, "--parts", "folds", "--dataset", sets[0], "-o", str(tmp_path / "other")]) == 2
+    assert "expected one on other data" in capfd.readouterr().err
+    assert not (tmp_path / "other" / "fold-0").exists()

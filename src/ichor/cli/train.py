@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +66,7 @@ def train(
 
         from ichor.training.engine import Hardware
         from ichor.training.recipe import load_recipe, recipe_names
-        from ichor.training.run import Run
+        from ichor.training.run import ALL, Run
     except ImportError as error:
         raise UsageError(
             f"training: found no {error.name}; expected the extra 'train'; "
@@ -95,6 +96,15 @@ def train(
             raise UsageError(
                 f"part {part!r}: found none; expected everything, folds, or some of {', '.join(run.parts())}"
             )
+    before = run.warm_up() if start_from is None else None
+    if before is not None:
+        if run.hardware.world > 1 and not before.finished(ALL):
+            raise UsageError(
+                f"{before.folder}: found no weights; expected what this recipe starts from; processes that share "
+                f"a batch train one part: run ichor train {before.recipe.name} --parts all -o {before.folder} first"
+            )
+        before.train(ALL)
+        run = replace(run, start_from=before.folder)
     if run.hardware.world > 1 and len(wanted) > 1:
         _each_in_its_own_processes(wanted, nodes)
     else:

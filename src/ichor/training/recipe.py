@@ -169,6 +169,10 @@ class Recipe(_Strict):
         default=50, ge=1, description="about so many between checkpoints, at ends of epochs"
     )
     cached_features: CachedFeatures | None = None
+    warm_up: str | None = Field(
+        default=None,
+        description="recipe that is trained first, on all its patients, and whose weights this one starts from",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:

@@ -29,7 +29,7 @@ from ichor.preparing import prepare
 from ichor.training.engine import Hardware, fit, load_model
 from ichor.training.features import cached_views, inference_device
 from ichor.training.plain import PlainSampler, label_weights
-from ichor.training.recipe import MixedSampling, PlainSampling, Recipe
+from ichor.training.recipe import MixedSampling, PlainSampling, Recipe, load_recipe
 from ichor.training.sampling import Batch, MixedSampler, Sampler
 
 __all__ = ["ALL", "Run", "predict", "read_recipe"]
@@ -74,9 +74,31 @@ class Run:
     hardware: Hardware = field(default_factory=Hardware)
     start_from: Path | None = None
 
+    def warm_up(self) -> Run | None:
+        """Return the run that this one starts from, kept beside it; None where its recipe names none.
+
+        Raises
+        ------
+        UsageError
+            Where that run would train on patients that this one is measured on.
+        """
+        if self.recipe.warm_up is None:
+            return None
+        recipe = load_recipe(self.recipe.warm_up)
+        if self.recipe.target in (recipe.target, *recipe.extra):
+            raise UsageError(
+                f"recipe {self.recipe.name}: found the warm-up {recipe.name}, which trains on {self.recipe.target}; "
+                "expected one on other data: the patients of this set are held out in turn"
+            )
+        return replace(self, recipe=recipe, folder=self.folder.with_name(f"{self.folder.name}-warm-up"))
+
     def parts(self) -> list[str]:
         """Return the names of the run's parts: the folds, then ``all``."""
         return [f"fold-{k}" for k in range(self.recipe.n_folds)] + [ALL]
+
+    def finished(self, part: str) -> bool:
+        """Whether a part has its weights."""
+        return (self.folder / part / "weights.safetensors").exists()
 
     def train(self, part: str) -> None:
         """Train one part, and predict its held-out patients; what is already there is kept."""
@@ -84,7 +106,7 @@ class Run:
         recipe = self.recipe
         home = self.folder / part
         predictions = home / "predictions.csv"
-        if predictions.exists() or (part == ALL and (home / "weights.safetensors").exists()):
+        if predictions.exists() or (part == ALL and self.finished(ALL)):
             return
         held_out = {p for p, k in self._folds.items() if f"fold-{k}" == part}
         training = set(self._folds) - held_out
