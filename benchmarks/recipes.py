@@ -104,9 +104,16 @@ def print_set(dataset: Dataset, ours: Kept | None, papers: list[Kept]) -> None:
     what = "pictures" if dataset.info.kind == "pictures" else "patients"
     print(f"\n## {dataset.info.title} (`{dataset.name}`, {n} {what})\n")
     pictures = dataset.info.kind == "pictures"
-    figures = ["accuracy", "AUC"] if pictures else ["slice AUC", "exam AUC", "slice accuracy", "weighted log loss"]
-    print("| recipe | " + " | ".join(figures) + " | default less this: " + (" | ".join(["AUC", "accuracy"]))
-          + " | seconds a fold | memory, MB | weights learned | epochs |")
+    figures = (
+        ["accuracy", "AUC"] if pictures else ["slice AUC", "exam AUC", "slice accuracy", "weighted log loss"]
+    )
+    print(
+        "| recipe | "
+        + " | ".join(figures)
+        + " | default less this: "
+        + (" | ".join(["AUC", "accuracy"]))
+        + " | seconds a fold | memory, MB | weights learned | epochs |"
+    )
     print("|---|" + "---|" * (len(figures) + 6))
     for kept in ([ours] if ours else []) + papers:
         better = compare(ours.run, kept.run) if ours and kept is not ours else []
@@ -143,7 +150,9 @@ def measures(run: OutOfFold) -> list[Interval]:
 
 def print_ablations(ablations: list[Kept], base: Kept) -> None:
     print("\n### Balance and heads (paper 3: Xception's features, ct-ich)\n")
-    print("| change | slice AUC | exam AUC | weighted log loss | log loss less that of the recipe | told apart |")
+    print(
+        "| change | slice AUC | exam AUC | weighted log loss | log loss less that of the recipe | told apart |"
+    )
     print("|---|---|---|---|---|---|")
     for kept in [base, *ablations]:
         area, exam, _, loss = measures(kept.run)
