@@ -258,11 +258,13 @@ class Picture:
     Attributes
     ----------
     grey
-        ``(rows, columns)`` uint8: the slice alone, borders cut away, bone bright.
+        ``(rows, columns)`` uint8: the slice alone, borders cut away, bone bright; of a photograph, flattened and
+        evened in its light.
     source
         Where it came from.
     box
-        Row and column of the upper left corner, rows and columns of ``grey`` in the file's own pixels.
+        Row and column of the upper left corner, rows and columns of ``grey`` in the file's own pixels; of a
+        flattened one, those of the upright box around it.
     file_shape
         Rows and columns of the file's picture.
     notices

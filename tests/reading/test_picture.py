@@ -453,9 +453,12 @@ def test_two_slices_in_a_picture_are_told(tmp_path):
     image = Image.new("L", (2 * SIDE, SIDE))
     image.paste(SLICE, (0, 0))
     image.paste(SLICE, (SIDE, 0))
-    picture = read(saved(tmp_path, image))
-    assert "picture_several" in codes(picture)
-    assert picture.grey.shape[1] < 1.1 * SIDE
+    path = saved(tmp_path, image)
+    found = [r for r in read_pictures(InputFile(path, path.name), Limits()) if isinstance(r, Picture)]
+    assert [p.source.input for p in found] == ["p.png slice 1", "p.png slice 2"]
+    for k, picture in enumerate(found):
+        assert "picture_several" in codes(picture)
+        assert picture.grey.shape[1] < 1.1 * SIDE and k * SIDE <= picture.box[1] + 10 < (k + 1) * SIDE
 
 
 # -- pictures of the web ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Pictures of a slice: PNG, JPEG, BMP, TIFF; any depth, any borders; to the grey slice alone."""
+"""Files of pictures: PNG, JPEG, BMP, TIFF; any depth, any number of pages; to 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from PIL import Image, ImageOps
 
 # Pillow knows TIFF only once it is imported, or after all its other formats were.
 from PIL import TiffImagePlugin as _tiff  # noqa: F401
-from scipy import ndimage
 
 from ichor.errors import RefusedInput
-from ichor.exam import Picture, Source
-from ichor.notices import Notice, notice
+from ichor.exam import Picture
+from ichor.notices import notice
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Deadline, Limits
 from ichor.reading.muting import native_stderr_muted
-from ichor.reading.slice_finding import find_slice, without_letters
+from ichor.reading.picture_slices import slices_of_picture
 
 __all__ = ["is_picture", "read_pictures"]
 
@@ -31,15 +30,6 @@ _EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 """Pillow opens a JPEG of several pictures (MPO) as JPEG, too."""
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
-_MIN_SIDE = 64
-_STRONG_COLOUR = 60
-"""Difference between the strongest and weakest of red, green and blue that no grey slice has."""
-_MOST_COLOUR = 0.25
-"""Share of coloured pixels above which a picture is a photograph or a map, not a slice with marks on it."""
-
-
-_LEAST_GREYS = 16
-"""Fewer distinct greys than this show no brain."""
 _STORED_OFFSETS = (1024, 32768)
 """What is commonly added to HU to store them as unsigned 16-bit numbers."""
 _BRAIN_WINDOW = (0, 80)
@@ -69,7 +59,7 @@ def is_picture(path_name: str, head: bytes) -> bool:
 def read_pictures(
     file: InputFile, limits: Limits, deadline: Deadline | None = None
 ) -> Iterator[Picture | RefusedInput]:
-    """Read a picture file: one result a page.
+    """Read a picture file: one result for each slice of each page.
 
     Parameters
     ----------
@@ -83,7 +73,8 @@ def read_pictures(
     Yields
     ------
     Picture or RefusedInput
-        A page that cannot be judged gives its refusal.
+        A page that cannot be judged gives its refusal; one that shows several slices gives each of them, row
+        by row, as ``name slice 1`` and on.
 
     Raises
     ------
@@ -112,8 +103,8 @@ def read_pictures(
                         raise limits.refuse(file.name, "pixels", f"{image.height} x {image.width} pixels")
                     if total > limits.voxels:
                         raise limits.refuse(file.name, "voxels", f"{total:,} pixels on {page + 1} pages")
-                    result = _page(image, file, page if pages > 1 else None, began)
-                yield result
+                    results = list(_page(image, file, page if pages > 1 else None, began))
+                yield from results
     except _READ_ERRORS as error:
         raise _unreadable(file.name, error) from None
 
@@ -145,15 +136,22 @@ def _unreadable(name: str, error: Exception) -> RefusedInput:
     )
 
 
-def _page(image: Image.Image, file: InputFile, page: int | None, began: float) -> Picture | RefusedInput:
+def _page(
+    image: Image.Image, file: InputFile, page: int | None, began: float
+) -> Iterator[Picture | RefusedInput]:
     name = file.name if page is None else f"{file.name} page {page + 1}"
+    notices = (
+        ()
+        if page is None
+        else (notice("picture_multipage", f"This is page {page + 1} of a file of several."),)
+    )
     try:
-        grey, coloured = _to_grey(_upright(image))
-        return _picture(grey, coloured, name, page, began)
+        pixels = _pixels(_upright(image))
+        yield from slices_of_picture(pixels, name, notices, began)
     except RefusedInput as refusal:
-        return refusal
+        yield refusal
     except _READ_ERRORS as error:
-        return _unreadable(name, error)
+        yield _unreadable(name, error)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -165,99 +163,17 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _picture(
-    grey: NDArray[np.uint8], coloured: NDArray[np.bool_] | None, name: str, page: int | None, began: float
-) -> Picture:
-    if min(grey.shape) < _MIN_SIDE:
-        raise RefusedInput(
-            name,
-            "picture_too_small",
-            found=f"{grey.shape[0]} x {grey.shape[1]} pixels",
-            expected=f"at least {_MIN_SIDE} on each side",
-            remedy="give the picture at its original size",
-        )
-    notices: list[Notice] = [
-        notice(
-            "picture",
-            "A picture has no Hounsfield units and no scale: a brain window is assumed, no volume is given.",
-        )
-    ]
-    if page is not None:
-        notices.append(notice("picture_multipage", f"This is page {page + 1} of a file of several."))
-    if coloured is not None:
-        share = float(coloured.mean())
-        if share > _MOST_COLOUR:
-            raise RefusedInput(
-                name,
-                "not_a_head",
-                found=f"a picture with strong colours on {share:.0%} of it",
-                expected="a grey picture of a head CT slice",
-                remedy="give the CT itself, or a plain picture of a slice",
-            )
-        if coloured.any():
-            grey = _without_marks(grey, coloured)
-    greys = int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)))
-    if greys < _LEAST_GREYS:
-        raise RefusedInput(
-            name,
-            "not_a_head",
-            found=f"a picture of {greys} {'grey' if greys == 1 else 'greys'}",
-            expected=f"at least {_LEAST_GREYS}, as a slice has them",
-            remedy="give the CT itself, or a plain picture of a slice",
-        )
-    found = find_slice(grey)
-    if found.inverted:
-        grey = (255 - grey).astype(np.uint8)
-        notices.append(notice("picture_inverted", "Bone was dark: the picture was inverted."))
-    if found.others:
-        notices.append(
-            notice(
-                "picture_several",
-                f"{found.others + 1} slices are in one picture; only the clearest was judged.",
-            )
-        )
-    row, column, rows, columns = found.box
-    if rows * columns < 0.9 * grey.size:
-        notices.append(
-            notice(
-                "picture_cropped",
-                f"Borders were cut: {rows} x {columns} of {grey.shape[0]} x {grey.shape[1]} pixels.",
-            )
-        )
-    if found.head is not None:
-        grey = without_letters(grey, found.head)
-    cut = np.ascontiguousarray(grey[row : row + rows, column : column + columns])
-    if min(cut.shape) < _MIN_SIDE:
-        raise RefusedInput(
-            name,
-            "picture_too_small",
-            found=f"a slice of {cut.shape[0]} x {cut.shape[1]} pixels",
-            expected=f"at least {_MIN_SIDE} on each side",
-            remedy="give a larger picture",
-        )
-    return Picture(
-        cut,
-        Source(name, "picture"),
-        (row, column, rows, columns),
-        (grey.shape[0], grey.shape[1]),
-        tuple(notices),
-        time.perf_counter() - began,
-    )
-
-
-def _to_grey(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Grey values, and where a colour picture is strongly coloured (None for a grey one)."""
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Pixels ``(rows, columns)`` of a grey picture, ``(rows, columns, 3)`` of a colour one."""
     if image.mode.startswith(("I", "F")):
-        return _from_numbers(np.asarray(image, dtype=np.float32)), None
+        return _from_numbers(np.asarray(image, dtype=np.float32))
     if image.mode in ("L", "1"):
-        return np.asarray(image.convert("L")), None
+        return np.asarray(image.convert("L"))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         image = Image.alpha_composite(ground, rgba)
-    rgb = np.asarray(image.convert("RGB"))
-    spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
-    return np.asarray(Image.fromarray(rgb).convert("L")), spread > _STRONG_COLOUR
+    return np.asarray(image.convert("RGB"))
 
 
 def _from_numbers(values: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -278,10 +194,3 @@ def _from_numbers(values: NDArray[np.float32]) -> NDArray[np.uint8]:
             break
     scaled = (np.nan_to_num(known, nan=low) - low) * (255 / max(float(high - low), 1e-6))
     return np.asarray(np.clip(scaled, 0, 255).astype(np.uint8))
-
-
-def _without_marks(grey: NDArray[np.uint8], coloured: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Put what lies around coloured arrows and letters in their place."""
-    marks = ndimage.binary_dilation(coloured, iterations=2)
-    nearest = ndimage.distance_transform_edt(marks, return_distances=False, return_indices=True)
-    return np.asarray(np.where(marks, grey[tuple(nearest)], grey), dtype=np.uint8)

@@ -8,13 +8,13 @@ cut but an even border, and nothing is wiped.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Found", "find_slice", "without_letters"]
+__all__ = ["Found", "find_slice", "find_slices", "without_letters"]
 
 _COARSE_SIDE = 192
 _MARGIN = 0.03
@@ -25,6 +25,10 @@ _MIN_SHARE = 0.015
 """Of the picture's pixels; smaller is a letter or an icon."""
 _BOX_FILL = (0.5, 0.62, 0.9, 0.965)
 """Share of its box that a head fills (an ellipse: 0.785): none below the first or above the last."""
+_LARGEST, _ROUND_FILL = 0.8, 0.84
+"""Of a photographed screen, and of its own box: what fills more is no head on it, but the screen."""
+_PART = 0.3
+"""Share of a thing's score from which two things within it, apart, are heads that ran together."""
 _ASPECT = (0.45, 0.62)
 _FRAME_TOUCHED = (0.3, 0.45)
 """Share of the picture's frame that a head may touch; ground, and a page, touch most of it."""
@@ -43,6 +47,9 @@ _INVERTED_BY = (1.5, 1.1)
 """How much better the negative must look to be believed: on a dark ground, and on a bright one."""
 _ALSO = 0.5
 """A second head of this share of the first one's pixels is another slice, not a thumbnail."""
+_ALSO_OF_SHEET = 0.2
+"""The same where at least so many are about the first one's size: a sheet has the vertex and the base, too."""
+_SHEET = 3
 _EVEN = 6.0
 """Greys within which a border line counts as even (JPEG)."""
 _WHITE, _BAR_SHARE = 225, 0.55
@@ -82,47 +89,71 @@ class _Candidate:
 
 
 def find_slice(grey: NDArray[np.uint8]) -> Found:
-    """Find the slice in a picture.
+    """Find the clearest slice in a picture: the first of :func:`find_slices`."""
+    return find_slices(grey)[0]
+
+
+def find_slices(grey: NDArray[np.uint8], *, screen: bool = False) -> tuple[Found, ...]:
+    """Find all slices in a picture.
 
     Parameters
     ----------
     grey
         ``(rows, columns)`` uint8, of either polarity.
+    screen
+        The picture is a screen or film that was photographed: no head fills it, heads side by side may run
+        together in the haze, and its ground is dark.
 
     Returns
     -------
-    Found
-        The largest head with a small margin; the picture without even borders where there is none.
+    tuple of Found
+        Each head with a small margin, the clearest first; where there is none, one without a head: the
+        picture without even borders.
     """
     trimmed = _trim(grey)
     without_bars = _without_bars(grey, trimmed)
-    found = _find(grey, trimmed)
+    found = _find(grey, trimmed, screen)
     # In a negative, air is what a bar of a caption is: white, with something dark upon it.
-    return found if found.inverted or without_bars == trimmed else _find(grey, without_bars)
+    return found if found[0].inverted or without_bars == trimmed else _find(grey, without_bars, screen)
 
 
-def _find(grey: NDArray[np.uint8], trimmed: tuple[slice, slice]) -> Found:
+def _find(grey: NDArray[np.uint8], trimmed: tuple[slice, slice], screen: bool) -> tuple[Found, ...]:
     inner = grey[trimmed]
     step = max(1, -(-max(inner.shape) // _COARSE_SIDE))
     small = ndimage.uniform_filter(inner, step)[step // 2 :: step, step // 2 :: step]
-    plain, negative = (sorted(_candidates(s), key=lambda c: -c.score) for s in (small, 255 - small))
+    plain, negative = (sorted(_candidates(s, screen), key=lambda c: -c.score) for s in (small, 255 - small))
     negative = [c for c in negative if c.rim_contrast > _NO_RIM]
     bright = bool(np.median(_corners(small)) > 128)
     rival = plain[0].score if plain else 0.0 if bright else 0.05
     inverted = bool(negative) and negative[0].score > _INVERTED_BY[bright] * rival
+    if screen and plain:
+        inverted, plain = False, _single(plain)
     heads = negative if inverted else plain
     if not heads:
         rows, columns = trimmed
-        return Found((rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start))
-    best = heads[0]
-    region = np.zeros(small.shape, bool)
-    region[best.box] = best.region
+        return (Found((rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)),)
     # A bright border of the picture is no air to be kept around the head; a dark one is.
     bounds = (
         trimmed
         if _border_is_bright(grey, trimmed, inverted)
         else (slice(0, grey.shape[0]), slice(0, grey.shape[1]))
     )
+    chosen = _apart(heads)
+    return tuple(
+        _placed(head, grey.shape, trimmed, bounds, step, inverted, len(chosen) - 1) for head in chosen
+    )
+
+
+def _placed(
+    best: _Candidate,
+    shape: tuple[int, ...],
+    trimmed: tuple[slice, slice],
+    bounds: tuple[slice, slice],
+    step: int,
+    inverted: bool,
+    others: int,
+) -> Found:
+    """Carry a candidate of the coarse picture to the picture itself."""
     longest = max(s.stop - s.start for s in best.box) * step
     margin = max(2 * step, round(_MARGIN * longest))
     low, high = [], []
@@ -130,12 +161,16 @@ def _find(grey: NDArray[np.uint8], trimmed: tuple[slice, slice]) -> Found:
         start = trimmed[axis].start
         low.append(max(bounds[axis].start, start + best.box[axis].start * step - margin))
         high.append(min(bounds[axis].stop, start + best.box[axis].stop * step + margin))
-    head = np.zeros(grey.shape, bool)
-    full = np.repeat(np.repeat(region, step, axis=0), step, axis=1)[: inner.shape[0], : inner.shape[1]]
-    head[trimmed][: full.shape[0], : full.shape[1]] = full
-    return replace(
-        Found((low[0], low[1], high[0] - low[0], high[1] - low[1]), inverted, _others(heads)),
-        head=ndimage.binary_dilation(head, iterations=2 * step),
+    head = np.zeros(shape, bool)
+    full = np.repeat(np.repeat(best.region, step, axis=0), step, axis=1)
+    top, left = (trimmed[axis].start + best.box[axis].start * step for axis in range(2))
+    full = full[: trimmed[0].stop - top, : trimmed[1].stop - left]
+    head[top : top + full.shape[0], left : left + full.shape[1]] = full
+    return Found(
+        (low[0], low[1], high[0] - low[0], high[1] - low[1]),
+        inverted,
+        others,
+        ndimage.binary_dilation(head, iterations=2 * step),
     )
 
 
@@ -195,7 +230,7 @@ def _border_is_bright(grey: NDArray[np.uint8], trimmed: tuple[slice, slice], inv
     return bool((float(np.median(grey[outside])) > 60) != inverted)
 
 
-def _candidates(small: NDArray[np.uint8]) -> Iterator[_Candidate]:
+def _candidates(small: NDArray[np.uint8], screen: bool) -> Iterator[_Candidate]:
     """Everything in a coarse picture that could be a head, at every level."""
     least = _MIN_SHARE * small.size
     for level in _LEVELS:
@@ -216,6 +251,11 @@ def _candidates(small: NDArray[np.uint8]) -> Iterator[_Candidate]:
             shape *= 1 - _ramp(_frame_touched(region, box, small.shape), *_FRAME_TOUCHED)
             if pixels < least or shape <= 0:
                 continue
+            if screen and (
+                pixels > _LARGEST * small.size
+                or (fill > _ROUND_FILL and min(height / small.shape[0], width / small.shape[1]) > 0.9)
+            ):
+                continue  # the screen itself
             contrast = _rim_contrast(small[box], region)
             rim = _WITHOUT_RIM + (1 - _WITHOUT_RIM) * _ramp(contrast, *_RIM_CONTRAST)
             solid = _ramp(float(np.count_nonzero(own)) / pixels, *_HOLLOW)
@@ -273,13 +313,34 @@ def _rim_contrast(small: NDArray[np.uint8], region: NDArray[np.bool_]) -> float:
     return float(np.percentile(small[rim], 75) - np.median(small[core]))
 
 
-def _others(heads: list[_Candidate]) -> int:
-    """Count heads apart from the best one and from each other, of about its size."""
+def _single(heads: list[_Candidate]) -> list[_Candidate]:
+    """Leave out what holds two others, apart from each other: heads that ran together."""
+    kept = []
+    for head in heads:
+        parts: list[_Candidate] = []
+        for part in heads:
+            within = all(
+                a.start >= b.start and a.stop <= b.stop for a, b in zip(part.box, head.box, strict=True)
+            )
+            bright = part.rim_contrast > _RIM_CONTRAST[0] and _PART * head.score < part.score
+            if within and bright and part is not head and not any(_overlap(part.box, p.box) for p in parts):
+                parts.append(part)
+        if len(parts) < 2:
+            kept.append(head)
+    return kept or heads
+
+
+def _apart(heads: list[_Candidate]) -> list[_Candidate]:
+    """Heads apart from the best one and from each other, of about its size."""
     apart = [heads[0]]
     for head in heads[1:]:
-        if head.score > _ALSO * heads[0].score and not any(_overlap(head.box, a.box) for a in apart):
+        if not any(_overlap(head.box, a.box) for a in apart):
             apart.append(head)
-    return len(apart) - 1
+    first = heads[0].score
+    alike = [head for head in apart if head.score > _ALSO * first]
+    if len(alike) < _SHEET:
+        return alike
+    return [head for head in apart if head.score > _ALSO_OF_SHEET * first]
 
 
 def _overlap(a: tuple[slice, slice], b: tuple[slice, slice]) -> bool:
