@@ -65,11 +65,13 @@ def slices_of_ball_ml(geometry: Geometry, centre: NDArray[np.float64], radius: f
     return float((areas * geometry.slice_extents).sum() / 1000)
 
 
-def bleed(exam: Exam, *balls: tuple[Any, float, int], rule: Localisation = RULE) -> tuple[Regions, NDArray[np.int16]]:
+def bleed(
+    exam: Exam, *balls: tuple[Any, float, int], rule: Localisation = RULE
+) -> tuple[Regions, NDArray[np.int16]]:
     transform = plan_grid(exam.volume, exam.geometry, SPEC)
     volume = exam.volume.copy()
     for centre, radius, _ in balls:
-        volume[inside_ball(exam, np.asarray(centre, float), radius + 3)] = BLOOD_HU
+        volume[inside_ball(exam, np.asarray(centre, float), radius)] = BLOOD_HU
     maps = six_maps(*((ball_logits(transform, np.asarray(c, float), r), k) for c, r, k in balls))
     return localise(maps, volume, transform, rule), volume
 
@@ -120,7 +122,9 @@ def test_volume_is_the_masks_own(make_exam: Callable[..., Exam]) -> None:
     geometry = exam.geometry
     for number, region in enumerate(found.regions, start=1):
         per_slice = (found.mask == number).sum(axis=(1, 2)) * geometry.slice_extents
-        assert region.volume_ml == pytest.approx(per_slice.sum() * np.prod(geometry.spacing) / 1000, abs=0.001)
+        assert region.volume_ml == pytest.approx(
+            per_slice.sum() * np.prod(geometry.spacing) / 1000, abs=0.001
+        )
 
 
 def test_two_bleeds_are_numbered_by_size_and_named_by_their_maps(head_exam: Exam) -> None:
@@ -164,7 +168,9 @@ def test_crumbs_are_dropped(head_exam: Exam) -> None:
 
 def test_a_cold_map_gives_nothing(head_exam: Exam) -> None:
     transform = plan_grid(head_exam.volume, head_exam.geometry, SPEC)
-    found = localise(np.full((transform.n_slices, 6, 160, 128), -6, np.float32), head_exam.volume, transform, RULE)
+    found = localise(
+        np.full((transform.n_slices, 6, 160, 128), -6, np.float32), head_exam.volume, transform, RULE
+    )
     assert (found.regions, found.volume_ml) == ([], 0.0)
     assert found.mask.shape == head_exam.volume.shape
 
@@ -183,3 +189,55 @@ def test_a_picture_has_regions_but_no_volume() -> None:
     assert [r.volume_ml for r in found.regions] == [None]
     assert [r.bbox_mm for r in found.regions] == [None]
     assert np.abs(np.argwhere(found.mask[0]).mean(axis=0) - [220, 200]).max() < 1
+
+
+def _warm(
+    exam: Exam, centre: NDArray[np.float64], radius: float, warm: float
+) -> tuple[GridTransform, NDArray[np.float32]]:
+    """A map that is warm (a logit) over a ball and cold elsewhere."""
+    transform = plan_grid(exam.volume, exam.geometry, SPEC)
+    maps = six_maps((ball_logits(transform, centre, radius), 2))
+    return transform, np.where(maps > -1, np.float32(warm), np.float32(-7))
+
+
+def test_a_region_needs_a_sure_core(head_exam: Exam) -> None:
+    centre = np.array([25.0, 0.0, 0.0])
+    volume = head_exam.volume.copy()
+    volume[inside_ball(head_exam, centre, 12.0)] = BLOOD_HU
+    transform, maps = _warm(head_exam, centre, 14.0, -0.7)  # 0.33: above the edge's, below the region's
+    assert localise(maps, volume, transform, RULE).regions == []
+    _, core = _warm(head_exam, centre, 5.0, 2.0)
+    found = localise(np.maximum(maps, core), volume, transform, RULE)
+    assert [r.volume_ml for r in found.regions] == [pytest.approx(4 / 3 * np.pi * 12**3 / 1000, rel=0.07)]
+
+
+def test_density_draws_the_edge(head_exam: Exam) -> None:
+    centre = np.array([25.0, 0.0, 0.0])
+    transform, maps = _warm(head_exam, centre, 18.0, 3.0)  # a map that reaches 6 mm too far
+    true = inside_ball(head_exam, centre, 12.0)
+    for blood in (55, 75):
+        volume = head_exam.volume.copy()
+        volume[true] = blood
+        found = localise(maps, volume, transform, RULE).mask > 0
+        assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.93
+    # As dense as the brain: nothing but the map tells.
+    volume = head_exam.volume.copy()
+    volume[inside_ball(head_exam, centre, 30.0)] = 36
+    found = localise(maps, volume, transform, RULE).mask > 0
+    assert (
+        2
+        * (found & inside_ball(head_exam, centre, 18.0)).sum()
+        / (found.sum() + inside_ball(head_exam, centre, 18.0).sum())
+        > 0.9
+    )
+
+
+def test_a_bruise_of_the_scalp_is_no_region(head_exam: Exam) -> None:
+    centre = np.array([75.0, 0.0, 0.0])
+    transform, maps = _warm(head_exam, centre, 16.0, 4.0)
+    volume = head_exam.volume.copy()
+    index = np.stack(np.meshgrid(*map(np.arange, volume.shape), indexing="ij"), axis=-1)
+    points = head_exam.geometry.voxel_to_patient(index)
+    outside = np.sqrt(((points / [72.0, 90.0, 75.0]) ** 2).sum(axis=-1)) > 0.99
+    volume[outside & inside_ball(head_exam, centre, 16.0)] = BLOOD_HU
+    assert not (localise(maps, volume, transform, RULE).mask[outside] > 0).any()

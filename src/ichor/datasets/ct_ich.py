@@ -16,8 +16,8 @@ from PIL import Image
 from ichor.datasets.items import broken, grey_picture
 from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
 from ichor.datasets.tables import Row, read_table
-from ichor.detecting.skull import bone_hu, within_skull
 from ichor.exam import Exam, Geometry, Source
+from ichor.preparing.skull import bone_hu, within_skull
 from ichor.preparing.windows import Window, from_grey
 
 __all__ = ["CtIch"]
@@ -148,6 +148,11 @@ class CtIch:
 
     def __iter__(self) -> Iterator[LabelledExam]:
         return (self.load(p) for p in self._slices)
+
+    def hand_mask(self, patient: str, index: int) -> NDArray[np.bool_] | None:
+        """Return the publishers' hand mask ``(rows, columns)`` of the ``index``-th slice, None where there is none."""
+        path = self.root / "masks" / patient / f"{self._slices[patient][index].whole('slice'):02d}.png"
+        return grey_picture(path, f"{self.name}/{patient}") > 127 if path.exists() else None
 
     def boxes(self, patient: str, index: int) -> list[tuple[int, tuple[float, float, float, float]]]:
         """Return each box of the ``index``-th slice: 1 to 5 or ``ANY_SUBTYPE``, and x0, y0, x1, y1."""

@@ -94,12 +94,8 @@ class PheSich:
                 )
                 bone = ndimage.binary_dilation(volume[k] >= 79, iterations=3)
                 blood[k][bright & ~bone] = UNKNOWN
-            for box in filter(None, row["boxes"].split(";")):
-                try:
-                    x0, y0, x1, y1 = map(float, box.split(":"))
-                except ValueError:
-                    raise row.error(f"the box {box!r}", "x0:y0:x1:y1") from None
-                blood_in_box(blood[k], volume[k], (x0, y0, x1, y1), _INTRAPARENCHYMAL)
+            for box in _boxes(row):
+                blood_in_box(blood[k], volume[k], box, _INTRAPARENCHYMAL)
         exam = Exam(volume, picture_geometry(len(rows)), Source(f"phe-sich/{patient}", "picture"))
         return LabelledExam(self.name, patient, exam, labels, blood, (0.0, 80.0))
 
@@ -115,9 +111,24 @@ class PheSich:
             raise broken(f"{self.name}/{patient}", "slices of several sizes", "one size")
         return pictures
 
+    def boxes(self, patient: str, index: int) -> list[tuple[float, float, float, float]]:
+        """Return the boxes of the ``index``-th slice: x0, y0, x1, y1."""
+        return _boxes(self._in_order(patient)[index])
+
     def traits(self, patient: str) -> dict[str, float]:
         """Return nothing: neither age nor spacing is known."""
         return {}
 
     def __iter__(self) -> Iterator[LabelledExam]:
         return (self.load(p) for p in self._slices)
+
+
+def _boxes(row: Row) -> list[tuple[float, float, float, float]]:
+    boxes = []
+    for box in filter(None, row["boxes"].split(";")):
+        try:
+            x0, y0, x1, y1 = map(float, box.split(":"))
+        except ValueError:
+            raise row.error(f"the box {box!r}", "x0:y0:x1:y1") from None
+        boxes.append((x0, y0, x1, y1))
+    return boxes

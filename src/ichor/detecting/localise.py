@@ -9,15 +9,27 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ichor.detecting.bundle import Localisation
-from ichor.detecting.skull import bone_hu, within_skull
 from ichor.exam import Geometry
 from ichor.findings import Region
 from ichor.labels import SUBTYPE_NAMES
 from ichor.preparing.grid import GridTransform
+from ichor.preparing.skull import bone_hu, intracranial
 
-__all__ = ["Regions", "localise"]
+__all__ = ["Regions", "blood_map", "localise"]
 
 _MAX_REGIONS = 255
+_SMOOTHING_MM = 0.7
+_PICTURE_MM = 230.0
+"""About the width that a picture of a slice shows."""
+_NOISE_HU = 25.0
+"""Noise lifts single voxels of blood so far above its densest."""
+_AROUND = 20
+"""Standard deviations of the filter, around the warm pixels, that are looked at: enough to see the brain's own HU."""
+_ENOUGH = 12
+_CONTRAST_HU = 8.0
+_HALF_BONE_HU = 450.0
+"""About half-way between blood and cortical bone: a voxel below it, beside blood, is more blood than bone."""
+_EDGE_MM = 0.8
 
 
 @dataclass(frozen=True)
@@ -47,10 +59,11 @@ def localise(
 ) -> Regions:
     """Find the regions.
 
-    The map of ``any`` is carried to the native slices and cut at the rule's probability; what is no blood by
-    its Hounsfield units, or lies outside the skull, is taken off; pieces that touch, within a slice or across
-    neighbouring ones, are one region. A voxel counts with its pixel's area times the part of the normal that
-    its slice stands for, so that uneven gaps and tilt give the right volume.
+    The map of ``any`` is carried to the native slices. Where it reaches the rule's probability over enough voxels
+    there is a region, which extends as far as the map stays above the rule's edge probability and voxels within
+    the skull look like blood; pieces that touch, within a slice or across neighbouring ones, are one region. A
+    voxel counts with its pixel's area times the part of the normal that its slice stands for, so that uneven gaps
+    and tilt give the right volume.
 
     Parameters
     ----------
@@ -69,38 +82,34 @@ def localise(
         Empty where the map stays below.
     """
     geometry = transform.geometry
-    any_map = np.asarray(1 / (1 + np.exp(-map_logits[:, 0])), dtype=np.float32)
     mask = np.zeros(volume.shape, np.uint8)
-    # Only native slices that some hot slice of the grid speaks for.
-    hot = (any_map >= rule.probability).any(axis=(1, 2))
-    wanted = np.flatnonzero((transform.spread[:, hot] > 0).any(axis=1))
-    if not len(wanted):
-        return Regions([], mask, 0.0 if geometry.spacing_known else None)
-    native = transform.to_native(any_map, wanted)
-    first = int(wanted[0])  # what follows looks at the slices between the first and the last hot one only
+    nothing = Regions([], mask, 0.0 if geometry.spacing_known else None)
+    any_map = np.asarray(1 / (1 + np.exp(-map_logits[:, 0])), dtype=np.float32)
+    if not (any_map >= rule.probability).any():
+        return nothing
+    wanted, planes = blood_map(_around_seeds(any_map, rule), volume, transform, rule)
+    first = int(wanted[0])  # what follows looks at the slices between the first and the last warm one only
     blood = np.zeros((int(wanted[-1]) + 1 - first, *volume.shape[1:]), bool)
-    bone = bone_hu(volume)
-    for k, plane in zip(wanted, native, strict=True):
-        candidate = plane >= rule.probability
-        if candidate.any():
-            blood[k - first] = (
-                candidate & _blood_like(volume[k], candidate, rule) & within_skull(volume[k], bone)
-            )
+    seeds = np.zeros_like(blood)
+    blood[wanted - first], seeds[wanted - first] = planes > 0, planes >= rule.probability
     labels, count = ndimage.label(blood, structure=np.ones((3, 3, 3)))
     if not count:
-        return Regions([], mask, 0.0 if geometry.spacing_known else None)
+        return nothing
     voxel_ml = geometry.slice_extents * geometry.spacing[0] * geometry.spacing[1] / 1000
     found = ndimage.find_objects(labels)
     pieces = [labels[box] == i + 1 for i, box in enumerate(found)]
+    sure = [seeds[box] & piece for box, piece in zip(found, pieces, strict=True)]
     boxes = [(slice(b[0].start + first, b[0].stop + first), b[1], b[2]) for b in found]
-    sizes = np.array(
-        [float((p.sum(axis=(1, 2)) * voxel_ml[box[0]]).sum()) for p, box in zip(pieces, boxes, strict=True)]
-    )
-    pixels = np.array([int(p.sum()) for p in pieces])
+
+    def millilitres(parts: list[NDArray[np.bool_]]) -> NDArray[np.float64]:
+        counted = zip(parts, boxes, strict=True)
+        return np.array([float((p.sum(axis=(1, 2)) * voxel_ml[box[0]]).sum()) for p, box in counted])
+
+    sizes = millilitres(pieces)
     enough = (
-        sizes >= rule.min_volume_ml
+        millilitres(sure) >= max(rule.min_volume_ml, 1e-9)
         if geometry.spacing_known
-        else pixels >= rule.min_pixels * (volume.shape[2] / 512) ** 2
+        else np.array([p.sum() for p in sure]) >= rule.min_pixels * (volume.shape[2] / 512) ** 2
     )
     order = [i for i in np.argsort(-sizes, kind="stable") if enough[i]][:_MAX_REGIONS]
     regions = []
@@ -120,16 +129,121 @@ def localise(
     return Regions(regions, mask, None if total is None else round(total, 3))
 
 
-def _blood_like(
-    plane: NDArray[np.int16], candidate: NDArray[np.bool_], rule: Localisation
-) -> NDArray[np.bool_]:
-    """Where a slice, lightly smoothed, may be blood; computed around the candidates only."""
-    rows, columns = np.flatnonzero(candidate.any(axis=1)), np.flatnonzero(candidate.any(axis=0))
-    area = np.s_[max(0, rows[0] - 4) : rows[-1] + 5, max(0, columns[0] - 4) : columns[-1] + 5]
-    smooth = ndimage.gaussian_filter(np.clip(plane[area].astype(np.float32), -200, 300), 1.0)
-    out = np.zeros(plane.shape, bool)
-    out[area] = (smooth >= rule.low_hu) & (smooth <= rule.high_hu)
-    return out
+def _around_seeds(any_map: NDArray[np.float32], rule: Localisation) -> NDArray[np.float32]:
+    """Leave of the map what touches a pixel that reaches the rule's probability: nothing else can be a region."""
+    warm = any_map >= min(rule.edge_probability, rule.probability)
+    labels, count = ndimage.label(warm, structure=np.ones((3, 3, 3)))
+    seeded = np.zeros(count + 1, bool)
+    seeded[labels[any_map >= rule.probability]] = True
+    # A pixel farther: between two pixels of the map, the edge is interpolated.
+    kept = ndimage.binary_dilation(seeded[labels], iterations=2)
+    return np.where(kept, any_map, np.float32(0))
+
+
+def blood_map(
+    any_map: NDArray[np.float32], volume: NDArray[np.int16], transform: GridTransform, rule: Localisation
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Carry the map to the native slices and keep what is warm, within the skull, and as dense as blood.
+
+    Parameters
+    ----------
+    any_map
+        ``(m, h, w)`` probabilities on the grid.
+    volume, transform, rule
+        As in :func:`localise`.
+
+    Returns
+    -------
+    slices
+        ``(k,)`` native slices that some slice of the grid, warm from the rule's edge probability on, speaks for.
+    planes
+        ``(k, rows, columns)`` probabilities, 0 where the map is colder than that or the voxel is no blood.
+    """
+    edge = min(rule.edge_probability, rule.probability)
+    warm = (any_map >= edge).any(axis=(1, 2))
+    wanted = np.flatnonzero((transform.spread[:, warm] > 0).any(axis=1))
+    planes = transform.to_native(any_map, wanted)
+    bone = bone_hu(volume)
+    sigma = _smoothing(transform.geometry, volume.shape[2])
+    looks = [_look(volume[k], plane, bone, rule, sigma) for k, plane in zip(wanted, planes, strict=True)]
+    known = [look.half_way for look in looks if look is not None and look.half_way is not None]
+    usual = float(np.median(known)) if known else 0.0  # all as dense as the brain: density tells nothing
+    for plane, look in zip(planes, looks, strict=True):
+        if look is None:
+            plane[...] = 0
+        else:
+            # Where a bleed ends, little is left to tell its density: that of the other slices counts.
+            low = max(rule.low_hu, usual if look.half_way is None else look.half_way)
+            like = look.warm & (look.smooth >= low) & (look.smooth <= rule.high_hu)
+            if like.any():
+                like |= ndimage.binary_dilation(like, mask=look.bone_edge, iterations=look.edge_pixels)
+            kept = plane[look.area] * like
+            plane[...] = 0
+            plane[look.area] = kept
+    return wanted, planes
+
+
+def _smoothing(geometry: Geometry, columns: int) -> tuple[float, float]:
+    """Return the standard deviation, in pixels of rows and columns, of the filter that takes the noise out."""
+    if geometry.spacing_known:
+        return _SMOOTHING_MM / geometry.spacing[0], _SMOOTHING_MM / geometry.spacing[1]
+    return (columns / _PICTURE_MM * _SMOOTHING_MM,) * 2
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a slice shows around its warm pixels: where, how dense, and half-way between brain and blood.
+
+    ``bone_edge`` marks warm voxels that may be more blood than bone, ``edge_pixels`` how wide that edge is at most.
+    """
+
+    area: tuple[slice, slice]
+    warm: NDArray[np.bool_]
+    smooth: NDArray[np.float32]
+    half_way: float | None
+    bone_edge: NDArray[np.bool_]
+    edge_pixels: int
+
+
+def _look(
+    plane: NDArray[np.int16],
+    probability: NDArray[np.float32],
+    bone: float,
+    rule: Localisation,
+    sigma: tuple[float, float],
+) -> _Look | None:
+    """Smooth a slice around what is warm within the skull; None where nothing is."""
+    edge = min(rule.edge_probability, rule.probability)
+    warm = probability >= edge
+    if not warm.any():
+        return None
+    space = intracranial(plane, bone)
+    warm &= space
+    if not warm.any():
+        return None
+    reach = _AROUND * max(1, round(max(sigma)))
+    rows, columns = np.flatnonzero(warm.any(axis=1)), np.flatnonzero(warm.any(axis=0))
+    area = (
+        slice(max(0, int(rows[0]) - reach), int(rows[-1]) + reach + 1),
+        slice(max(0, int(columns[0]) - reach), int(columns[-1]) + reach + 1),
+    )
+    hu, warm, inside, p = plane[area].astype(np.float32), warm[area], space[area], probability[area]
+    # Bone does not count, lest it pass for blood where it fades into the brain, or hide the blood beside it.
+    soft = (inside & (hu <= rule.high_hu + _NOISE_HU)).astype(np.float32)
+    weight = ndimage.gaussian_filter(soft, sigma)
+    smooth = ndimage.gaussian_filter(np.clip(hu, -30, rule.high_hu + _NOISE_HU) * soft, sigma)
+    smooth = np.where(weight > 0.15, smooth / np.maximum(weight, 1e-3), rule.high_hu + 1).astype(np.float32)
+    hot = warm & (p >= rule.probability) & (smooth <= rule.high_hu)
+    cold = inside & (p < edge / 2) & (smooth > 10) & (smooth < 60)
+    half_way = None
+    if hot.sum() >= _ENOUGH and cold.sum() >= _ENOUGH:
+        # Not the median: a map may reach beyond the blood on all sides.
+        blood, brain = float(np.percentile(smooth[hot], 75)), float(np.median(smooth[cold]))
+        half_way = (blood + brain) / 2 if blood - brain >= _CONTRAST_HU else None
+    bone_edge = (p >= edge) & (hu > rule.high_hu) & (hu < _HALF_BONE_HU)
+    return _Look(
+        area, warm, smooth, half_way, bone_edge, max(1, round(max(sigma) / _SMOOTHING_MM * _EDGE_MM))
+    )
 
 
 def _region_subtypes(
