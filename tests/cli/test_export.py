@@ -68,6 +68,12 @@ def made(tmp_path):
     return home
 
 
+def test_8_bits_are_for_models_that_draw_maps(made, capfd):
+    assert run(["export", str(made), "--data", str(made.parent), "--int8"]) == 2
+    assert "draws no map" in capfd.readouterr().err
+    assert not (made / "int8").exists()
+
+
 def test_a_binary_model_of_pictures_says_what_it_is(made, capfd):
     assert run(["export", str(made), "--data", str(made.parent)]) == 0
     assert capfd.readouterr().out.strip() == str(made / "bundle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,15 @@ def export(
         Path | None, typer.Option("-o", "--output", help="Folder of the bundle; 'bundle' in the run by default.")
     ] = None,
     part: Annotated[str, typer.Option(help="Whose weights: all, or fold-0, fold-1 ...")] = "all",
+    name: Annotated[
+        str | None, typer.Option(help="Of the bundle; the recipe's by default, with -int8 where that is asked for.")
+    ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="Weights and activations of 8 bits: a quarter of the size; calibrated and measured as such."
+        ),
+    ] = False,
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
 ) -> None:
     """Write graphs, calibration, thresholds, figures and card; refuse where ONNX and torch differ."""
@@ -29,7 +39,11 @@ def export(
             f"exporting: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
-    found = Run(read_recipe(run), data, run, None, lambda *_: None)
+    found = Run(read_recipe(run), data, run, None, _say)
     if part not in found.parts():
         raise UsageError(f"--part {part!r}: expected one of {', '.join(found.parts())}")
-    print(release(found, output, part))
+    print(release(found, output, part, name=name, int8=int8))
+
+
+def _say(part: str, step: int, steps: int, line: str) -> None:
+    print(f"{part}: {line}", file=sys.stderr)

@@ -32,7 +32,7 @@ from ichor.training.plain import PlainSampler, label_weights
 from ichor.training.recipe import MixedSampling, PlainSampling, Recipe, load_recipe
 from ichor.training.sampling import Batch, MixedSampler, Sampler
 
-__all__ = ["ALL", "Run", "predict", "read_recipe"]
+__all__ = ["ALL", "SPLIT", "Run", "predict", "read_recipe", "write_predictions"]
 
 ALL = "all"
 """Name of the part of a run that trains on every patient."""
@@ -131,7 +131,7 @@ class Run:
             network = load_model(recipe, weights)
             network = network.to(inference_device(self.hardware.accelerator))
             rows = self._predict_cached(network, held_out) if recipe.cached_features else None
-            _write(predictions, rows or predict(network, self._target, sorted(held_out), recipe))
+            write_predictions(predictions, rows or predict(network, self._target, sorted(held_out), recipe))
 
     @cached_property
     def _target(self) -> Dataset:
@@ -335,7 +335,8 @@ def _rows(dataset: str, patient: str, logits: Mapping[str, NDArray[np.floating]]
     return rows
 
 
-def _write(path: Path, rows: Iterable[dict[str, object]]) -> None:
+def write_predictions(path: Path, rows: Iterable[dict[str, object]]) -> None:
+    """Write rows of :func:`predict`; the file is there whole or not at all."""
     rows = list(rows)
     temporary = path.with_suffix(".new")
     with temporary.open("w", newline="") as file:

@@ -1,0 +1,177 @@
+"""A run's map model with 8-bit weights and activations: a quarter of the size, faster on CPUs, measured again.
+
+What changes every logit must be measured as what it is: each fold's network is quantised by slices of its own
+training patients, and judges the patients that it did not see. Calibration, thresholds and figures of an 8-bit bundle
+come from those judgements.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ichor.datasets.registry import open_dataset
+from ichor.datasets.splits import load_split
+from ichor.errors import UsageError
+from ichor.models import MapSpec
+from ichor.preparing import prepare
+from ichor.training.engine import load_model
+from ichor.training.export import ExportedGraph, export_graphs
+from ichor.training.run import ALL, SPLIT, Run, predict, write_predictions
+
+__all__ = ["GraphNetwork", "quantise", "quantised_graphs", "quantised_run"]
+
+FOLDER = "int8"
+"""In a run's folder: what its networks say in 8 bits."""
+_SLICES_A_PATIENT = 4
+
+
+def quantise(graph: Path, stacks: Sequence[NDArray[np.float32]], destination: Path) -> None:
+    """Write an 8-bit version of a map model's graph.
+
+    Weights are scaled channel by channel, activations by the range that they take on real slices.
+
+    Parameters
+    ----------
+    graph
+        ONNX, fp32, with the input ``stack``.
+    stacks
+        ``(n, channels, rows, columns)`` slices that the network trained on, to find the ranges by.
+    destination
+        File of the new graph.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Slices(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = iter(stacks)
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            stack = next(self._left, None)
+            return None if stack is None else {"stack": stack}
+
+    with tempfile.TemporaryDirectory() as name:
+        fused = Path(name) / "fused.onnx"
+        quant_pre_process(str(graph), str(fused), skip_symbolic_shape=True)
+        quantize_static(
+            str(fused),
+            str(destination),
+            Slices(),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+class GraphNetwork(nn.Module):
+    """A map model's graph in ONNX Runtime, called as the network is.
+
+    Parameters
+    ----------
+    graph
+        With the outputs ``map`` and ``slice``.
+    """
+
+    def __init__(self, graph: Path) -> None:
+        import onnxruntime
+
+        super().__init__()
+        self._session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+        self.on = nn.Parameter(torch.zeros(1), requires_grad=False)  # tells callers that it runs on the CPU
+
+    def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge slices ``(n, channels, rows, columns)``: maps, logits, and the logits again for the pooled head."""
+        maps, slices = self._session.run(["map", "slice"], {"stack": stack.contiguous().numpy()})
+        judged = torch.from_numpy(slices)
+        return torch.from_numpy(maps), judged, judged
+
+
+def quantised_run(run: Run) -> Run:
+    """Judge each fold's held-out patients by its network in 8 bits; what is already there is kept.
+
+    Returns
+    -------
+    Run
+        The same run with a folder of its own in the run's, which holds the predictions.
+
+    Raises
+    ------
+    UsageError
+        Where the model draws no map.
+    """
+    recipe = run.recipe
+    if not isinstance(recipe.model, MapSpec):
+        raise UsageError(
+            f"recipe {recipe.name}: found a model that draws no map; 8 bits are for those that do; leave out --int8"
+        )
+    dataset = open_dataset(recipe.target, run.data)
+    small = replace(run, folder=run.folder / FOLDER)
+    for part in run.parts():
+        home = small.folder / part
+        predictions = home / "predictions.csv"
+        if part == ALL or predictions.exists():
+            continue
+        run.log(part, 0, 0, "judging in 8 bits")
+        home.mkdir(parents=True, exist_ok=True)
+        network = load_model(recipe, run.folder / part / "weights.safetensors")
+        held_out = sorted(set(_folds(run)) - set(_trained_on(run, part)))
+        exams = [stack for stack, _ in zip(_some_slices(run, held_out), range(2), strict=False)]
+        graphs, _ = quantised_graphs(run, part, network, home, exams)
+        judged = predict(GraphNetwork(home / graphs[0].file), dataset, held_out, recipe)
+        write_predictions(predictions, judged)
+    return small
+
+
+def quantised_graphs(
+    run: Run, part: str, network: nn.Module, folder: Path, exams: Sequence[NDArray[np.float32]]
+) -> tuple[list[ExportedGraph], float]:
+    """Write the 8-bit graph of a part of a run.
+
+    Parameters
+    ----------
+    run, part
+        Slices of the part's training patients tell the range of each activation.
+    network
+        Of that part.
+    folder
+        Where to write.
+    exams
+        Compared on these is the fp32 graph that the 8-bit one is made from: see
+        :func:`~ichor.training.export.export_graphs`.
+
+    Returns
+    -------
+    graphs, difference
+        What was written, and the largest difference of a logit between torch and the fp32 graph.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        graphs, difference = export_graphs(network, run.recipe.preparation, Path(name), exams)
+        stacks = list(_some_slices(run, _trained_on(run, part)))
+        for graph in graphs:
+            quantise(Path(name) / graph.file, stacks, folder / graph.file)
+    return graphs, difference
+
+
+def _folds(run: Run) -> dict[str, int]:
+    return load_split(run.folder / SPLIT, open_dataset(run.recipe.target, run.data)).folds
+
+
+def _trained_on(run: Run, part: str) -> list[str]:
+    return sorted(p for p, k in _folds(run).items() if f"fold-{k}" != part)
+
+
+def _some_slices(run: Run, patients: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+    dataset = open_dataset(run.recipe.target, run.data)
+    rng = np.random.default_rng(run.recipe.seed)
+    for number, patient in enumerate(patients):
+        stack = prepare(dataset.load(patient).exam, run.recipe.preparation).stack
+        count = min(len(stack), _SLICES_A_PATIENT + number % 2)  # different numbers: a graph must take any
+        yield stack[np.sort(rng.choice(len(stack), count, replace=False))]
