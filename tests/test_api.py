@@ -28,6 +28,8 @@ CONTRACT = {
     "probabilities",
     "thresholds",
     "positive",
+    "uncertain",
+    "uncertainty",
     "slices",
     "regions",
     "volume_ml",

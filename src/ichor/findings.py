@@ -128,6 +128,14 @@ class Findings(_Model):
     probabilities: LabelValues = LabelValues()
     thresholds: LabelValues = LabelValues()
     positive: LabelFlags = LabelFlags()
+    uncertain: bool | None = Field(
+        default=None,
+        description="whether neither answer on `any` can be left out at the bundle's level; null where the bundle has "
+        "no such rule, for lone slices and pictures, and where nothing was assessed",
+    )
+    uncertainty: str | None = Field(
+        default=None, description="the rule and the level in a sentence; null where `uncertain` is null"
+    )
     slices: list[SliceFindings] = []
     regions: list[Region] = []
     volume_ml: float | None = None

@@ -223,8 +223,19 @@ NOTICES: dict[str, NoticeKind] = {
         ),
         NoticeKind(
             "picture_several",
-            "leave_out",
-            "Several slices side by side in one picture; one is judged, the others must be given alone.",
+            "go_on",
+            "Several slices in one picture, as on a sheet of film; each is found and judged alone.",
+        ),
+        NoticeKind(
+            "picture_photograph",
+            "go_on",
+            "A photograph of a screen or film: its tint, haze and uneven light were taken off as far as air and "
+            "bone tell of them. Of all inputs it is the weakest.",
+        ),
+        NoticeKind(
+            "picture_flattened",
+            "go_on",
+            "A screen or film was photographed from the side; it was flattened by its four sides.",
         ),
         NoticeKind("picture_too_small", "refuse", "Fewer pixels than a slice can be judged on."),
         NoticeKind("picture_multipage", "go_on", "A file of several pages; each is judged alone."),
@@ -239,6 +250,12 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind("metal", "go_on", "Heavy metal; streaks may hide or imitate blood."),
         NoticeKind(
             "motion", "go_on", "Neighbouring slices do not follow each other; the patient may have moved."
+        ),
+        NoticeKind(
+            "unlike_training",
+            "go_on",
+            "In slices, size, density, noise or sharpness the exam is unlike those that the model was trained on: "
+            "its measured figures may not hold.",
         ),
     )
 }

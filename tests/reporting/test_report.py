@@ -77,7 +77,7 @@ def test_csv_has_one_line_a_slice(tmp_path) -> None:
     findings = findings_on(exam, mask)
     with write_csv(findings, tmp_path / "slices.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["index", "position_mm", "sop_instance_uid", *LABEL_NAMES]
+    assert list(rows[0]) == ["index", "position_mm", "sop_instance_uid", *LABEL_NAMES, "exam_uncertain"]
     assert [int(r["index"]) for r in rows] == list(range(12))
     assert float(rows[3]["position_mm"]) == pytest.approx(15.0)
     assert [float(r["any"]) for r in rows] == pytest.approx(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ichor.findings import Findings, FindingsWarning, LabelFlags
+from ichor.findings import Findings, FindingsWarning, LabelFlags, Region
 from ichor.reporting.choice import reported_slices, suspicious_slices
 from ichor.reporting.words import (
     number_ranges,
     positive_subtypes,
     printable,
     probability,
+    region_subtype,
     threshold_origin,
     verdict,
     volume,
@@ -120,3 +121,19 @@ def test_the_largest_region_is_always_seen() -> None:
     moved = findings.model_copy(update={"slices": slices}).with_mask(findings.mask)
     assert set(reported_slices(moved)) & {4, 5, 6}
     assert len(reported_slices(moved)) == 4
+
+
+def test_a_region_is_named_only_where_that_is_probable() -> None:
+    sure = Region(
+        label="subdural",
+        probabilities={"epidural": 0.05, "subdural": 0.86, "subarachnoid": 0.09},
+        volume_ml=1.0,
+        slices=[3],
+        bbox_mm=None,
+        bbox_voxels=[3, 0, 0, 3, 9, 9],
+    )
+    assert region_subtype(sure) == "Subdural (SDH) 0.86"
+    unsure = sure.model_copy(
+        update={"probabilities": {"epidural": 0.4, "subdural": 0.45, "subarachnoid": 0.15}}
+    )
+    assert region_subtype(unsure) == "Undetermined: subdural 0.45, epidural 0.40"

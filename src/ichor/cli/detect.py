@@ -67,6 +67,13 @@ def detect(
     threshold: Annotated[
         float | None, typer.Option(metavar="X", help="Suspect hemorrhage from this probability on (0 to 1).")
     ] = None,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Suspect hemorrhage from the model's operating point for this sensitivity on: 0.9, 0.95 or 0.99.",
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,6 +93,8 @@ def detect(
     limits = _limits(limit or [])
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"--threshold: found {threshold:g}; expected a probability between 0 and 1")
+    if threshold is not None and sensitivity is not None:
+        raise UsageError("found both --threshold and --sensitivity; expected one of them; leave one out")
     if output is not None:
         make_folder(output)
 
@@ -104,6 +113,7 @@ def detect(
             device=device.value,
             limits=limits,
             threshold=threshold,
+            sensitivity=sensitivity,
             original_uids=original_uids,
             progress=progress,
         ):

@@ -9,28 +9,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ichor.errors import BundleError
+from ichor.detecting.manifest import (
+    ExamRule,
+    GraphFile,
+    Localisation,
+    Manifest,
+    Measured,
+    OperatingPoint,
+    OperatingPoints,
+    Scaling,
+    Threshold,
+    TrainedOn,
+    TraitRange,
+    UncertainBand,
+)
+from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
-from ichor.preparing import Preparation
 
 __all__ = [
     "FORMAT",
@@ -41,228 +45,28 @@ __all__ = [
     "Localisation",
     "Manifest",
     "Measured",
+    "OperatingPoint",
+    "OperatingPoints",
     "Scaling",
     "Threshold",
     "TrainedOn",
+    "TraitRange",
+    "UncertainBand",
     "load_bundle",
 ]
 
 FORMAT = "ichor.bundle/1"
 _MANIFEST = "bundle.json"
 _CARD = "card.md"
-_FORMS: tuple[dict[str, tuple[set[str], set[str]]], ...] = (
-    {"slice": ({"stack"}, {"map", "slice"})},
-    {"features": ({"stack"}, {"features"}), "head": ({"features"}, {"slice"})},
-)
-"""What graphs take and give: of a model that draws maps, and of one that only judges slices."""
 _SHIPPED = Path(__file__).parents[1] / "bundles"
 _MAX_TEXT_BYTES = 4_000_000
 _GET_ANOTHER = "get the bundle again from where it came, or name another with --bundle"
 
 
-def _no_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_no_nan)]
-"""A measured figure; null (or NaN, as some writers put it) where it is not defined."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GraphFile(_Model):
-    """An ONNX graph of the bundle.
-
-    ``required`` tells an ichor that does not know a graph whether it may do without.
-    """
-
-    file: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    required: bool = True
-
-
-class SliceRule(_Model):
-    """How a slice's logit comes about.
-
-    ``hottest_of_smoothed_map``: see :func:`ichor.detecting.aggregate.slice_logits`; ``graph``: as the graph
-    ``head`` gives it, and the other keys say nothing.
-    """
-
-    kind: Literal["hottest_of_smoothed_map", "graph"] = "hottest_of_smoothed_map"
-    weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
-    pixels: int = Field(default=16, ge=1)
-
-    @field_validator("weights")
-    @classmethod
-    def _has_a_middle(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if len(weights) % 2 == 0 or min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError("expected an odd number of weights, none below 0, not all 0")
-        return weights
-
-
-class ExamRule(_Model):
-    """How slices make an exam's logit: the mean of the ``slices`` most suspicious ones, label by label."""
-
-    kind: Literal["mean_of_hottest"] = "mean_of_hottest"
-    slices: int = Field(default=2, ge=1)
-
-
-class Scaling(_Model):
-    """Platt scaling of one label: ``p = sigmoid(scale * logit + offset)``."""
-
-    scale: float = Field(ge=0, allow_inf_nan=False)
-    offset: float = Field(allow_inf_nan=False)
-
-
-class Calibration(_Model):
-    """From logits to probabilities, six of each in the order of the labels."""
-
-    slice: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
-    exam: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
-    lone: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
-
-    def slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities ``(..., 6)`` of slices' logits ``(..., 6)``."""
-        return _sigmoid(logits, self.slice)
-
-    def lone_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities ``(..., 6)`` of lone slices or pictures, where nothing was smoothed."""
-        return _sigmoid(logits, self.lone)
-
-    def exam_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities ``(..., 6)`` of exams' logits ``(..., 6)``."""
-        return _sigmoid(logits, self.exam)
-
-
-class Threshold(_Model):
-    """From which probability on a label is called positive, and what that cost where it was chosen."""
-
-    probability: float = Field(ge=0, le=1)
-    sensitivity: Number = None
-    specificity: Number = None
-    chosen_for: str = ""
-
-
-class Localisation(_Model):
-    """Rules by which the map becomes regions.
-
-    Attributes
-    ----------
-    probability
-        Of the map (its own sigmoid), from which on a pixel belongs to a bleed.
-    min_volume_ml
-        Smaller regions are dropped.
-    min_pixels
-        The same where spacing is unknown: pixels of a picture 512 wide.
-    low_hu, high_hu
-        Smoothed HU outside which a voxel is not blood whatever the map says: fluid and air, calcification
-        and bone.
-    """
-
-    probability: float = Field(default=0.5, gt=0, lt=1)
-    min_volume_ml: float = Field(default=0.1, ge=0)
-    min_pixels: int = Field(default=40, ge=1)
-    low_hu: float = 25.0
-    high_hu: float = 110.0
-
-
-class TrainedOn(_Model):
-    """A data set that the model learned from."""
-
-    name: str
-    licence: str
-    citation: str = ""
-    exams: int | None = None
-    slices: int | None = None
-    note: str = ""
-
-
-class Measured(_Model):
-    """A measured figure with its interval; null where it is not defined."""
-
-    name: str
-    value: Number = None
-    low: Number = None
-    high: Number = None
-    n: int
-    unit: str = ""
-    protocol: str = ""
-
-
-class Manifest(_Model):
-    """What ``bundle.json`` holds."""
-
-    format: Literal["ichor.bundle/1"]
-    name: str = Field(min_length=1)
-    version: str = Field(min_length=1)
-    description: str = ""
-    licence: str
-    labels: tuple[str, ...]
-    preparation: Preparation
-    graphs: dict[str, GraphFile]
-    map_stride: int = Field(default=2, ge=1)
-    slice_rule: SliceRule = SliceRule()
-    exam_rule: ExamRule = ExamRule()
-    calibration: Calibration
-    thresholds: dict[str, Threshold]
-    slice_thresholds: dict[str, Threshold]
-    localisation: Localisation = Localisation()
-    untrusted_labels: dict[str, str] = {}
-    trained_on: tuple[TrainedOn, ...]
-    measured: tuple[Measured, ...]
-    limits: tuple[str, ...]
-
-    @field_validator("labels")
-    @classmethod
-    def _labels_are_ours(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if labels != LABEL_NAMES:
-            raise ValueError(f"expected {list(LABEL_NAMES)} in this order")
-        return labels
-
-    @field_validator("thresholds", "slice_thresholds")
-    @classmethod
-    def _one_for_each_label(cls, thresholds: dict[str, Threshold]) -> dict[str, Threshold]:
-        if set(thresholds) != set(LABEL_NAMES):
-            raise ValueError(f"expected one for each of {list(LABEL_NAMES)}")
-        return {name: thresholds[name] for name in LABEL_NAMES}
-
-    @field_validator("graphs")
-    @classmethod
-    def _graphs_are_known(cls, graphs: dict[str, GraphFile]) -> dict[str, GraphFile]:
-        form = next((f for f in _FORMS if set(f) <= set(graphs)), None)
-        if form is None:
-            raise ValueError("expected the graph 'slice', or the graphs 'features' and 'head'")
-        unknown = [name for name, graph in graphs.items() if graph.required and name not in form]
-        if unknown:
-            raise ValueError(f"this ichor does not know the required graph {unknown[0]!r}; a newer one may")
-        for name, (inputs, outputs) in form.items():
-            if set(graphs[name].inputs) != inputs or not outputs <= set(graphs[name].outputs):
-                raise ValueError(f"expected {name!r} to take {sorted(inputs)} and to give {sorted(outputs)}")
-        return graphs
-
-    @model_validator(mode="after")
-    def _rule_fits_graphs(self) -> Manifest:
-        if (self.slice_rule.kind == "graph") == self.locates:
-            raise ValueError(f"slice_rule: expected the kind for the graphs {', '.join(self.graphs)}")
-        return self
-
-    @property
-    def locates(self) -> bool:
-        """Whether the model draws a map, from which regions and volumes come."""
-        return "slice" in self.graphs
-
-    @property
-    def used_graphs(self) -> tuple[str, ...]:
-        """Names of the graphs that detection runs."""
-        return tuple(_FORMS[0] if self.locates else _FORMS[1])
-
-
-class BundleCard(_Model):
+class BundleCard(BaseModel):
     """What a person should know of a bundle: the manifest without its machinery, and the card's text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: str
@@ -271,6 +75,8 @@ class BundleCard(_Model):
     licence: str
     thresholds: dict[str, Threshold]
     slice_thresholds: dict[str, Threshold]
+    operating_points: OperatingPoints = OperatingPoints()
+    uncertain_band: UncertainBand | None = None
     untrusted_labels: dict[str, str]
     trained_on: tuple[TrainedOn, ...]
     measured: tuple[Measured, ...]
@@ -321,6 +127,8 @@ class Bundle:
             licence=m.licence,
             thresholds=m.thresholds,
             slice_thresholds=m.slice_thresholds,
+            operating_points=m.operating_points,
+            uncertain_band=m.uncertain_band,
             untrusted_labels=m.untrusted_labels,
             trained_on=m.trained_on,
             measured=m.measured,
@@ -328,10 +136,34 @@ class Bundle:
             card_text=self.card_text,
         )
 
-    def thresholds(self, *, lone: bool = False) -> NDArray[np.float64]:
-        """``(6,)`` probabilities from which on a label is positive: of an exam, or of a lone slice."""
+    def thresholds(self, *, lone: bool = False, sensitivity: float | None = None) -> NDArray[np.float64]:
+        """``(6,)`` probabilities from which on a label is positive: of an exam, or of a lone slice.
+
+        Parameters
+        ----------
+        lone
+            Of a lone slice or a picture.
+        sensitivity
+            Aim of an operating point, for ``any``.
+
+        Raises
+        ------
+        UsageError
+            Where the bundle has no operating point of this aim.
+        """
         table = self.manifest.slice_thresholds if lone else self.manifest.thresholds
-        return np.array([table[name].probability for name in LABEL_NAMES])
+        found = np.array([table[name].probability for name in LABEL_NAMES])
+        if sensitivity is not None:
+            points = self.manifest.operating_points.slice if lone else self.manifest.operating_points.exam
+            known = {point.aim: point.probability for point in points}
+            if sensitivity not in known:
+                there = ", ".join(f"{aim:g}" for aim in known) or "none"
+                raise UsageError(
+                    f"sensitivity {sensitivity:g}: found no such operating point in bundle {self.name!r}; expected "
+                    f"one of: {there}; choose one of them, or set the probability itself with --threshold"
+                )
+            found[0] = known[sensitivity]
+        return found
 
     def graph(self, name: str) -> Path:
         """Path of a graph's file, which lies within the folder."""
@@ -464,10 +296,3 @@ def _inside(folder: Path, name: str) -> Path:
             f"expected a file within it; do not use this bundle"
         )
     return path
-
-
-def _sigmoid(logits: NDArray[np.floating], scalings: tuple[Scaling, ...]) -> NDArray[np.float64]:
-    scale = np.array([s.scale for s in scalings])
-    offset = np.array([s.offset for s in scalings])
-    # Clipped only to keep exp quiet: beyond 60 the result is 0 or 1 to the last digit.
-    return np.asarray(1 / (1 + np.exp(-np.clip(scale * np.asarray(logits, np.float64) + offset, -60, 60))))

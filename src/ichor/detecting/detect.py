@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.detecting.aggregate import exam_logits, slice_logits
-from ichor.detecting.bundle import Bundle, load_bundle
+from ichor.detecting.bundle import Bundle, UncertainBand, load_bundle
 from ichor.detecting.engine import open_engine
 from ichor.detecting.localise import Regions, localise
 from ichor.detecting.quality import assess
+from ichor.detecting.unlike import traits, unlike
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture, hashed_uid
 from ichor.findings import (
@@ -61,6 +62,8 @@ class Options:
         ``auto``, ``cpu`` or ``cuda``.
     threshold
         Probability from which ``any`` is called, instead of the bundle's.
+    sensitivity
+        Aim of one of the bundle's operating points (0.9, 0.95, 0.99), whose threshold is taken for ``any``.
     original_uids
         Give UIDs as stored instead of hashed.
     """
@@ -69,8 +72,11 @@ class Options:
     device: str = "auto"
     threshold: float | None = None
     original_uids: bool = False
+    sensitivity: float | None = None
 
     def __post_init__(self) -> None:
+        if self.threshold is not None and self.sensitivity is not None:
+            raise UsageError("found both a threshold and a sensitivity; expected one of them; leave one out")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"threshold: found {self.threshold:g}; expected a probability between 0 and 1")
 
@@ -83,6 +89,7 @@ def detect(
     device: str = "auto",
     limits: Limits | None = None,
     threshold: float | None = None,
+    sensitivity: float | None = None,
     original_uids: bool = False,
 ) -> Findings:
     """Detect hemorrhage in one exam or picture.
@@ -93,7 +100,7 @@ def detect(
         A path that holds one exam or picture, or what :func:`ichor.read` gave.
     series
         Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
-    bundle, device, threshold, original_uids
+    bundle, device, threshold, sensitivity, original_uids
         See :class:`Options`.
     limits
         How much of an input is read; by default those of the environment.
@@ -108,7 +115,7 @@ def detect(
     UsageError
         Where the path holds several exams: :func:`detect_all` gives each.
     """
-    options = Options(bundle, device, threshold, original_uids)
+    options = Options(bundle, device, threshold, original_uids, sensitivity)
     if isinstance(subject, Exam | Picture):
         return _detect_one(subject, options, load_bundle(bundle))
     found: Findings | None = None
@@ -119,6 +126,7 @@ def detect(
         device=device,
         limits=limits,
         threshold=threshold,
+        sensitivity=sensitivity,
         original_uids=original_uids,
     ):
         if found is not None:
@@ -136,6 +144,7 @@ def detect_all(
     device: str = "auto",
     limits: Limits | None = None,
     threshold: float | None = None,
+    sensitivity: float | None = None,
     original_uids: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Detection]:
@@ -145,7 +154,7 @@ def detect_all(
     ----------
     *inputs
         Folders, files, zips.
-    series, bundle, device, limits, threshold, original_uids
+    series, bundle, device, limits, threshold, sensitivity, original_uids
         As in :func:`detect`.
     progress
         Called with what is being done and the share of the present input that is done.
@@ -157,8 +166,10 @@ def detect_all(
     """
     from ichor.reading import read_all
 
-    options = Options(bundle, device, threshold, original_uids)
+    options = Options(bundle, device, threshold, original_uids, sensitivity)
     loaded = load_bundle(bundle)  # a wrong bundle must not cost the reading of a study first
+    for lone in (False, True):  # nor an operating point that it does not have
+        loaded.thresholds(lone=lone, sensitivity=sensitivity)
     tell = progress or (lambda *_: None)
     for one in inputs:
         name = Path(one).name
@@ -176,10 +187,13 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     began = time.perf_counter()
     prepared = prepare(subject, bundle.manifest.preparation)
     quality = assess(subject, prepared)
-    seconds = Seconds(read=round(subject.read_seconds, 4), prepare=round(time.perf_counter() - began, 4))
     notices = [*subject.notices, *quality]
     if not bundle.manifest.locates:
         notices.append(notice("model_does_not_locate", f"The model {bundle.name} says whether, not where."))
+    if bundle.manifest.input_profile and not any(n.decision == "refuse" for n in quality):
+        profile = {name: (cut.low, cut.high) for name, cut in bundle.manifest.input_profile.items()}
+        notices += unlike(traits(subject, prepared), profile)
+    seconds = Seconds(read=round(subject.read_seconds, 4), prepare=round(time.perf_counter() - began, 4))
     findings = _described(subject, options, bundle, notices)
     if any(n.decision == "refuse" for n in quality):
         return findings.model_copy(update={"seconds": seconds})
@@ -188,7 +202,8 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     regions = None if maps is None else _regions(subject, maps, prepared, bundle)
     # Rounded before the verdict: what is shown and what is decided must not contradict each other.
     slices, exam = (np.round(p, 4) for p in _probabilities(maps, judged, prepared, bundle))
-    thresholds = bundle.thresholds(lone=subject.n_slices == 1)
+    lone = subject.n_slices == 1
+    thresholds = bundle.thresholds(lone=lone, sensitivity=options.sensitivity)
     if options.threshold is not None:
         thresholds[0] = options.threshold
     flags = {n: bool(p >= t) for n, p, t in zip(LABEL_NAMES, exam, thresholds, strict=True)}
@@ -201,6 +216,7 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
             "probabilities": LabelValues.of(exam),
             "thresholds": LabelValues.of(np.round(thresholds, 4)),
             "positive": LabelFlags(**flags),
+            **_uncertainty(float(exam[0]), None if lone else bundle.manifest.uncertain_band),
             "slices": _slice_findings(subject, slices, options),
             "regions": regions.regions if regions else [],
             "volume_ml": regions.volume_ml if regions else None,
@@ -239,6 +255,22 @@ def _probabilities(
     for p in both:
         p[..., 1:] = np.minimum(p[..., 1:], p[..., :1])
     return both
+
+
+def _uncertainty(p: float, band: UncertainBand | None) -> dict[str, bool | str | None]:
+    """Say whether a probability lies where neither answer can be left out."""
+    if band is None:
+        return {"uncertain": None, "uncertainty": None}
+    level, span = f"{1 - band.alpha:.0%}", f"{band.low:.2f} and {band.high:.2f}"
+    if band.holds(p):
+        said = (
+            f"Uncertain: between {span} neither hemorrhage nor its absence can be left out at the {level} level, as "
+            f"measured on {band.positives} exams with and {band.negatives} without."
+        )
+    else:
+        side = "above" if p > band.high else "below"
+        said = f"Outside of the uncertain band (between {span}, {level} level): {side} it."
+    return {"uncertain": band.holds(p), "uncertainty": said}
 
 
 def _regions(

@@ -13,6 +13,8 @@ from ichor.evaluating.metrics import sensitivity_specificity
 from ichor.evaluating.predictions import OutOfFold
 
 __all__ = [
+    "MIN_CHOOSING",
+    "SHRINKAGES",
     "SLICE_SPECIFICITY",
     "Calibration",
     "accurate_threshold",
@@ -26,6 +28,11 @@ __all__ = [
 
 SLICE_SPECIFICITY = 0.95
 """Of the threshold for a lone slice or a picture."""
+SHRINKAGES = (1.0, 10.0, 100.0)
+"""Inverse strengths of the shrinkage of Platt's slope, strongest first: few positives must not give boundless
+certainty, many need none."""
+MIN_CHOOSING = 10
+"""Cases of the rarer kind below which no shrinkage is chosen."""
 Threshold = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
 
 
@@ -41,32 +48,59 @@ class Calibration:
         return np.asarray(1 / (1 + np.exp(-(self.scale * logits + self.offset))))
 
 
-def fit_calibration(logits: NDArray[np.float64], labels: NDArray[np.float32]) -> Calibration:
+def fit_calibration(
+    logits: NDArray[np.float64], labels: NDArray[np.float32], folds: NDArray[np.intp] | None = None
+) -> Calibration:
     """Fit Platt's scaling for each label on the cases where it is known.
 
     Parameters
     ----------
     logits, labels
         ``(n, 6)``.
+    folds
+        ``(n,)``: with them, each label's shrinkage is the one of :data:`SHRINKAGES` with the lowest log loss when each
+        of these folds is calibrated by the others. Without, or with fewer than :data:`MIN_CHOOSING` cases that have
+        the label (or lack it), the first.
+
+    References
+    ----------
+    Platt J. Probabilistic outputs for support vector machines. Advances in Large Margin Classifiers, 1999.
     """
     scale, offset = np.zeros(logits.shape[1]), np.zeros(logits.shape[1])
     for j in range(logits.shape[1]):
         known = ~np.isnan(labels[:, j])
         x, y = logits[known, j], labels[known, j]
-        positives = int(y.sum())
-        if not 0 < positives < len(y):
-            # Not learnt: the share of cases that have it; of a label that nothing is known of, hardly any.
-            scale[j], offset[j] = (
-                0.0,
-                np.log((positives + 0.5) / (len(y) - positives + 0.5)) if len(y) else -7.0,
-            )
-            continue
-        centre, spread = x.mean(), x.std() or 1.0
-        # A little shrinkage (C = 1 on standardised logits): few positives must not give boundless certainty.
-        model = LogisticRegression(C=1.0).fit((x[:, None] - centre) / spread, y)
-        slope = max(float(model.coef_[0, 0]), 0.0) / spread
-        scale[j], offset[j] = slope, float(model.intercept_[0]) - slope * centre
+        c = SHRINKAGES[0] if folds is None else _shrinkage(x, y, folds[known])
+        scale[j], offset[j] = _platt(x, y, c)
     return Calibration(scale, offset)
+
+
+def _platt(x: NDArray[np.float64], y: NDArray[np.float32], c: float) -> tuple[float, float]:
+    """Return scale and offset of one label, shrunk by ``c`` on standardised logits."""
+    positives = int(y.sum())
+    if not 0 < positives < len(y):
+        # Not learnt: the share of cases that have it; of a label that nothing is known of, hardly any.
+        return 0.0, float(np.log((positives + 0.5) / (len(y) - positives + 0.5))) if len(y) else -7.0
+    centre, spread = x.mean(), x.std() or 1.0
+    model = LogisticRegression(C=c).fit((x[:, None] - centre) / spread, y)
+    slope = max(float(model.coef_[0, 0]), 0.0) / spread
+    return slope, float(model.intercept_[0]) - slope * centre
+
+
+def _shrinkage(x: NDArray[np.float64], y: NDArray[np.float32], folds: NDArray[np.intp]) -> float:
+    """Choose how much to shrink by calibrating each fold on the others; few cases choose nothing."""
+    if min(y.sum(), len(y) - y.sum()) < MIN_CHOOSING or len(np.unique(folds)) < 2:
+        return SHRINKAGES[0]
+    losses = []
+    for c in SHRINKAGES:
+        loss = 0.0
+        for fold in np.unique(folds):
+            inside = folds == fold
+            scale, offset = _platt(x[~inside], y[~inside], c)
+            z = scale * x[inside] + offset
+            loss += float((np.logaddexp(0, z) - y[inside] * z).sum())
+        losses.append(loss)
+    return SHRINKAGES[int(np.argmin(losses))]
 
 
 def crossfit(
@@ -76,7 +110,7 @@ def crossfit(
     *,
     calibrated: bool = False,
 ) -> NDArray[np.float64]:
-    """Give probabilities of each fold by a calibration fitted on the others.
+    """Give probabilities of each fold by a calibration chosen and fitted on the others.
 
     Parameters
     ----------
@@ -92,7 +126,8 @@ def crossfit(
     out = np.zeros_like(logits)
     for fold in np.unique(folds):
         inside = folds == fold
-        out[inside] = fit_calibration(logits[~inside], labels[~inside]).probabilities(logits[inside])
+        fitted = fit_calibration(logits[~inside], labels[~inside], folds[~inside])
+        out[inside] = fitted.probabilities(logits[inside])
     return out
 
 
@@ -106,7 +141,8 @@ def called_across_folds(run: OutOfFold, level: str, choose: Threshold, label: in
     level
         ``slice`` or ``exam``.
     choose
-        Takes labels and probabilities of the other folds, each calibrated on the rest of them.
+        Takes labels and scores of the other folds. Scores are the sigmoid of the logits, not calibrated: calibration
+        keeps their order, so that a threshold of the calibrated probability is one of the score.
     label
         Place in :data:`ichor.labels.LABEL_NAMES`; ``any`` by default.
 
@@ -121,15 +157,14 @@ def called_across_folds(run: OutOfFold, level: str, choose: Threshold, label: in
         else (run.logits, run.labels, run.folds)
     )
     logits, labels = logits[:, [label]], labels[:, [label]]
-    p = crossfit(logits, labels, folds, calibrated=run.calibrated)
+    p = np.asarray(1 / (1 + np.exp(-logits)))
     if len(np.unique(folds)) < 2:
         return np.asarray(p[:, 0] >= 0.5, dtype=np.float64)
     called = np.zeros(len(p))
     for fold in np.unique(folds):
         inside = folds == fold
-        others = crossfit(logits[~inside], labels[~inside], folds[~inside], calibrated=run.calibrated)
-        known = ~np.isnan(labels[~inside, 0])
-        called[inside] = p[inside, 0] >= choose(labels[~inside, 0][known], others[known, 0])
+        known = ~inside & ~np.isnan(labels[:, 0])
+        called[inside] = p[inside, 0] >= choose(labels[known, 0], p[known, 0])
     return called
 
 

@@ -12,7 +12,13 @@ from ichor.labels import LABEL_NAMES
 
 __all__ = ["CSV_COLUMNS", "write_csv", "write_json", "write_mask"]
 
-CSV_COLUMNS: tuple[str, ...] = ("index", "position_mm", "sop_instance_uid", *LABEL_NAMES)
+CSV_COLUMNS: tuple[str, ...] = (
+    "index",
+    "position_mm",
+    "sop_instance_uid",
+    *LABEL_NAMES,
+    "exam_uncertain",
+)
 
 
 def write_json(findings: Findings, path: Path) -> Path:
@@ -36,7 +42,7 @@ def write_json(findings: Findings, path: Path) -> Path:
 
 
 def write_csv(findings: Findings, path: Path) -> Path:
-    """Write one line a slice: its index, position, UID and six probabilities.
+    """Write one line a slice: its index, position, UID, six probabilities, and whether the exam is uncertain.
 
     Parameters
     ----------
@@ -61,6 +67,7 @@ def write_csv(findings: Findings, path: Path) -> Path:
                     "" if s.position_mm is None else f"{s.position_mm:.3f}",
                     s.sop_instance_uid or "",
                     *("" if v is None else f"{v:.6f}" for v in values),
+                    "" if findings.uncertain is None else str(findings.uncertain).lower(),
                 ]
             )
     return path

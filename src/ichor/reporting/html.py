@@ -22,6 +22,7 @@ from ichor.reporting.words import (
     printable,
     probability,
     refusals,
+    region_subtype,
     threshold_origin,
     verdict,
     volume,
@@ -106,7 +107,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(probability=probability, volume=volume, number_ranges=number_ranges)
+    environment.filters.update(
+        probability=probability, volume=volume, number_ranges=number_ranges, region_subtype=region_subtype
+    )
     return environment
 
 

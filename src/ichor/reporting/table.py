@@ -49,6 +49,8 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
     headline = Text(
         said.headline.upper() if said.kind != "negative" else said.headline, style=_STYLES[said.kind]
     )
+    if findings.uncertain:
+        headline.append(", uncertain", style="bold yellow")
     table.add_row("  verdict", headline)
     for key, words in _rows(findings):
         table.add_row(f"  {key}", Text(words))
@@ -78,6 +80,8 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
         return []
     limit = probability(threshold, against=p)
     rows = [("P(any)", f"{probability(p, against=threshold)}   (threshold {limit})")]
+    if findings.uncertain and findings.uncertainty:
+        rows.append(("certainty", findings.uncertainty))
     subtypes = positive_subtypes(findings)
     if subtypes:
         rows.append(

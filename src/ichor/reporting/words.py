@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ichor.findings import Findings, FindingsWarning
+from ichor.findings import Findings, FindingsWarning, Region
 from ichor.labels import SUBTYPES, Label
 from ichor.notices import NOTICES
 
 if TYPE_CHECKING:
-    from ichor.detecting.bundle import BundleCard
+    from ichor.detecting.bundle import BundleCard, OperatingPoint
 
 __all__ = [
     "Verdict",
@@ -21,12 +21,16 @@ __all__ = [
     "printable",
     "probability",
     "refusals",
+    "region_subtype",
     "threshold_origin",
     "verdict",
     "volume",
 ]
 
 Kind = Literal["positive", "negative", "refused"]
+SUBTYPE_OF = {label.name: label for label in SUBTYPES}
+_TOLD = 0.7
+"""Probability from which a region's subtype is named; below, a name would be taken for more than it is."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
     if own is None:
         return ""
     if abs(used - own.probability) > 1e-6:
+        points = card.operating_points.slice if findings.n_slices == 1 else card.operating_points.exam
+        for point in points:
+            if abs(used - point.probability) < 1e-6:
+                return _of_point(point)
         return f"This threshold was set for this run; the model's own is {probability(own.probability)}."
     text = (
         f"The threshold was chosen for {own.chosen_for}."
@@ -92,6 +100,17 @@ def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
         if value is not None and math.isfinite(value)
     ]
     return f"{text} It gave {' and '.join(figures)} where it was chosen." if figures else text
+
+
+def _of_point(point: OperatingPoint) -> str:
+    """Say what an operating point gave where its threshold was chosen on other exams."""
+    figures = [
+        f"{name} {m.value:.0%} (95 % interval {m.low:.0%} to {m.high:.0%})"
+        for name, m in (("sensitivity", point.sensitivity), ("specificity", point.specificity))
+        if m.value is not None and m.low is not None and m.high is not None
+    ]
+    text = f"The threshold is the model's operating point for {point.aim:.0%} sensitivity."
+    return f"{text} Chosen so on other exams, it gave {' and '.join(figures)}." if figures else text
 
 
 def refusals(findings: Findings) -> list[FindingsWarning]:
@@ -111,6 +130,18 @@ def positive_subtypes(findings: Findings) -> list[tuple[Label, float]]:
         and (p := getattr(findings.probabilities, label.name)) is not None
     ]
     return sorted(found, key=lambda pair: -pair[1])
+
+
+def region_subtype(region: Region) -> str:
+    """Name a region's subtype with its probability; where none is probable, the two that are most so."""
+    ordered = sorted(region.probabilities.items(), key=lambda pair: -pair[1])
+    if not ordered:
+        return SUBTYPE_OF[region.label].display
+    if ordered[0][1] >= _TOLD:
+        label = SUBTYPE_OF[ordered[0][0]]
+        return f"{label.display} ({label.abbreviation}) {probability(ordered[0][1])}"
+    some = ", ".join(f"{SUBTYPE_OF[name].display.lower()} {probability(p)}" for name, p in ordered[:2])
+    return f"Undetermined: {some}"
 
 
 def probability(value: float | None, *, against: float | None = None) -> str:

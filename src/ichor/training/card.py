@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ichor.datasets.registry import open_dataset
+from ichor.detecting.unlike import TRAITS
+from ichor.evaluating.compare import Difference
+from ichor.evaluating.groups import group_figures, groups_of
 from ichor.evaluating.predictions import OutOfFold
 from ichor.models import MapSpec
 from ichor.training.recipe import recipe_names
 from ichor.training.run import ALL, Run
+from ichor.training.trust import calibration_rows, robustness_rows
 
 __all__ = ["card_text", "limits_of", "provenance"]
 
@@ -50,7 +55,14 @@ def provenance() -> dict[str, dict[str, str]]:
     return known
 
 
-def card_text(manifest: dict[str, Any], run: Run, oof: OutOfFold, part: str, difference: float) -> str:
+def card_text(
+    manifest: dict[str, Any],
+    run: Run,
+    oof: OutOfFold,
+    part: str,
+    difference: float,
+    lost: Sequence[Difference] = (),
+) -> str:
     """Fill the card's template.
 
     Parameters
@@ -63,6 +75,8 @@ def card_text(manifest: dict[str, Any], run: Run, oof: OutOfFold, part: str, dif
         Whose weights the graphs hold.
     difference
         Largest one of a logit between torch and ONNX Runtime.
+    lost
+        Of an 8-bit model: its figures less those of the fp32 one.
     """
     import jinja2
 
@@ -80,6 +94,11 @@ def card_text(manifest: dict[str, Any], run: Run, oof: OutOfFold, part: str, dif
         fold=None if part == ALL else part,
         population=f"{int(truth.sum())} of {len(truth)} {oof.kind}",
         difference=f"{difference:.1e}",
+        calibration=calibration_rows(oof),
+        robustness=robustness_rows(run.folder),
+        groups=list(group_figures(oof, groups_of(open_dataset(recipe.target, run.data)))),
+        traits=TRAITS,
+        lost=lost,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from ichor.evaluating.calibration import (
     fit_calibration,
     specific_threshold,
 )
+from ichor.evaluating.compare import compare
 from ichor.evaluating.metrics import sensitivity_specificity
 from ichor.evaluating.out_of_fold import MIN_POSITIVE_PATIENTS, Figure, figures
 from ichor.evaluating.predictions import OutOfFold, read_predictions
@@ -34,7 +34,11 @@ from ichor.preparing import prepare
 from ichor.training.card import card_text, limits_of, provenance
 from ichor.training.engine import load_model
 from ichor.training.export import MAP_STRIDE, ExportedGraph, export_graphs
+from ichor.training.profile import exam_traits, input_profile
+from ichor.training.quantise import quantised_graphs, quantised_run
 from ichor.training.run import ALL, Run
+from ichor.training.trust import measured as measured_figure
+from ichor.training.trust import operating_points, uncertain_band
 
 __all__ = ["release"]
 
@@ -43,7 +47,14 @@ _UNTOLD = -7.0
 """Calibrated logit of a label that the measured data does not tell: a probability of 0.0009."""
 
 
-def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
+def release(
+    run: Run,
+    destination: Path | None = None,
+    part: str = ALL,
+    *,
+    name: str | None = None,
+    int8: bool = False,
+) -> Path:
     """Write the bundle of a run whose folds are there.
 
     Parameters
@@ -55,6 +66,10 @@ def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
     part
         Whose weights: those of all patients, or of a fold. Calibration, thresholds and figures come from all
         folds in either case.
+    name
+        Of the bundle; the recipe's by default, with ``-int8`` where that is asked for.
+    int8
+        With weights and activations of 8 bits; calibrated and measured as such.
 
     Returns
     -------
@@ -70,20 +85,21 @@ def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
     """
     weights = _weights(run, part)
     recipe = run.recipe
-    home = destination or run.folder / "bundle"
+    source = quantised_run(run) if int8 else run
+    home = destination or source.folder / "bundle"
     target = open_dataset(recipe.target, run.data)
-    oof = read_predictions(run.folder, target)
-    _tells_both(oof, run.folder)
+    oof = read_predictions(source.folder, target)
+    _tells_both(oof, source.folder)
     measured = figures(oof)
-    model = load_model(recipe, weights)
-    exams = _compared(target, run)
+    lost = compare(oof, read_predictions(run.folder, target)) if int8 else []
     home.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place until all is well: a bundle that was there before stays whole where something fails.
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home.parent) as name:
-        new = Path(name)
-        graphs, difference = export_graphs(model, recipe.preparation, new, exams)
-        manifest = _manifest(run, oof, measured, new, graphs)
-        card = card_text(manifest, run, oof, part, difference)
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home.parent) as folder:
+        new = Path(folder)
+        graphs, difference = _graphs(run, part, weights, new, int8=int8)
+        manifest = _manifest(source, oof, measured, new, graphs)
+        manifest["name"] = name or recipe.name + ("-int8" if int8 else "")
+        card = card_text(manifest, source, oof, part, difference, lost)
         (new / "card.md").write_text(card, encoding="utf-8")
         text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
         (new / "bundle.json").write_text(text, encoding="utf-8")
@@ -92,6 +108,18 @@ def release(run: Run, destination: Path | None = None, part: str = ALL) -> Path:
         for file in sorted(new.iterdir(), key=lambda path: path.name == "bundle.json"):
             file.replace(home / file.name)
     return home
+
+
+def _graphs(
+    run: Run, part: str, weights: Path, folder: Path, *, int8: bool
+) -> tuple[list[ExportedGraph], float]:
+    """Write a part's graphs; with them, the largest difference of a logit between fp32 and torch."""
+    recipe, target = run.recipe, open_dataset(run.recipe.target, run.data)
+    exams = _compared(target, run)
+    network = load_model(recipe, weights)
+    if int8:
+        return quantised_graphs(run, part, network, folder, exams)
+    return export_graphs(network, recipe.preparation, folder, exams)
 
 
 def _weights(run: Run, part: str) -> Path:
@@ -138,10 +166,11 @@ def _manifest(
     """Say all that ``bundle.json`` holds."""
     recipe = run.recipe
     locates = isinstance(recipe.model, MapSpec)
-    exam_calibration = _fitted(oof.exam_logits, oof.exam_labels)
-    slice_calibration = _fitted(oof.logits, oof.labels)
+    exam_calibration = _fitted(oof.exam_logits, oof.exam_labels, oof.exam_folds)
+    slice_calibration = _fitted(oof.logits, oof.labels, oof.folds)
     lone = read_predictions(run.folder, open_dataset(recipe.target, run.data), "map" if locates else "rule")
-    lone_calibration = _fitted(lone.logits, lone.labels)
+    lone_calibration = _fitted(lone.logits, lone.labels, lone.folds)
+    profile = input_profile(exam_traits(run)) if oof.kind == "exams" else {}
     return {
         "format": "ichor.bundle/1",
         "name": recipe.name,
@@ -183,6 +212,14 @@ def _manifest(
             specific_threshold,
             f"a specificity of {SLICE_SPECIFICITY:.0%} over the out-of-fold slices",
         ),
+        "operating_points": {
+            "exam": operating_points(oof, "exam", exam_calibration),
+            "slice": operating_points(lone, "slice", lone_calibration),
+        },
+        "uncertain_band": uncertain_band(oof, exam_calibration),
+        "input_profile": {
+            name: {"low": round(low, 4), "high": round(high, 4)} for name, (low, high) in profile.items()
+        },
         "localisation": {"probability": 0.5, "min_volume_ml": 0.1},
         "untrusted_labels": _untrusted(oof),
         "trained_on": _trained_on(run),
@@ -191,9 +228,9 @@ def _manifest(
     }
 
 
-def _fitted(logits: NDArray[np.float64], labels: NDArray[np.float32]) -> Calibration:
+def _fitted(logits: NDArray[np.float64], labels: NDArray[np.float32], folds: NDArray[np.intp]) -> Calibration:
     """Calibrate; a label that the data does not tell is hardly probable, whatever the network says of it."""
-    fitted = fit_calibration(logits, labels)
+    fitted = fit_calibration(logits, labels, folds)
     positive = np.nansum(labels, axis=0)
     untold = (positive == 0) | (positive == (~np.isnan(labels)).sum(axis=0))
     return Calibration(np.where(untold, 0.0, fitted.scale), np.where(untold, _UNTOLD, fitted.offset))
@@ -259,11 +296,4 @@ def _trained_on(run: Run) -> list[dict[str, Any]]:
 
 
 def _measured(figure: Figure) -> dict[str, Any]:
-    i = figure.interval
-    kind = f"{figure.name.split()[0]}s"
-    unit = f"{i.n} {kind}, {i.positives} positive, {i.patients} patients"
-    numbers = {
-        k: None if math.isnan(v) else round(v, 4)
-        for k, v in (("value", i.value), ("low", i.low), ("high", i.high))
-    }
-    return {"name": figure.name, **numbers, "n": i.n, "unit": unit, "protocol": figure.protocol}
+    return measured_figure(figure.name, figure.interval, f"{figure.name.split()[0]}s", figure.protocol)
