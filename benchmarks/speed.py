@@ -45,6 +45,21 @@ def onnx_runtime(graph: Path) -> Judge:
     return in_batches(lambda batch: tuple(session.run(["map", "slice"], {"stack": batch})))
 
 
+def mirrored(opened: Callable[[Path], Judge]) -> Callable[[Path], Judge]:
+    """Judge the slices and their mirror images, and take the mean of both maps."""
+
+    def both(graph: Path) -> Judge:
+        judge = opened(graph)
+
+        def judged(stack: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            (maps, slices), (mirror, again) = judge(stack), judge(np.ascontiguousarray(stack[..., ::-1]))
+            return (maps + mirror[..., ::-1]) / 2, (slices + again) / 2
+
+        return judged
+
+    return both
+
+
 def openvino(precision: str) -> Callable[[Path], Judge]:
     def opened(graph: Path) -> Judge:
         import openvino
@@ -89,6 +104,8 @@ def engines() -> dict[str, tuple[str, Callable[[Path], Judge]]]:
     found: dict[str, tuple[str, Callable[[Path], Judge]]] = {
         "ONNX Runtime, fp32": ("fp32", onnx_runtime),
         "ONNX Runtime, 8 bits": ("int8", onnx_runtime),
+        "ONNX Runtime, fp32, mirrored too": ("fp32", mirrored(onnx_runtime)),
+        "ONNX Runtime, 8 bits, mirrored too": ("int8", mirrored(onnx_runtime)),
     }
     try:
         import openvino as _  # noqa: F401

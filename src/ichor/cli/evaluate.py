@@ -39,6 +39,10 @@ def evaluate(
     groups: Annotated[
         bool, typer.Option("--groups", help="Also by age, thickness and size of the bleed; reads every exam.")
     ] = False,
+    pictures: Annotated[
+        bool,
+        typer.Option("--failures", help="On the page: a picture of every exam that is called wrongly; needs -o."),
+    ] = False,
     clip: Annotated[
         float, typer.Option(help="For the log loss, keep probabilities this far from 0 and 1.")
     ] = 1e-15,
@@ -47,6 +51,7 @@ def evaluate(
     """Measure a model out of fold: every figure with its 95 % interval over patients and its n."""
     try:
         from ichor.evaluating.compare import compare
+        from ichor.evaluating.failures import failures
         from ichor.evaluating.groups import group_figures, groups_of
         from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points, subtype_figures
         from ichor.evaluating.page import Evaluation, write_page
@@ -62,6 +67,8 @@ def evaluate(
         raise UsageError(f"--head {head!r}: expected {', '.join(_HEADS)}")
     if not 0 < clip < 0.5:
         raise UsageError(f"--clip: found {clip:g}; expected more than 0, under 0.5")
+    if pictures and not output:
+        raise UsageError("--failures: found no -o; expected a folder for the page that shows the pictures")
     judged = open_dataset(dataset or dataset_of(predictions), data)
     run = _read(predictions, judged, head)
     tables = {
@@ -80,6 +87,7 @@ def evaluate(
         compare(run, _read(against, judged, head)) if against else [],
         against.stem if against else "",
         predictions if predictions.is_dir() else None,
+        failures(run, judged) if pictures else [],
     )
     if output:
         for path in write_page(evaluation, output):

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ichor.evaluating.calibration import accurate_threshold, called_across_folds
 from ichor.evaluating.compare import Difference
+from ichor.evaluating.failures import Failure
 from ichor.evaluating.metrics import confusion
 from ichor.evaluating.out_of_fold import Figure, Level, levels
 from ichor.evaluating.predictions import OutOfFold
@@ -47,6 +48,8 @@ class Evaluation:
         That model's name.
     folder
         Of the run, whose ``log.csv`` files tell how training went; None for a table of predictions.
+    failures
+        Exams that it calls wrongly, where that was asked for.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Evaluation:
     differences: list[Difference] = field(default_factory=list)
     against: str = ""
     folder: Path | None = None
+    failures: list[Failure] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return figures, differences and confusion tables as plain values; NaN becomes null."""

@@ -12,6 +12,7 @@ import numpy as np
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.unlike import TRAITS
 from ichor.evaluating.compare import Difference
+from ichor.evaluating.failures import failures
 from ichor.evaluating.groups import group_figures, groups_of
 from ichor.evaluating.predictions import OutOfFold
 from ichor.models import MapSpec
@@ -22,7 +23,7 @@ from ichor.training.trust import calibration_rows, robustness_rows
 __all__ = ["card_text", "limits_of", "provenance"]
 
 
-def limits_of(run: Run, oof: OutOfFold) -> list[str]:
+def limits_of(run: Run, oof: OutOfFold, *, int8: bool = False) -> list[str]:
     """Return the limits of use, one sentence or two each: only what is true of this model.
 
     Parameters
@@ -31,6 +32,8 @@ def limits_of(run: Run, oof: OutOfFold) -> list[str]:
         Tells what the model is, and what it learned from.
     oof
         Tells what it was measured on.
+    int8
+        Whether it computes with 8 bits.
     """
     told = json.loads(_resource("limits.json"))
     recipe = run.recipe
@@ -43,6 +46,7 @@ def limits_of(run: Run, oof: OutOfFold) -> list[str]:
         measured,
         *told["images"],
         *told["recipes"].get(recipe.name, []),
+        *(told["int8"] if int8 else ()),
         *told["locates" if locates else "judges"],
         *(told["pictures"] if oof.kind == "pictures" else told["sequential"] if recipe.sequential else []),
         told["picture"] + (told["no_volume"] if locates else "."),
@@ -99,6 +103,7 @@ def card_text(
         groups=list(group_figures(oof, groups_of(open_dataset(recipe.target, run.data)))),
         traits=TRAITS,
         lost=lost,
+        failures=failures(oof, open_dataset(recipe.target, run.data)),
     )
 
 

@@ -98,6 +98,7 @@ def release(
         new = Path(folder)
         graphs, difference = _graphs(run, part, weights, new, int8=int8)
         manifest = _manifest(source, oof, measured, new, graphs)
+        manifest["limits"] = limits_of(run, oof, int8=int8)
         manifest["name"] = name or recipe.name + ("-int8" if int8 else "")
         card = card_text(manifest, source, oof, part, difference, lost)
         (new / "card.md").write_text(card, encoding="utf-8")
@@ -224,7 +225,6 @@ def _manifest(
         "untrusted_labels": _untrusted(oof),
         "trained_on": _trained_on(run),
         "measured": [_measured(f) for f in measured],
-        "limits": limits_of(run, oof),
     }
 
 
