@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("sklearn", reason="needs the extra 'train'")
+
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating.failures import failures
 from ichor.evaluating.predictions import read_predictions
