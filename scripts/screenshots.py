@@ -1,78 +1,199 @@
-"""Take the README's picture: the report of the simulated example exam, and of nothing else.
+"""Take the README's pictures: the report and the page, showing the simulated example exam and nothing else.
 
-``python scripts/screenshots.py`` runs ``ichor demo`` into a temporary folder, opens its report in headless
-Chromium, and writes ``docs/images/report.png``. Needs Chromium (``--browser``, or one found on the path).
+``python scripts/screenshots.py`` runs ``ichor demo`` into a temporary folder and opens its report in headless Chromium;
+then it starts ``ichor serve`` with an empty state, sends it the example, the example without its bleed, a picture
+of one of its slices and a file that is none, reads one of them, and photographs what the page shows. Writes
+``docs/images/``. Needs Chromium (``--browser``, or one found on the path); for the page also the extras ``serve``
+and ``test-serve``.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 from sections import ROOT
 
+import ichor
 from ichor.cli import run
+from ichor.cli.demo import demo_exam
+from ichor.preparing.windows import WINDOWS
+from ichor.reading.nifti import to_nifti_space
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _MOST_BYTES = 900_000
 _COLOURS = 192
 """Enough for grey slices and a few colours, and a third of the bytes."""
+_PATIENCE_S = 180
+_ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars")
 
 
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--browser", default=next(filter(None, map(shutil.which, _BROWSERS)), None))
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/images/report.png")
-    parser.add_argument("--width", type=int, default=1100, help="of the window, in pixels")
-    parser.add_argument("--height", type=int, default=1712, help="of the window, in pixels")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs/images", help="a folder")
+    parser.add_argument("--only", choices=["report", "page"], help="by default both")
     options = parser.parse_args()
     if options.browser is None:
         print(f"found no Chromium; expected one of {', '.join(_BROWSERS)}; install it", file=sys.stderr)
         return 2
+    options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ichor-screenshot-") as name:
         folder = Path(name)
-        if status := run(["demo", "-o", str(folder / "demo")]):
-            return status
-        (page,) = (folder / "demo").rglob("report.html")
-        shot = folder / "shot.png"
-        size = (options.width, options.height)
-        take(options.browser, page, shot, size, folder / "profile")
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(shot) as image:
-            image.convert("RGB").quantize(_COLOURS).save(options.output, optimize=True)
-    written = options.output.stat().st_size
-    print(f"{options.output}: {written:,} bytes")
+        shots: dict[str, Path] = {}
+        if options.only != "page":
+            shots["report"] = report(options.browser, folder)
+        if options.only != "report":
+            shots |= pages(options.browser, folder)
+        return max(save(shot, options.output / f"{name}.png") for name, shot in shots.items())
+
+
+def save(shot: Path, output: Path) -> int:
+    """Write a picture with few colours; return 1 where it is too large for a repository."""
+    with Image.open(shot) as image:
+        image.convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE).save(output, optimize=True)
+    written = output.stat().st_size
+    print(f"{output}: {written:,} bytes")
     if written > _MOST_BYTES:
-        print(f"{options.output}: found {written:,} bytes; expected at most {_MOST_BYTES:,}", file=sys.stderr)
+        print(f"{output}: found {written:,} bytes; expected at most {_MOST_BYTES:,}", file=sys.stderr)
         return 1
     return 0
 
 
-def take(browser: str, page: Path, shot: Path, size: tuple[int, int], profile: Path) -> None:
-    """Open a page in a headless browser without a network and write what it shows as PNG."""
-    command = [
-        browser,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--disable-background-networking",
-        "--no-first-run",
-        "--force-device-scale-factor=1",
-        f"--user-data-dir={profile}",
-        f"--window-size={size[0]},{size[1]}",
-        f"--screenshot={shot}",
-        page.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def report(browser: str, folder: Path) -> Path:
+    """Photograph the report that ``ichor demo`` writes."""
+    if run(["demo", "-o", str(folder / "demo")]):
+        raise SystemExit("ichor demo: found an exit status; expected a report")
+    (page,) = (folder / "demo").rglob("report.html")
+    shot = folder / "report.png"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
+    command += ["--disable-background-networking", "--force-device-scale-factor=1"]
+    command += [f"--user-data-dir={folder / 'profile'}", "--window-size=1100,1712", f"--screenshot={shot}"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
     if done.returncode or not shot.is_file():
         raise SystemExit(f"{browser}: found exit status {done.returncode}, no picture; expected {shot.name}")
+    return shot
+
+
+# -- the page ------------------------------------------------------------------------------------------
+
+
+def pages(browser: str, folder: Path) -> dict[str, Path]:
+    """Photograph the page: a study and the worklist on a desktop, the same study on a phone."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise SystemExit("found no Playwright; expected the extra 'test-serve'; install it") from None
+    shots = {name: folder / f"{name}.png" for name in ("page-study", "page-worklist", "page-phone")}
+    with served(folder / "state") as url, sync_playwright() as driver:
+        for name, content in inputs(folder):
+            send(url, name, content)
+        chromium = driver.chromium.launch(executable_path=browser, args=list(_ARGUMENTS))
+        desktop = chromium.new_context(viewport={"width": 1440, "height": 900})
+        desktop.add_init_script("localStorage.setItem('ichor.renderer', 'niivue')")
+        page = desktop.new_page()
+        opened(page, url, "Example with a bleed")
+        page.screenshot(path=shots["page-study"])
+        opened(page, url, "A slice as a picture")
+        page.get_by_role("radio", name="Agree", exact=True).check()
+        page.get_by_label("Reader").fill("AB")
+        page.get_by_role("button", name="Save verdict").click()
+        page.locator(".verdict-said").wait_for()
+        page.goto(f"{url}/#/")
+        page.locator("tr.was-read").wait_for()
+        page.wait_for_timeout(1000)
+        page.screenshot(path=shots["page-worklist"], clip={"x": 0, "y": 0, "width": 1440, "height": 470})
+        phone = chromium.new_context(
+            viewport={"width": 360, "height": 740}, device_scale_factor=2, is_mobile=True, has_touch=True
+        )
+        page = phone.new_page()
+        opened(page, url, "Example with a bleed")
+        page.screenshot(path=shots["page-phone"])
+        chromium.close()
+    return shots
+
+
+def opened(page: Any, url: str, name: str) -> None:
+    """Open a study and wait until its images are drawn."""
+    page.goto(f"{url}/#/")
+    page.get_by_role("link", name=name, exact=True).click()
+    page.locator(".plane canvas[data-drawn]").first.wait_for(timeout=1000 * _PATIENCE_S)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.plane canvas')].every(c => c.dataset.drawn)",
+        timeout=1000 * _PATIENCE_S,
+    )
+    page.wait_for_timeout(3000)
+
+
+@contextmanager
+def served(state: Path) -> Iterator[str]:
+    """Run ``ichor serve`` on a free port."""
+    command = [sys.executable, "-m", "ichor.cli", "serve", "--port", "0", "--state", str(state)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if process.stdout is None:
+        raise SystemExit("ichor serve: found no output; expected its address")
+    try:
+        line = process.stdout.readline()
+        if not line.startswith("ichor: http"):
+            raise SystemExit(f"ichor serve: found {line!r}; expected its address; is the extra 'serve' installed?")
+        yield line.removeprefix("ichor: ").strip().rstrip("/")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def inputs(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Give names and files of what is sent: all made from the simulated example."""
+    import nibabel
+
+    exam = ichor.read(demo_exam())
+    yield "Example with a bleed", Path(demo_exam())
+    volume = exam.volume.copy()
+    volume[(volume > 48) & (volume < 110)] = 33
+    array, affine = to_nifti_space(volume, exam)  # type: ignore[arg-type]
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array), affine), folder / "none.nii.gz")
+    yield "Example without it", folder / "none.nii.gz"
+    stream = io.BytesIO()
+    Image.fromarray(WINDOWS["brain"].to_grey(exam.volume[15])).save(stream, "PNG")
+    (folder / "slice.png").write_bytes(stream.getvalue())
+    yield "A slice as a picture", folder / "slice.png"
+    (folder / "letter.txt").write_text("no images", encoding="utf-8")
+    yield "A file that is none", folder / "letter.txt"
+
+
+def send(url: str, name: str, path: Path) -> None:
+    """Send a file as a script would, and wait until its study is done."""
+    size = path.stat().st_size
+    plan = {"files": [{"path": path.name, "size": size}], "alias": name}
+    upload = call(url, "POST", "/uploads", json.dumps(plan).encode())["id"]
+    call(url, "PUT", f"/uploads/{upload}/files/0?offset=0", path.read_bytes(), "application/octet-stream")
+    study = call(url, "POST", f"/uploads/{upload}/complete", b"")["studies"][0]["id"]
+    end = time.monotonic() + _PATIENCE_S
+    while call(url, "GET", f"/studies/{study}")["state"] not in ("ready", "refused"):
+        if time.monotonic() > end:
+            raise SystemExit(f"{name}: found no result after {_PATIENCE_S} s; expected one")
+        time.sleep(0.2)
+
+
+def call(url: str, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> Any:
+    """Ask the API."""
+    request = urllib.request.Request(f"{url}/api/v1{path}", body, {"Content-Type": kind}, method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 if __name__ == "__main__":

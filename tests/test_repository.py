@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "evaluating": SHARED | {"reading", "preparing", "detecting", "datasets"},
     "exploring": SHARED | {"reading", "preparing", "datasets"},
     "training": SHARED | {"reading", "preparing", "detecting", "datasets", "models", "evaluating"},
-    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "exploring", "training"},
+    "serving": SHARED | {"reading", "preparing", "detecting", "reporting"},
+    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "exploring", "training", "serving"},
 }
 MOST_LINES = 500
 

@@ -17,6 +17,7 @@ from ichor.cli.evaluate import evaluate
 from ichor.cli.explore import explore
 from ichor.cli.export import export
 from ichor.cli.info import info
+from ichor.cli.serve import serve
 from ichor.cli.submit import submit
 from ichor.cli.train import train
 from ichor.errors import BundleError, IchorError, RefusedInput, UsageError
@@ -51,6 +52,7 @@ app.command()(explore)
 app.add_typer(data, name="data", help="The data sets: list, info, get, check, convert.")
 app.command()(export)
 app.command()(submit)
+app.command()(serve)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,177 @@
+"""The server itself: who is asking, the model, the limits, health and metrics."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict
+from typing import Literal
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request, Response
+from markdown_it import MarkdownIt
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+import ichor
+from ichor.detecting import BundleCard
+from ichor.preparing import WINDOWS
+from ichor.serving import schemas
+from ichor.serving.access import COOKIE
+from ichor.serving.errors import ApiError, problems
+from ichor.serving.logs import log
+from ichor.serving.state import Here, Server, bearer_of, who
+
+__all__ = ["health", "private", "public"]
+
+public = APIRouter(tags=["session"])
+private = APIRouter(tags=["server"])
+health = APIRouter(tags=["health"])
+
+
+class Window(BaseModel):
+    """A window: HU in its middle, and from black to white."""
+
+    level: float
+    width: float
+
+
+class Model(BaseModel):
+    """The model that speaks here."""
+
+    version: str
+    bundle: BundleCard
+    card_html: str
+
+
+class Bounds(BaseModel):
+    """How much is read of an input, how long studies are kept, and the windows by name."""
+
+    limits: dict[str, float]
+    keep_days: float
+    windows: dict[str, Window]
+
+
+class Health(BaseModel):
+    """Whether the parts of the server work."""
+
+    status: Literal["ok", "not_ready"]
+    database: bool
+    worker: bool
+
+
+@public.get("/session", responses=problems(403))
+def get_session(server: Here, request: Request) -> schemas.Identity:
+    """Tell who is asking, and what a login needs here."""
+    person = server.access.person(bearer_of(request), request.cookies.get(COOKIE))
+    return _identity(server, person is not None, person.name if person else "")
+
+
+@public.post("/login", responses=problems(400, 401, 403, 422, 429))
+def login(shown: schemas.Credentials, server: Here, request: Request, response: Response) -> schemas.Identity:
+    """Log in with a token, or a user and a password; a cookie keeps it for twelve hours."""
+    if not server.settings.guarded:
+        return _identity(server, True, "")
+    address = request.client.host if request.client else ""
+    wait = server.access.wait_s(address)
+    if wait:
+        message = f"Found too many wrong guesses; wait {wait} s."
+        raise ApiError(429, message, headers={"Retry-After": str(wait)})
+    known = server.access.login(address, shown.token, shown.user, shown.password)
+    if known is None:
+        log("login_refused")
+        raise ApiError(
+            401, "Found no such token, or user with this password.", headers={"WWW-Authenticate": "Bearer"}
+        )
+    person, value = known
+    response.set_cookie(
+        COOKIE,
+        value,
+        max_age=server.access.lasts_s,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+        path="/",
+    )
+    return _identity(server, True, person.name)
+
+
+@public.post("/logout", status_code=204, responses=problems(403))
+def logout(server: Here, request: Request) -> Response:
+    """End the session of the cookie."""
+    server.access.logout(request.cookies.get(COOKIE))
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return response
+
+
+@private.get("/model", responses=problems(401, 403))
+def get_model(server: Here) -> Model:
+    """Give the model's card: what it was trained on, what was measured, its thresholds and limits."""
+    return Model(version=ichor.__version__, bundle=server.card, card_html=_html(server.card.card_text))
+
+
+@private.get("/limits", responses=problems(401, 403))
+def get_limits(server: Here) -> Bounds:
+    """Give the limits of an input, the days that studies are kept, and the windows."""
+    return Bounds(
+        limits=asdict(server.settings.limits),
+        keep_days=server.settings.keep_days,
+        windows={name: Window(level=w.level, width=w.width) for name, w in WINDOWS.items()},
+    )
+
+
+@health.get("/health/live")
+async def live() -> dict[str, str]:
+    """Tell that the web process answers."""
+    return {"status": "ok"}
+
+
+@health.get("/health/ready", responses={503: {"model": Health, "description": "Not ready."}})
+async def ready(server: Here, response: Response) -> Health:
+    """Tell whether the database answers and the worker takes jobs."""
+    database = await anyio.to_thread.run_sync(_database_answers, server)
+    worker = server.supervisor.ready
+    if not (database and worker):
+        response.status_code = 503
+    return Health(status="ok" if database and worker else "not_ready", database=database, worker=worker)
+
+
+@health.get(
+    "/metrics",
+    dependencies=[Depends(who)],
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(401, 403)},
+    response_class=Response,
+)
+def metrics(server: Here) -> Response:
+    """Give Prometheus metrics."""
+    return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _identity(server: Server, logged_in: bool, user: str) -> schemas.Identity:
+    settings = server.settings
+    ways: list[tuple[Literal["token", "password"], bool]] = [
+        ("token", settings.token is not None),
+        ("password", bool(settings.users)),
+    ]
+    return schemas.Identity(
+        guarded=settings.guarded,
+        methods=[name for name, there in ways if there],
+        logged_in=logged_in,
+        user=user or None,
+    )
+
+
+def _database_answers(server: Server) -> bool:
+    try:
+        with server.database.read() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=2)
+def _html(card: str) -> str:
+    """Render a card; HTML within it stays text."""
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(card))

@@ -1,0 +1,281 @@
+"""Sending studies: in parts that can be resumed, or all at once."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+from starlette.datastructures import UploadFile as FormFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from ichor.serving import schemas
+from ichor.serving.errors import ApiError, problems
+from ichor.serving.manifest import Manifest
+from ichor.serving.state import Here, Id, Server
+from ichor.serving.storage import remove
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["uploads"])
+
+_WRITE_BYTES = 1 << 20
+_SPARE_BYTES = 200_000_000
+"""Room that uploads leave on the disk."""
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "DICOM files, zips, NIfTI volumes, pictures; file names may hold folders",
+                        },
+                        "alias": {
+                            "type": "string",
+                            "maxLength": 80,
+                            "pattern": schemas.NAME_PATTERN,
+                            "description": "what to call it in the list",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/uploads", status_code=201, responses=problems(400, 401, 403, 413, 422, 507))
+def begin_upload(plan: schemas.UploadPlan, server: Here) -> schemas.Upload:
+    """Begin an upload: tell its files, then send the bytes of each."""
+    manifest = Manifest.plan([(f.path, f.size) for f in plan.files], server.settings.limits, plan.alias)
+    _check_room(server, sum(f.size for f in plan.files))
+    manifest.create(server.storage)
+    return _described(server, manifest)
+
+
+@router.get("/uploads/{upload}", responses=problems(401, 403, 404, 422))
+def get_upload(upload: Id, server: Here) -> schemas.Upload:
+    """Tell how far an upload has come, to go on with it."""
+    return _described(server, _manifest(server, upload))
+
+
+@router.delete("/uploads/{upload}", status_code=204, responses=problems(401, 403, 404, 409, 422))
+def cancel_upload(upload: Id, server: Here) -> Response:
+    """Cancel an upload; what was sent of it is deleted."""
+    if server.worklist.of_upload(upload) is not None:
+        raise ApiError(
+            409, "Found an upload that was completed; delete its studies instead.", code="completed"
+        )
+    _manifest(server, upload)
+    remove(server.storage.upload(upload))
+    return Response(status_code=204)
+
+
+@router.put(
+    "/uploads/{upload}/files/{index}",
+    responses=problems(401, 403, 404, 409, 413, 422, 507),
+    openapi_extra={
+        "requestBody": {
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        }
+    },
+)
+async def send_part(
+    upload: Id,
+    index: int,
+    server: Here,
+    request: Request,
+    offset: Annotated[int, Query(ge=0, le=1 << 53)] = 0,
+) -> schemas.Received:
+    """Send bytes of one file from an offset on: all, or a part.
+
+    Answers 409 with `received` where the offset is not what is there; go on from that.
+    """
+    manifest = await anyio.to_thread.run_sync(_manifest, server, upload)
+    if not 0 <= index < len(manifest.files):
+        raise ApiError(404, "Found no file of this number in the upload.")
+    path, size = manifest.file(server.storage, index), manifest.files[index].size
+    busy: set[str] = request.app.state.busy
+    key = f"{upload}/{index}"
+    if key in busy:
+        raise ApiError(409, "Found that the file is being sent already.", code="busy", received=_size(path))
+    busy.add(key)
+    try:
+        there = _size(path)
+        if offset != there:
+            message = f"Found offset {offset:,}; expected {there:,}, the bytes that are there."
+            raise ApiError(409, message, code="wrong_offset", received=there)
+        received = await _append(server, path, size, there, request)
+    finally:
+        busy.discard(key)
+    server.metrics.uploaded.inc(received - there)
+    return schemas.Received(received=received)
+
+
+@router.post("/uploads/{upload}/complete", status_code=202, responses=problems(401, 403, 404, 409, 422))
+def complete_upload(upload: Id, server: Here) -> schemas.Submitted:
+    """Queue an upload whose files are all there. Doing so again gives the same studies."""
+    before = server.worklist.of_upload(upload)
+    if before is None:
+        manifest = _manifest(server, upload)
+        missing = sum(
+            there != f.size
+            for there, f in zip(manifest.received(server.storage), manifest.files, strict=True)
+        )
+        if missing:
+            raise ApiError(
+                409,
+                f"Found {missing:,} files that are not all there; expected none; send the rest.",
+                code="incomplete",
+            )
+        _touch_empty(server, manifest)
+        server.queue.add(upload, manifest.inputs, manifest.alias)
+        Manifest.forget_names(server.storage, upload)
+    return _submitted(server, upload)
+
+
+@router.post(
+    "/studies",
+    status_code=202,
+    responses=problems(400, 401, 403, 413, 415, 422, 507),
+    openapi_extra=_FORM,
+    tags=["studies"],
+)
+async def submit(server: Here, request: Request) -> schemas.Submitted:
+    """Send one or several files at once, for scripts: `curl -F files=@study.zip ...`."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise ApiError(415, "Found a body of another type; expected multipart/form-data with files.")
+    limits = server.settings.limits
+    async with _form(request, limits.files) as (files, alias):
+        manifest = Manifest.plan([(f.filename or "", f.size or 0) for f in files], limits, alias)
+        _check_room(server, sum(f.size or 0 for f in files))
+        await anyio.to_thread.run_sync(functools.partial(_store, server, manifest, [f.file for f in files]))
+    await anyio.to_thread.run_sync(server.queue.add, manifest.id, manifest.inputs, manifest.alias)
+    await anyio.to_thread.run_sync(Manifest.forget_names, server.storage, manifest.id)
+    server.metrics.uploaded.inc(sum(f.size for f in manifest.files))
+    return await anyio.to_thread.run_sync(_submitted, server, manifest.id)
+
+
+@contextlib.asynccontextmanager
+async def _form(request: Request, most: int) -> AsyncIterator[tuple[list[FormFile], str | None]]:
+    """Parse a multipart body; its files lie in memory or in the server's scratch folder meanwhile."""
+    parser = MultiPartParser(request.headers, request.stream(), max_files=most, max_fields=2)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, ValueError, KeyError, AssertionError):
+        raise ApiError(
+            400, "Found a form that cannot be read; expected multipart/form-data with files."
+        ) from None
+    try:
+        files = [v for k, v in form.multi_items() if k == "files" and isinstance(v, FormFile)]
+        others = [v for k, v in form.multi_items() if k == "alias" and isinstance(v, str)]
+        alias = schemas.StudyPatch.model_validate({"alias": others[0]}).alias if others else None
+        if (
+            not files
+            or any(not f.filename for f in files)
+            or len(files) + len(others) < len(form.multi_items())
+        ):
+            raise ApiError(
+                422, "Found a form of other fields; expected files, each with its name, and perhaps alias."
+            )
+        yield files, alias
+    except ValueError:
+        raise ApiError(
+            422, "Found an alias that cannot be used; expected at most 80 printable characters."
+        ) from None
+    finally:
+        await form.close()
+
+
+def _store(server: Server, manifest: Manifest, files: list[BinaryIO]) -> None:
+    manifest.create(server.storage)
+    for index, source in enumerate(files):
+        source.seek(0)
+        with manifest.file(server.storage, index).open("wb") as sink:
+            shutil.copyfileobj(source, sink, _WRITE_BYTES)
+
+
+async def _append(server: Server, path: Path, size: int, there: int, request: Request) -> int:
+    """Write a body behind what is there; return the bytes of the file."""
+    pending: list[bytes] = []
+    waiting = 0
+    received = there
+    try:
+        async for chunk in request.stream():
+            waiting += len(chunk)
+            if received + waiting > size:
+                raise ApiError(413, f"Found more than the {size:,} bytes that were told.", received=received)
+            pending.append(chunk)
+            if waiting >= _WRITE_BYTES:
+                received += await anyio.to_thread.run_sync(_write, path, b"".join(pending))
+                pending, waiting = [], 0
+    finally:
+        # Of a connection that broke, too, what came is kept: the sender goes on from there.
+        if waiting and received + waiting <= size:
+            with anyio.CancelScope(shield=True):
+                received += await anyio.to_thread.run_sync(_write, path, b"".join(pending))
+    if received == there and size:
+        _check_room(server, 0)
+    return received
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _write(path: Path, content: bytes) -> int:
+    try:
+        with path.open("ab") as file:
+            return file.write(content)
+    except FileNotFoundError:
+        raise ApiError(404, "Found that the upload was cancelled.") from None
+    except OSError:
+        raise ApiError(
+            507, "Found no room for the upload; delete studies, or ask whoever runs the server."
+        ) from None
+
+
+def _manifest(server: Server, upload: str) -> Manifest:
+    manifest = Manifest.load(server.storage, upload)
+    if manifest is None:
+        raise ApiError(404, "Found no such upload; it was never begun, or completed, cancelled or given up.")
+    return manifest
+
+
+def _touch_empty(server: Server, manifest: Manifest) -> None:
+    """Make the files of no bytes, for which nothing was sent."""
+    for index, entry in enumerate(manifest.files):
+        if entry.size == 0:
+            manifest.file(server.storage, index).touch()
+
+
+def _check_room(server: Server, wanted: int) -> None:
+    if server.storage.free_bytes() < wanted + _SPARE_BYTES:
+        raise ApiError(507, "Found no room for the upload; delete studies, or ask whoever runs the server.")
+
+
+def _described(server: Server, manifest: Manifest) -> schemas.Upload:
+    there = manifest.received(server.storage)
+    files = [
+        schemas.UploadFile(index=k, path=f.path, size=f.size, received=n)
+        for k, (f, n) in enumerate(zip(manifest.files, there, strict=True))
+    ]
+    return schemas.Upload(id=manifest.id, files=files)
+
+
+def _submitted(server: Server, upload: str) -> schemas.Submitted:
+    rows: list[Any] = server.worklist.of_upload(upload) or []
+    return schemas.Submitted(upload=upload, studies=[schemas.Study.of(row) for row in rows])

@@ -1,0 +1,86 @@
+"""What readers say of studies, and its export as a data set."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response, StreamingResponse
+
+from ichor.serving import schemas
+from ichor.serving.api.studies import found
+from ichor.serving.errors import ApiError, problems
+from ichor.serving.export import stream_dataset, verdicts_csv
+from ichor.serving.state import Here, Id, Who
+from ichor.serving.tables import Verdict
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["verdicts"])
+
+_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+_ZIP: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+@router.get("/studies/{study}/verdicts", responses=problems(401, 403, 404, 422))
+def get_verdicts(study: Id, server: Here) -> list[schemas.Verdict]:
+    """Give what readers said of a study: the last word of each, in order of time."""
+    found(server, study)
+    return [schemas.Verdict.of(v) for _, v in server.worklist.verdicts(study)]
+
+
+@router.put("/studies/{study}/verdict", responses=problems(400, 401, 403, 404, 409, 422))
+def set_verdict(study: Id, said: schemas.VerdictPut, server: Here, person: Who) -> schemas.Study:
+    """Say what one sees. It marks the study as read; saying so again replaces one's own word."""
+    placed = found(server, study)
+    if placed.study.duplicate_of:
+        raise ApiError(409, "Found a duplicate; say it of the study that it points at.", code="duplicate")
+    if placed.study.state not in ("ready", "refused"):
+        raise ApiError(409, "Found a study that is not done; wait for its event.", code="not_done")
+    labels = (
+        None if said.labels is None else {k: v for k, v in said.labels.model_dump().items() if v is not None}
+    )
+    verdict = Verdict(
+        study=study,
+        reader=person.name or said.reader,
+        verdict=said.verdict,
+        labels=labels,
+        note=said.note,
+        at=time.time(),
+    )
+    if not server.worklist.set_verdict(verdict):
+        raise ApiError(404, "Found no such study; it was deleted.")
+    return schemas.Study.of(found(server, study))
+
+
+@router.delete("/studies/{study}/verdict", responses=problems(401, 403, 404, 422))
+def clear_verdict(
+    study: Id,
+    server: Here,
+    reader: Annotated[str | None, Query(max_length=80, description="only what this reader said")] = None,
+) -> schemas.Study:
+    """Take verdicts back: one reader's, or all. Without any, the study is unread again."""
+    if not server.worklist.clear_verdict(study, reader):
+        raise ApiError(404, "Found no such study; it was deleted, or never was.")
+    return schemas.Study.of(found(server, study))
+
+
+@router.get("/verdicts.csv", responses={**_CSV, **problems(401, 403)}, response_class=Response)
+def export_verdicts(server: Here) -> Response:
+    """Give all verdicts as a table, with what the model said beside them."""
+    headers = {"Content-Disposition": 'attachment; filename="ichor-verdicts.csv"'}
+    return Response(verdicts_csv(server.worklist), media_type="text/csv", headers=headers)
+
+
+@router.get("/dataset.zip", responses={**_ZIP, **problems(401, 403)}, response_class=StreamingResponse)
+def export_dataset(server: Here) -> StreamingResponse:
+    """Give the studies that were read, with the readers' labels, as a data set that ichor reads.
+
+    Unpack it and use `--dataset csv:labels.csv`.
+    """
+    headers = {"Content-Disposition": 'attachment; filename="ichor-dataset.zip"'}
+    stream = stream_dataset(server.worklist, server.storage)
+    return StreamingResponse(stream, media_type="application/zip", headers=headers)

@@ -1,0 +1,153 @@
+"""The application: routes, guards, and what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+from collections.abc import AsyncIterator
+
+import anyio.to_thread
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
+
+import ichor
+from ichor.detecting import load_bundle
+from ichor.serving.access import Access
+from ichor.serving.api import about, results, studies, uploads, verdicts, watching
+from ichor.serving.database import Database
+from ichor.serving.errors import ApiError, add_handlers
+from ichor.serving.events import Hub
+from ichor.serving.logs import log
+from ichor.serving.metrics import Metrics
+from ichor.serving.queue import Queue
+from ichor.serving.schemas import Study
+from ichor.serving.settings import Settings
+from ichor.serving.state import Server, who
+from ichor.serving.storage import Storage
+from ichor.serving.supervisor import Supervisor
+from ichor.serving.web import Guard, Pages
+from ichor.serving.worklist import Worklist
+
+__all__ = ["create_app"]
+
+_DAY_S = 86_400.0
+_TIDY_S = 600.0
+_UNFINISHED_S = _DAY_S
+"""An upload to which nothing was added for so long is given up."""
+_DESCRIPTION = """The API that ichor's own page uses. Send studies, follow them, fetch what was found, say what you see.
+
+Research use, not a medical device. Nothing here holds a patient's name, identifier or date; UIDs are hashed.
+Where the server asks for a login, send `Authorization: Bearer TOKEN`, or the cookie that `/api/v1/login` gives.
+Every error is `{code, message}`."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application; its database is migrated, its worker starts with it.
+
+    Parameters
+    ----------
+    settings
+        How to serve.
+
+    Raises
+    ------
+    UsageError
+        Where the state folder, the database or the bundle cannot be used.
+    """
+    storage = Storage(settings.state)
+    card = load_bundle(settings.bundle).card
+    database = Database(settings.database_url)
+    database.migrate()
+    worklist = Worklist(database, storage)
+    queue = Queue(database)
+    supervisor = Supervisor(settings, queue)
+    metrics = Metrics(worklist, supervisor)
+    hub = Hub(database, lambda study: _described(worklist, study))
+    access = Access(settings, database)
+    server = Server(settings, storage, database, queue, worklist, access, supervisor, hub, metrics, card)
+    app = FastAPI(
+        title="ichor",
+        version=ichor.__version__,
+        description=_DESCRIPTION,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # its page comes from elsewhere
+        redoc_url=None,
+        lifespan=_lifespan,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.server = server
+    app.state.busy = set()
+    add_handlers(app)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.include_router(about.health)
+    app.include_router(about.public, prefix="/api/v1")
+    guarded = [Depends(who)]
+    for module in (studies, uploads, results, verdicts, watching):
+        app.include_router(module.router, prefix="/api/v1", dependencies=guarded)
+    app.include_router(about.private, prefix="/api/v1", dependencies=guarded)
+    _add_pages(app)
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    pages = Pages()
+
+    @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
+    def page(path: str, request: Request) -> Response:
+        response = None if path.startswith(("api/", "health/")) else pages.response(path)
+        if response is None:
+            raise ApiError(404, "There is no such thing.")
+        return response
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    server: Server = app.state.server
+    # Forms that are too large for memory wait here, where they are cleared away, not in the system's folder.
+    tempfile.tempdir = str(server.storage.scratch)
+    await anyio.to_thread.run_sync(server.access.load)
+    await anyio.to_thread.run_sync(server.supervisor.start)
+    tasks = [asyncio.create_task(server.hub.run()), asyncio.create_task(_tidy(server))]
+    log("started")
+    try:
+        yield
+    finally:
+        await server.hub.end()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await anyio.to_thread.run_sync(server.supervisor.stop)
+        server.database.close()
+        log("ended")
+
+
+async def _tidy(server: Server) -> None:
+    """Delete what is too old, now and again."""
+    while True:
+        try:
+            gone = await anyio.to_thread.run_sync(_tidied, server)
+            if gone:
+                log("deleted_by_age", studies=gone)
+        except SQLAlchemyError as error:
+            log("database_error", level=logging.WARNING, error=type(error).__name__)
+        await asyncio.sleep(_TIDY_S)
+
+
+def _tidied(server: Server) -> int:
+    days = server.settings.keep_days
+    gone = server.worklist.delete_older(days * _DAY_S) if days else 0
+    server.worklist.sweep(_UNFINISHED_S)
+    server.database.scrub()
+    return gone
+
+
+def _described(worklist: Worklist, study: str) -> str | None:
+    placed = worklist.get(study)
+    return None if placed is None else Study.of(placed).model_dump_json()
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,267 @@
+"""What the API takes and gives, besides findings."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from ichor.findings import LabelFlags, LabelValues
+from ichor.serving.tables import Study as Row
+from ichor.serving.tables import Verdict as VerdictRow
+from ichor.serving.worklist import Placed
+
+__all__ = [
+    "NAME_PATTERN",
+    "Credentials",
+    "Display",
+    "Identity",
+    "Received",
+    "Refusal",
+    "SliceRow",
+    "Slices",
+    "State",
+    "Study",
+    "StudyList",
+    "StudyPatch",
+    "Submitted",
+    "Upload",
+    "UploadFile",
+    "UploadPlan",
+    "UploadPlanFile",
+    "Verdict",
+    "VerdictPut",
+    "utc",
+]
+
+State = Literal["queued", "reading", "detecting", "ready", "refused"]
+VerdictWord = Literal["agree", "disagree"]
+NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=80, pattern=NAME_PATTERN)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def utc(seconds: float | None) -> datetime | None:
+    """Return a time of the database as a moment in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(round(seconds, 3), UTC)
+
+
+# -- uploads -------------------------------------------------------------------------------------------
+
+
+class UploadPlanFile(_In):
+    """One file that will be sent."""
+
+    path: str = Field(min_length=1, max_length=1024, description="as the sender knows it; only grouped by")
+    size: int = Field(ge=0, le=1 << 53, description="bytes")
+
+
+class UploadPlan(_In):
+    """What will be sent."""
+
+    files: list[UploadPlanFile] = Field(min_length=1)
+    alias: Name | None = Field(
+        default=None, description="what to call its studies in the list; no patient's name"
+    )
+
+
+class UploadFile(BaseModel):
+    """How far one file has come."""
+
+    index: int
+    path: str
+    size: int
+    received: int = Field(description="bytes that are there; go on from here")
+
+
+class Upload(BaseModel):
+    """An upload under way."""
+
+    id: str
+    files: list[UploadFile]
+
+
+class Received(BaseModel):
+    """How far one file has come."""
+
+    received: int
+
+
+class Refusal(BaseModel):
+    """Why a study was not assessed."""
+
+    code: str
+    message: str
+
+
+class Study(BaseModel):
+    """One row of the worklist."""
+
+    id: str
+    label: str = Field(description="eight letters and digits from a hash; or the user's alias")
+    alias: str | None
+    kind: Literal["exam", "picture"] | None
+    state: State
+    place: int | None = Field(description="in the whole worklist, from 1; null for a duplicate")
+    arrived: datetime
+    waited_s: float = Field(description="from arrival until it was taken up, or until now")
+    took_s: float | None = Field(description="from being taken up until done, or until now")
+    n_slices: int | None
+    probability: float | None = Field(description="of any hemorrhage")
+    flagged: bool = Field(description="whether hemorrhage is suspected")
+    uncertain: bool | None
+    probabilities: LabelValues | None
+    positive: LabelFlags | None
+    volume_ml: float | None
+    warnings_n: int
+    refusal: Refusal | None
+    read_by: str | None
+    read_at: datetime | None
+    verdict: VerdictWord | None
+    duplicate_of: str | None = Field(description="id of the same study, assessed before")
+
+    @classmethod
+    def of(cls, placed: Placed) -> Study:
+        """Make one from a row."""
+        row: Row = placed.study
+        now = time.time()
+        done = row.finished or now
+        refusal = None
+        if row.state == "refused":
+            refusal = Refusal(code=row.refusal_code or "not_assessed", message=row.refusal_message or "")
+        return cls.model_validate(
+            {
+                "id": row.id,
+                "label": row.alias or row.label,
+                "alias": row.alias,
+                "kind": row.kind,
+                "state": row.state,
+                "place": placed.place,
+                "arrived": utc(row.arrived),
+                "waited_s": round(max(0.0, (row.started or now) - row.arrived), 2),
+                "took_s": round(max(0.0, done - row.started), 2) if row.started else None,
+                "n_slices": row.n_slices,
+                "probability": row.probability,
+                "flagged": row.flagged,
+                "uncertain": row.uncertain,
+                "probabilities": row.probabilities,
+                "positive": row.positive,
+                "volume_ml": row.volume_ml,
+                "warnings_n": row.warnings_n,
+                "refusal": refusal,
+                "read_by": row.read_by,
+                "read_at": utc(row.read_at),
+                "verdict": row.verdict,
+                "duplicate_of": row.duplicate_of,
+            }
+        )
+
+
+class Submitted(BaseModel):
+    """What became of an upload. Further studies in it get rows of their own as they are found."""
+
+    upload: str
+    studies: list[Study]
+
+
+class StudyList(BaseModel):
+    """Rows of the worklist, in its order."""
+
+    total: int = Field(description="rows that fit, of which some are here")
+    items: list[Study]
+
+
+class StudyPatch(_In):
+    """What a user may change of a row."""
+
+    alias: Name | None = Field(description="what to call it in the list; null for its own label")
+
+
+# -- what is shown -------------------------------------------------------------------------------------
+
+
+class Display(BaseModel):
+    """How the shown volume stands to the native slices."""
+
+    shape: list[int] = Field(description="slices, rows, columns")
+    spacing_mm: list[float] | None = Field(description="between slices, rows, columns; null where not known")
+    source: list[int | None] = Field(
+        description="native slice behind each shown one; null where nothing was measured"
+    )
+    suspicious: int = Field(description="shown slice to look at first")
+
+
+class SliceRow(BaseModel):
+    """One native slice."""
+
+    index: int = Field(description="native, as in the findings")
+    display: int | None = Field(description="its slice in the shown volume; null where that leaves it out")
+    position_mm: float | None
+    probabilities: LabelValues
+
+
+class Slices(BaseModel):
+    """Probabilities by slice, and where to find each in the shown volume."""
+
+    display: Display
+    slices: list[SliceRow]
+
+
+# -- verdicts ------------------------------------------------------------------------------------------
+
+
+class VerdictPut(_In):
+    """What a reader says."""
+
+    reader: Name = Field(min_length=1, description="who; replaced by the user's name where users log in")
+    verdict: VerdictWord
+    labels: LabelFlags | None = Field(default=None, description="what the reader sees; null for not said")
+    note: str = Field(default="", max_length=2000)
+
+
+class Verdict(BaseModel):
+    """What a reader said."""
+
+    reader: str
+    verdict: VerdictWord
+    labels: LabelFlags | None
+    note: str
+    at: datetime
+
+    @classmethod
+    def of(cls, row: VerdictRow) -> Verdict:
+        """Make one from a row."""
+        return cls.model_validate(
+            {
+                "reader": row.reader,
+                "verdict": row.verdict,
+                "labels": row.labels,
+                "note": row.note,
+                "at": utc(row.at),
+            }
+        )
+
+
+# -- who -----------------------------------------------------------------------------------------------
+
+
+class Credentials(_In):
+    """What somebody shows: a token, or a user and a password."""
+
+    token: str | None = Field(default=None, max_length=1000)
+    user: str | None = Field(default=None, max_length=80)
+    password: str | None = Field(default=None, max_length=1000)
+
+
+class Identity(BaseModel):
+    """Who is asking."""
+
+    guarded: bool = Field(description="whether a login is needed here")
+    methods: list[Literal["token", "password"]] = Field(description="what can be shown")
+    logged_in: bool
+    user: str | None = Field(description="null for the bearer of a token, or where nobody is asked")

@@ -1,0 +1,141 @@
+"""What a server is started with, checked before anything is opened."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ichor.errors import UsageError
+from ichor.reading.limits import Limits
+
+__all__ = ["Settings", "WorkerSettings", "default_state", "is_loopback"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to serve.
+
+    Attributes
+    ----------
+    state
+        Folder for everything that is kept; made private to the user where it does not exist.
+    host, port
+        Where to listen; port 0 takes a free one.
+    database
+        URL of the database; empty for a SQLite file in ``state``.
+    bundle
+        Name or path of the model.
+    token
+        What whoever comes must show; None for none.
+    users
+        Password hashes by user name (:mod:`ichor.serving.passwords`); empty for none.
+    hosts
+        Further names under which the server may be addressed.
+    keep_days
+        Days after which a study is deleted; 0 keeps it until somebody deletes it.
+    keep_originals
+        Keep uploaded files as long as their studies.
+    certificate, key
+        PEM files, for https; None for http.
+    limits
+        How much of an input is read.
+
+    Raises
+    ------
+    UsageError
+        Where it would be open to others without a token or users, or a value cannot be used.
+    """
+
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    database: str = ""
+    bundle: str = "default"
+    token: str | None = None
+    users: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    keep_days: float = 30.0
+    keep_originals: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+    limits: Limits = field(default_factory=Limits.from_environment)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise UsageError(f"--port: found {self.port}; expected 0 to 65535")
+        if self.keep_days < 0:
+            raise UsageError(f"--keep-days: found {self.keep_days:g}; expected 0 (never) or more")
+        if (self.certificate is None) != (self.key is None):
+            raise UsageError("found one of --certificate and --key; expected both, or neither")
+        if not self.guarded and not is_loopback(self.host):
+            raise UsageError(
+                f"--host {self.host}: found an address that others can reach, and neither a token nor users; "
+                "expected one of them; give --token-file or --users, or listen on 127.0.0.1"
+            )
+
+    @property
+    def guarded(self) -> bool:
+        """Whether whoever comes must show who they are."""
+        return self.token is not None or bool(self.users)
+
+    @property
+    def database_url(self) -> str:
+        """URL with the driver that is used."""
+        url = self.database or f"sqlite:///{self.state / 'ichor.db'}"
+        for plain in ("postgres://", "postgresql://"):
+            if url.startswith(plain):
+                return "postgresql+psycopg://" + url.removeprefix(plain)
+        return url
+
+    def allows_host(self, name: str) -> bool:
+        """Tell whether a request may name this server so (no port): another name is a rebound DNS entry."""
+        name = name.strip("[]").lower()
+        if name in {"localhost", self.host.lower(), *(h.lower() for h in self.hosts)}:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return not is_loopback(self.host) and name in {
+                socket.gethostname().lower(),
+                socket.getfqdn().lower(),
+            }
+        # A page of another site has a name; whoever types an address means this machine.
+        return address.is_loopback or not is_loopback(self.host)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker is told at its start; the attributes are those of :class:`Settings`.
+
+    Attributes
+    ----------
+    name
+        By which its leases are known.
+    """
+
+    state: str
+    database: str
+    bundle: str
+    keep_originals: bool
+    limits: dict[str, float]
+    name: str
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def default_state() -> Path:
+    """Return the folder that is used where none is named."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "ichor" / "serve"

@@ -1,0 +1,1 @@
+var t=localStorage.getItem("ichor.theme");document.documentElement.dataset.theme=t==="light"?"light":"dark";

@@ -1,0 +1,123 @@
+"""Files of the state folder. Every name in it is given here; nothing from outside becomes part of a path."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ichor.errors import UsageError
+
+__all__ = ["Storage", "new_id", "remove"]
+
+
+def new_id() -> str:
+    """Return a random name, 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+class Storage:
+    """The state folder.
+
+    Parameters
+    ----------
+    root
+        Made, for its owner only, where it does not exist.
+
+    Attributes
+    ----------
+    uploads, studies, scratch
+        Folders of what is coming in, of what is kept of each study, and of what may go at any time.
+
+    Raises
+    ------
+    UsageError
+        Where nothing can be written there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.uploads, self.studies, self.scratch = (root / n for n in ("uploads", "studies", "scratch"))
+        try:
+            for folder in (root, self.uploads, self.studies, self.scratch):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{root}: found that it cannot be written to ({error.strerror or type(error).__name__}); "
+                "expected a folder for the worklist; give another with --state"
+            ) from None
+
+    def upload(self, upload: str) -> Path:
+        """Folder of an upload."""
+        return self.uploads / _checked(upload)
+
+    def study(self, study: str) -> Path:
+        """Folder of what is kept of a study."""
+        return self.studies / _checked(study)
+
+    def publish(self, made: Path, study: str) -> Path:
+        """Put a finished folder of ``scratch`` in its place, instead of what an earlier attempt left there."""
+        target = self.study(study)
+        for path in (*made.iterdir(), made):  # on the disk before the database says that it is
+            _settle(path)
+        remove(target)
+        made.rename(target)
+        _settle(self.studies)
+        return target
+
+    def new_scratch(self) -> Path:
+        """Make a folder that lasts until the next start at most."""
+        folder = self.scratch / new_id()
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def clear_scratch(self) -> None:
+        """Remove what processes that ended left behind."""
+        for entry in self.scratch.iterdir():
+            remove(entry)
+
+    def free_bytes(self) -> int:
+        """Room that is left."""
+        return shutil.disk_usage(self.root).free
+
+    @contextlib.contextmanager
+    def lock(self, name: str, *, wait: bool) -> Iterator[None]:
+        """Hold a lock that the system takes back when the process ends, however it ends.
+
+        Raises
+        ------
+        BlockingIOError
+            Where another process holds it, and ``wait`` is False.
+        """
+        with (self.root / f"{name}.lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            yield
+
+
+def _settle(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        # Another process may be removing the same.
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _checked(name: str) -> str:
+    """Refuse what :func:`new_id` cannot have made: the last of several checks, and the one that counts."""
+    if len(name) != 32 or not set(name) <= set("0123456789abcdef"):
+        raise ValueError("found a name that is no id of ours; expected 32 hexadecimal digits")
+    return name

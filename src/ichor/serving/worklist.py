@@ -1,0 +1,289 @@
+"""The worklist: what stands in it, in which order, and how a study leaves it.
+
+The order: studies that are flagged and not yet read come first, the most probable one at the top. All others follow in
+the order of their arrival. So a high probability may raise a study; a low one never lowers it among those that are
+not raised.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, case, delete, func, or_, select
+from sqlmodel import Session, col
+
+from ichor.exam import hashed_uid
+from ichor.serving.database import Database
+from ichor.serving.queue import tell
+from ichor.serving.storage import Storage, remove
+from ichor.serving.tables import Event, Job, Said, Study, Verdict
+
+__all__ = ["Placed", "Wanted", "Worklist"]
+
+_RAISED = and_(col(Study.flagged), col(Study.read_at).is_(None), col(Study.duplicate_of).is_(None))
+_EVENTS_KEPT_S = 3600.0
+_EVENTS_KEPT = 2000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows are asked for, and in which order; None for no matter."""
+
+    state: tuple[str, ...] = ()
+    q: str = ""
+    flagged: bool | None = None
+    verdict: str | None = None
+    read: bool | None = None
+    duplicates: bool = False
+    unread_first: bool = False
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A row, and its place in the whole worklist, from 1; None for a duplicate, which has none."""
+
+    study: Study
+    place: int | None
+
+
+class Worklist:
+    """Rows of one database, and their files.
+
+    Parameters
+    ----------
+    database, storage
+        Of the server.
+    """
+
+    def __init__(self, database: Database, storage: Storage) -> None:
+        self.database = database
+        self.storage = storage
+
+    def rows(self, wanted: Wanted, limit: int, offset: int) -> tuple[int, list[Placed]]:
+        """Return the number of rows that fit, and some of them in order."""
+        places = _places().subquery()
+        with self.database.read() as session:
+            fitting = _filtered(select(func.count()).select_from(Study), wanted)
+            total = int(session.scalar(fitting) or 0)
+            query = select(Study, places.c.place).outerjoin(places, places.c.id == col(Study.id))
+            first: list[Any] = (
+                [case((col(Study.read_at).is_(None), 0), else_=1)] if wanted.unread_first else []
+            )
+            query = _filtered(query, wanted).order_by(*first, *_order()).limit(limit).offset(offset)
+            return total, [Placed(study, place) for study, place in session.execute(query)]
+
+    def get(self, study: str) -> Placed | None:
+        """Return one row."""
+        places = _places().subquery()
+        with self.database.read() as session:
+            query = select(Study, places.c.place).outerjoin(places, places.c.id == col(Study.id))
+            row = session.execute(query.where(col(Study.id) == study)).first()
+            return Placed(row[0], row[1]) if row else None
+
+    def of_upload(self, upload: str) -> list[Placed] | None:
+        """Return the rows of an upload; None where it was not completed, or is gone."""
+        with self.database.read() as session:
+            job = session.scalar(select(Job).where(col(Job.upload) == upload))
+            if job is None:
+                return None
+            query = select(col(Study.id)).where(col(Study.job) == job.seq).order_by(col(Study.part))
+            studies = list(session.scalars(query))
+        return [placed for study in studies if (placed := self.get(study)) is not None]
+
+    def said(self, study: str) -> Said | None:
+        """Return what was said of a study, or of the one that it is a duplicate of."""
+        with self.database.read() as session:
+            row = session.get(Study, study)
+            return None if row is None else session.get(Said, row.duplicate_of or row.id)
+
+    def is_pending(self, study: str) -> bool:
+        """Tell whether something of a study's upload is still to be done."""
+        with self.database.read() as session:
+            row = session.get(Study, study)
+            job = None if row is None else session.get(Job, row.job)
+            return job is not None and job.state != "done"
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of rows in each state."""
+        with self.database.read() as session:
+            query = select(col(Study.state), func.count()).group_by(col(Study.state))
+            found = {str(state): int(n) for state, n in session.execute(query)}
+        return {s: found.get(s, 0) for s in ("queued", "reading", "detecting", "ready", "refused")}
+
+    def oldest_waiting_s(self) -> float:
+        """Return how long the study at the head of the queue has waited."""
+        with self.database.read() as session:
+            first = session.scalar(select(func.min(col(Study.arrived))).where(col(Study.state) == "queued"))
+        return max(0.0, time.time() - float(first)) if first is not None else 0.0
+
+    def set_alias(self, study: str, alias: str | None) -> bool:
+        """Give a study a name of the user's; False where there is none."""
+        with self.database.write() as session:
+            row = session.get(Study, study)
+            if row is None:
+                return False
+            row.alias = alias or None
+            tell(session, study)
+            return True
+
+    # -- verdicts --------------------------------------------------------------------------------------
+
+    def set_verdict(self, verdict: Verdict) -> bool:
+        """Keep what a reader says, in place of what the same one said before; False where there is no study."""
+        with self.database.write() as session:
+            row = session.get(Study, verdict.study)
+            if row is None:
+                return False
+            session.merge(verdict)
+            row.read_by, row.read_at, row.verdict = verdict.reader, verdict.at, verdict.verdict
+            tell(session, verdict.study)
+            return True
+
+    def clear_verdict(self, study: str, reader: str | None) -> bool:
+        """Remove one reader's verdict, or all; the study is unread again where none is left."""
+        with self.database.write() as session:
+            row = session.get(Study, study)
+            if row is None:
+                return False
+            gone = delete(Verdict).where(col(Verdict.study) == study)
+            session.execute(gone if reader is None else gone.where(col(Verdict.reader) == reader))
+            left = session.scalars(
+                select(Verdict).where(col(Verdict.study) == study).order_by(col(Verdict.at).desc())
+            ).first()
+            row.read_by = left.reader if left else None
+            row.read_at = left.at if left else None
+            row.verdict = left.verdict if left else None
+            tell(session, study)
+            return True
+
+    def verdicts(self, study: str | None = None) -> list[tuple[Study, Verdict]]:
+        """Return all verdicts, or those of one study, in the order in which they were given."""
+        query = select(Study, Verdict).join(Verdict, col(Verdict.study) == col(Study.id))
+        if study is not None:
+            query = query.where(col(Study.id) == study)
+        with self.database.read() as session:
+            return [(s, v) for s, v in session.execute(query.order_by(col(Verdict.at)))]
+
+    # -- leaving ---------------------------------------------------------------------------------------
+
+    def delete(self, study: str) -> bool:
+        """Remove a study: its row, what was said of it, its files, and its upload once nothing else needs that."""
+        with self.database.write() as session:
+            row = session.get(Study, study)
+            if row is None:
+                return False
+            copies = session.scalars(select(Study).where(col(Study.duplicate_of) == study)).all()
+            gone = [row, *copies]
+            uploads = [upload for one in gone if (upload := _drop(session, one)) is not None]
+        for one in gone:
+            remove(self.storage.study(one.id))
+        for upload in uploads:
+            remove(self.storage.upload(upload))
+        self.database.scrub()
+        return True
+
+    def delete_older(self, seconds: float) -> int:
+        """Remove every study that arrived longer ago; return how many."""
+        with self.database.read() as session:
+            old = list(
+                session.scalars(select(col(Study.id)).where(col(Study.arrived) < time.time() - seconds))
+            )
+        return sum(self.delete(study) for study in old)
+
+    def sweep(self, unfinished_s: float) -> int:
+        """Remove files that no row knows, such as of uploads that were never completed; return how many.
+
+        Parameters
+        ----------
+        unfinished_s
+            Seconds since the last byte came, after which an upload is given up.
+        """
+        with self.database.write() as session:
+            newest = session.scalar(select(func.max(col(Event.id)))) or 0
+            old = and_(col(Event.at) < time.time() - _EVENTS_KEPT_S, col(Event.id) <= newest - _EVENTS_KEPT)
+            session.execute(delete(Event).where(old))
+            done = select(Job).where(
+                col(Job.state) == "done", ~select(Study).where(col(Study.job) == col(Job.seq)).exists()
+            )
+            for job in session.scalars(done).all():
+                session.delete(job)
+        with self.database.read() as session:
+            known = set(session.scalars(select(col(Study.id))))
+            waiting = set(session.scalars(select(col(Job.upload))))
+        count = 0
+        for folder, names, age in (
+            (self.storage.studies, known, 3600.0),
+            (self.storage.uploads, waiting, unfinished_s),
+        ):
+            for entry in folder.iterdir():
+                if entry.name not in names and _quiet_s(entry) > age:
+                    remove(entry)
+                    count += 1
+        return count
+
+
+def _drop(session: Session, row: Study) -> str | None:
+    """Remove a row and what hangs on it; return the upload that is not needed any more, if so.
+
+    Whoever deletes a study before it was read means all of its upload; after that, this study of it.
+    """
+    for table in (Said, Verdict):
+        session.execute(delete(table).where(col(table.study) == row.id))
+    session.delete(row)
+    session.flush()
+    tell(session, row.id, "deleted")
+    job = session.get_one(Job, row.job)
+    left = session.scalar(select(func.count()).select_from(Study).where(col(Study.job) == row.job))
+    if not left and (job.state == "done" or row.state in ("queued", "reading")):
+        session.delete(job)
+        return job.upload
+    job.dropped = [*job.dropped, row.part]
+    return None
+
+
+def _quiet_s(folder: Any) -> float:
+    """Seconds since something in a folder changed."""
+    newest = 0.0
+    for path in (folder, *folder.rglob("*")):
+        try:
+            newest = max(newest, path.stat().st_mtime)
+        except FileNotFoundError:
+            continue
+    return time.time() - newest
+
+
+def _order() -> list[Any]:
+    raised = case((_RAISED, 0), else_=1)
+    urgency = case((_RAISED, -col(Study.probability)), else_=0.0)
+    return [raised, urgency, col(Study.arrived), col(Study.job), col(Study.part)]
+
+
+def _places() -> Select[Any]:
+    number = func.row_number().over(order_by=_order()).label("place")
+    return select(col(Study.id).label("id"), number).where(col(Study.duplicate_of).is_(None))
+
+
+def _filtered(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    if not wanted.duplicates:
+        query = query.where(col(Study.duplicate_of).is_(None))
+    if wanted.state:
+        query = query.where(col(Study.state).in_(wanted.state))
+    if wanted.flagged is not None:
+        query = query.where(col(Study.flagged) == wanted.flagged)
+    if wanted.verdict is not None:
+        query = query.where(col(Study.verdict) == wanted.verdict)
+    if wanted.read is not None:
+        read = col(Study.read_at).is_not(None)
+        query = query.where(read if wanted.read else ~read)
+    if words := wanted.q.strip():
+        like = "%" + words.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        plain = hashed_uid(words)  # who has the original UID finds its study
+        found = [
+            func.lower(c).like(like, escape="\\")
+            for c in (col(Study.label), col(Study.alias), col(Study.read_by))
+        ]
+        uids = [c.in_((words, plain)) for c in (col(Study.study_uid), col(Study.series_uid))]
+        query = query.where(or_(*found, *uids, col(Study.id) == words))
+    return query

@@ -1,0 +1,26 @@
+// Where one is: the address behind the hash, so that "back" works and no server needs to know of it.
+
+import { signal } from "@preact/signals";
+
+export type Place = { at: "worklist" } | { at: "study"; id: string; prior: string | null } | { at: "about" };
+
+function read(): Place {
+  const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [first, id] = path.split("/");
+  if (first === "study" && id && /^[\w-]+$/.test(id)) {
+    const prior = new URLSearchParams(query).get("with");
+    return { at: "study", id, prior: prior && /^[\w-]+$/.test(prior) ? prior : null };
+  }
+  return first === "about" ? { at: "about" } : { at: "worklist" };
+}
+
+export const place = signal<Place>(read());
+window.addEventListener("hashchange", () => (place.value = read()));
+
+export function toStudy(id: string, prior?: string | null): string {
+  return `#/study/${id}${prior ? `?with=${prior}` : ""}`;
+}
+
+export function go(hash: string): void {
+  location.hash = hash;
+}

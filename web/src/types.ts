@@ -1,0 +1,92 @@
+// What the API answers (see /api/v1/openapi.json).
+
+import type { LabelName } from "./labels";
+
+export type Values = Record<LabelName, number | null>;
+export type Flags = Record<LabelName, boolean | null>;
+
+export type State = "queued" | "reading" | "detecting" | "ready" | "refused";
+
+export type VerdictWord = "agree" | "disagree";
+
+export interface Verdict {
+  reader: string;
+  verdict: VerdictWord;
+  labels: Partial<Record<LabelName, boolean | null>> | null;
+  note: string;
+  at: string;
+}
+
+export interface Study {
+  id: string;
+  label: string;
+  alias: string | null;
+  kind: "exam" | "picture" | null;
+  state: State;
+  place: number | null;
+  arrived: string;
+  waited_s: number;
+  took_s: number | null;
+  n_slices: number | null;
+  probability: number | null;
+  flagged: boolean;
+  uncertain: boolean | null;
+  probabilities: Values | null;
+  positive: Flags | null;
+  volume_ml: number | null;
+  warnings_n: number;
+  refusal: { code: string; message: string } | null;
+  read_by: string | null;
+  read_at: string | null;
+  verdict: VerdictWord | null;
+  duplicate_of: string | null;
+}
+
+export interface Notice {
+  code: string;
+  message: string;
+  slices?: number[] | null;
+}
+
+export interface Region {
+  label: string;
+  probabilities: Record<string, number>;
+  volume_ml: number | null;
+  slices: number[];
+  bbox_voxels: number[];
+}
+
+export interface Findings {
+  kind: "exam" | "picture" | null;
+  n_slices: number;
+  spacing_mm: number[] | null;
+  probabilities: Values;
+  thresholds: Values;
+  positive: Flags;
+  uncertain: boolean | null;
+  uncertainty: string | null;
+  regions: Region[];
+  volume_ml: number | null;
+  assessable: boolean;
+  warnings: Notice[];
+  bundle: { name: string; version: string; sha256: string } | null;
+  seconds: Record<string, number | null>;
+}
+
+/** A native slice, and where it lies in the shown volume (null where that leaves it out). */
+export interface SliceRow {
+  index: number;
+  display: number | null;
+  position_mm: number | null;
+  probabilities: Values;
+}
+
+export interface Slices {
+  display: {
+    shape: number[];
+    spacing_mm: number[] | null;
+    source: (number | null)[];
+    suspicious: number;
+  };
+  slices: SliceRow[];
+}

@@ -1,0 +1,208 @@
+// Draws one plane of a volume on a canvas: greys, outlines, cross, measures, scale.
+
+import type { Source } from "./source";
+import type { Measure, Pose, ViewState } from "./state";
+import { type Axis, type Filled, type Plane, type Volume, toPlane } from "./volume";
+import { ellipseStatistics } from "./window";
+
+/** From pixels of a plane to CSS pixels of its canvas. */
+export interface Fit {
+  left: number;
+  top: number;
+  columnScale: number;
+  rowScale: number;
+  /** CSS pixels a millimetre. */
+  perMm: number;
+}
+
+const MARGIN = 0.96;
+const INK = "#ffd479";
+const CROSS = "rgba(110, 190, 255, 0.55)";
+
+/** At rest what is filled (the head, without the air around it) fits into the canvas. */
+export function fitOf(plane: Plane, filled: Filled, width: number, height: number, pose: Pose): Fit {
+  const across = (filled.right - filled.left) * plane.columnStep;
+  const down = (filled.bottom - filled.top) * plane.rowStep;
+  const resting = MARGIN * Math.min(width / across, height / down);
+  const perMm = resting * pose.zoom;
+  return {
+    left: width / 2 + pose.x * resting - ((filled.left + filled.right) / 2) * plane.columnStep * perMm,
+    top: height / 2 + pose.y * resting - ((filled.top + filled.bottom) / 2) * plane.rowStep * perMm,
+    columnScale: plane.columnStep * perMm,
+    rowScale: plane.rowStep * perMm,
+    perMm,
+  };
+}
+
+export class Painter {
+  /** The greys as last drawn: a moved cross or a changed outline does not draw them anew. */
+  private readonly kept = document.createElement("canvas");
+  private keptFor: unknown[] = [];
+
+  constructor(private readonly canvas: HTMLCanvasElement) {}
+
+  private greys(source: Source, state: ViewState, axis: Axis, plane: Plane, fit: Fit, ratio: number): boolean {
+    const { level, width } = state.window.value;
+    const { left, top, columnScale, rowScale } = fit;
+    const looks = [level, width, state.inverted.value, state.smooth.value, state.again.value];
+    const wanted = [source, plane, this.canvas.width, this.canvas.height, left, top, columnScale, rowScale, ...looks];
+    if (wanted.length === this.keptFor.length && wanted.every((part, i) => part === this.keptFor[i])) return true;
+    this.kept.width = this.canvas.width;
+    this.kept.height = this.canvas.height;
+    const context = this.kept.getContext("2d", { alpha: false })!;
+    if (!source.draw(context, state, axis, plane, fit, ratio)) return false;
+    this.keptFor = wanted;
+    return true;
+  }
+
+  paint(state: ViewState, axis: Axis, options: { crosshair: boolean; lengths: boolean }): Fit | null {
+    const volume = state.volume.value;
+    const slice = state.slice(axis);
+    const plane = state.planeOf(axis, slice);
+    const source = state.source.value;
+    const context = this.canvas.getContext("2d", { alpha: false })!;
+    const ratio = this.canvas.width / Math.max(1, this.canvas.clientWidth);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    if (!volume || !plane || !source || !this.canvas.width || !this.canvas.height) return null;
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    const fit = fitOf(plane, state.filledOf(axis), width, height, state.poses[axis].value);
+    if (!this.greys(source, state, axis, plane, fit, ratio)) return null;
+    context.drawImage(this.kept, 0, 0);
+
+    context.setTransform(ratio * fit.columnScale, 0, 0, ratio * fit.rowScale, ratio * fit.left, ratio * fit.top);
+    if (state.maskShown.value) this.drawMask(context, state, axis, slice, fit);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (options.crosshair) drawCross(context, this.canvas, volume, axis, state, fit);
+    for (const measure of state.measures.value) {
+      if (measure.axis === axis && measure.depth === slice) drawMeasure(context, measure, plane, fit, volume);
+    }
+    if (options.lengths && volume.scaled) drawScale(context, this.canvas, fit);
+    return fit;
+  }
+
+  private drawMask(context: CanvasRenderingContext2D, state: ViewState, axis: Axis, slice: number, fit: Fit): void {
+    const opacity = state.maskOpacity.value;
+    const colours = state.colours.value;
+    const held = context.getTransform();
+    for (const { region, path } of state.outlinesOf(axis, slice)) {
+      const colour = colours[region - 1] ?? "#e4572e";
+      context.setTransform(held);
+      context.globalAlpha = opacity * 0.08;
+      context.fillStyle = colour;
+      context.fill(path, "evenodd");
+      // Lines keep their width on the screen, however the pixels are stretched.
+      const drawn = new Path2D();
+      drawn.addPath(path, new DOMMatrix([fit.columnScale, 0, 0, fit.rowScale, fit.left, fit.top]));
+      const ratio = this.canvas.width / Math.max(1, this.canvas.clientWidth);
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      context.lineJoin = "round";
+      context.globalAlpha = opacity * 0.6;
+      context.strokeStyle = "#000";
+      context.lineWidth = 3.4;
+      context.stroke(drawn);
+      context.globalAlpha = opacity;
+      context.strokeStyle = colour;
+      context.lineWidth = 1.6;
+      context.stroke(drawn);
+    }
+    context.globalAlpha = 1;
+  }
+}
+
+function drawCross(
+  context: CanvasRenderingContext2D,
+  canvas: HTMLCanvasElement,
+  volume: Volume,
+  axis: Axis,
+  state: ViewState,
+  fit: Fit,
+): void {
+  const { column, row } = toPlane(volume, axis, state.point.value);
+  const x = fit.left + column * fit.columnScale;
+  const y = fit.top + row * fit.rowScale;
+  const gap = 14;
+  context.strokeStyle = CROSS;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (const [from, to] of [[0, x - gap], [x + gap, canvas.clientWidth]] as const) {
+    context.moveTo(from, y);
+    context.lineTo(Math.max(from, to), y);
+  }
+  for (const [from, to] of [[0, y - gap], [y + gap, canvas.clientHeight]] as const) {
+    context.moveTo(x, from);
+    context.lineTo(x, Math.max(from, to));
+  }
+  context.stroke();
+}
+
+/** A bar of 5 cm (or 1 cm where that is too long) at the right edge. */
+function drawScale(context: CanvasRenderingContext2D, canvas: HTMLCanvasElement, fit: Fit): void {
+  const height = canvas.clientHeight;
+  const mm = 50 * fit.perMm < height * 0.6 ? 50 : 10;
+  const length = mm * fit.perMm;
+  const x = canvas.clientWidth - 12;
+  const top = (height - length) / 2;
+  context.strokeStyle = INK;
+  context.fillStyle = INK;
+  context.globalAlpha = 0.85;
+  context.lineWidth = 1.5;
+  context.beginPath();
+  context.moveTo(x, top);
+  context.lineTo(x, top + length);
+  for (let i = 0; i <= 5; i++) {
+    const y = top + (length * i) / 5;
+    context.moveTo(x - (i % 5 ? 4 : 7), y);
+    context.lineTo(x, y);
+  }
+  context.stroke();
+  text(context, `${mm / 10} cm`, x - 4, top + length + 14, "right");
+  context.globalAlpha = 1;
+}
+
+export function describe(measure: Measure, plane: Plane, volume: Volume): string[] {
+  const across = Math.abs(measure.to[0] - measure.from[0]) * plane.columnStep;
+  const down = Math.abs(measure.to[1] - measure.from[1]) * plane.rowStep;
+  const unit = volume.scaled ? "mm" : "px";
+  if (measure.kind === "length") return [`${Math.hypot(across, down).toFixed(1)} ${unit}`];
+  const found = ellipseStatistics(plane, ...measure.from, ...measure.to);
+  const area = (Math.PI * across * down) / 4;
+  const size = unit === "mm" ? `${(area / 100).toFixed(2)} cm²` : `${area.toFixed(0)} px²`;
+  if (!found) return [size];
+  return [`${found.mean.toFixed(1)} ± ${found.deviation.toFixed(1)} ${volume.unit}`, `${found.least} to ${found.most}`, size];
+}
+
+function drawMeasure(context: CanvasRenderingContext2D, measure: Measure, plane: Plane, fit: Fit, volume: Volume): void {
+  const [x0, x1] = [measure.from[0], measure.to[0]].map((c) => fit.left + c * fit.columnScale) as [number, number];
+  const [y0, y1] = [measure.from[1], measure.to[1]].map((r) => fit.top + r * fit.rowScale) as [number, number];
+  const path = new Path2D();
+  if (measure.kind === "length") {
+    path.moveTo(x0, y0);
+    path.lineTo(x1, y1);
+    for (const [x, y] of [[x0, y0], [x1, y1]] as const) {
+      path.moveTo(x + 3, y);
+      path.arc(x, y, 3, 0, 2 * Math.PI);
+    }
+  } else {
+    path.ellipse((x0 + x1) / 2, (y0 + y1) / 2, Math.abs(x1 - x0) / 2, Math.abs(y1 - y0) / 2, 0, 0, 2 * Math.PI);
+  }
+  context.strokeStyle = "rgba(0, 0, 0, 0.7)";
+  context.lineWidth = 3.5;
+  context.stroke(path);
+  context.strokeStyle = INK;
+  context.lineWidth = 1.5;
+  context.stroke(path);
+  context.fillStyle = INK;
+  const right = Math.max(x0, x1) + 8;
+  describe(measure, plane, volume).forEach((line, i) => text(context, line, right, Math.max(y0, y1) + 4 + 15 * i, "left"));
+}
+
+function text(context: CanvasRenderingContext2D, words: string, x: number, y: number, align: CanvasTextAlign): void {
+  context.font = "600 12px system-ui, sans-serif";
+  context.textAlign = align;
+  context.lineWidth = 3;
+  context.strokeStyle = "rgba(0, 0, 0, 0.8)";
+  context.strokeText(words, x, y);
+  context.fillText(words, x, y);
+}
