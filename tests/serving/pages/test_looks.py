@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+for extra in ("fastapi", "httpx", "playwright"):
+    pytest.importorskip(extra, reason="needs the extras 'serve' and 'test-serve'")
+
 from ichor.labels import LABELS
 from ichor.preparing.windows import WINDOWS
 from serving.pages.looking import Looker, picture_of

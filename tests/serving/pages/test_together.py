@@ -6,6 +6,11 @@ import csv
 import io
 from collections.abc import Callable
 
+import pytest
+
+for extra in ("fastapi", "httpx", "playwright"):
+    pytest.importorskip(extra, reason="needs the extras 'serve' and 'test-serve'")
+
 from serving.pages.looking import Looker
 from serving.served import Served, done, exam, submit
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+for extra in ("fastapi", "httpx", "playwright"):
+    pytest.importorskip(extra, reason="needs the extras 'serve' and 'test-serve'")
+
 from ichor.cli.demo import demo_exam
 from serving.pages.looking import Looker
 from serving.served import Served, exam, listed, until

@@ -11,6 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
+for extra in ("fastapi", "httpx", "playwright"):
+    pytest.importorskip(extra, reason="needs the extras 'serve' and 'test-serve'")
+
 from serving.pages.looking import Looker
 from serving.served import Served, listed
 
