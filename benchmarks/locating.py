@@ -4,7 +4,7 @@ Run from the checkout: ``python benchmarks/locating.py RUN DATA [--cache DIR]``,
 model on ct-ich (``recipe.yaml`` and ``fold-k/weights.safetensors`` with ``predictions.csv``).
 
 Each fold's network is exported to ONNX and run as ``ichor detect`` runs it; ct-ich is judged by the network that
-did not see the patient. The other two sets are judged by the network of ``RUN/all``: head-ct-hemorrhage was in no
+did not see the patient. The other two sets are judged by the network that ships: head-ct-hemorrhage was in no
 training; phe-sich was in all of it, so that its figures are no test. With ``--cache`` maps are kept.
 """
 
@@ -210,7 +210,7 @@ def head_ct(networks: Networks, dataset: HeadCt) -> Iterator[str]:
         if dataset.mask(patient) is None:
             continue
         exam = dataset.load(patient)
-        judged = Judged.of(exam, networks.maps("all", dataset, exam), networks.recipe)
+        judged = Judged.of(exam, networks.maps(networks.recipe.ships, dataset, exam), networks.recipe)
         found.append(
             replace(
                 lo.overlap(patient, judged.regions.mask[0] > 0, exam.blood[0] > 0),
@@ -234,7 +234,7 @@ def phe_sich(networks: Networks, dataset: PheSich, oof: OutOfFold) -> Iterator[s
         exam = dataset.load(patient)
         boxes = [dataset.boxes(patient, k) for k in range(exam.exam.n_slices)]
         boxed = [k for k, some in enumerate(boxes) if some]
-        judged = Judged.of(exam, networks.maps("all", dataset, exam), recipe)
+        judged = Judged.of(exam, networks.maps(networks.recipe.ships, dataset, exam), recipe)
         logits = slice_logits(
             judged.maps,
             judged.transform.distances,

@@ -18,7 +18,9 @@ def export(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the bundle; 'bundle' in the run by default.")
     ] = None,
-    part: Annotated[str, typer.Option(help="Whose weights: all, or fold-0, fold-1 ...")] = "all",
+    part: Annotated[
+        str | None, typer.Option(help="Whose weights: what the recipe ships by default, or fold-0, fold-1 ...")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the bundle; the recipe's by default, with -int8 where that is asked for.")
     ] = None,
@@ -40,7 +42,7 @@ def export(
             "run pip install -e '.[train]' in the clone"
         ) from error
     found = Run(read_recipe(run), data, run, None, _say)
-    if part not in found.parts():
+    if part is not None and part not in found.parts():
         raise UsageError(f"--part {part!r}: expected one of {', '.join(found.parts())}")
     print(release(found, output, part, name=name, int8=int8))
 

@@ -36,7 +36,7 @@ def train(
     parts: Annotated[
         str,
         typer.Option(
-            help="fold-0,fold-1,...,all; 'folds'; or 'everything': the folds, all patients, and the bundle."
+            help="fold-0,fold-1,...,all (or soup); 'folds'; or 'everything': the folds, what ships, and the bundle."
         ),
     ] = "everything",
     settings: Annotated[
@@ -60,7 +60,7 @@ def train(
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.", min=0)] = 0,
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes of the package.")] = False,
 ) -> None:
-    """Train a recipe: its folds by patient, then the model on all patients, then the bundle."""
+    """Train a recipe: its folds by patient, then the network that ships, then the bundle."""
     try:
         import torch
 
@@ -89,8 +89,7 @@ def train(
         Hardware(accelerator, devices, nodes, precision, workers),
         start_from,
     )
-    folds = [part for part in run.parts() if part.startswith("fold")]
-    wanted = {"everything": run.parts(), "folds": folds}.get(parts) or parts.split(",")
+    wanted = {"everything": run.parts(), "folds": run.folds()}.get(parts) or parts.split(",")
     for part in wanted:
         if part not in run.parts():
             raise UsageError(

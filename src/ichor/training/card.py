@@ -17,7 +17,7 @@ from ichor.evaluating.groups import group_figures, groups_of
 from ichor.evaluating.predictions import OutOfFold
 from ichor.models import MapSpec
 from ichor.training.recipe import recipe_names
-from ichor.training.run import ALL, Run
+from ichor.training.run import Run
 from ichor.training.trust import calibration_rows, robustness_rows
 
 __all__ = ["card_text", "limits_of", "provenance"]
@@ -95,7 +95,7 @@ def card_text(
         retrain=recipe.name if recipe.name in recipe_names() else "recipe.yaml",
         locates=isinstance(recipe.model, MapSpec),
         pictures=oof.kind == "pictures",
-        fold=None if part == ALL else part,
+        part=part,
         population=f"{int(truth.sum())} of {len(truth)} {oof.kind}",
         difference=f"{difference:.1e}",
         calibration=calibration_rows(oof),

@@ -7,8 +7,9 @@ come from those judgements.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +22,14 @@ from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split
 from ichor.errors import UsageError
 from ichor.models import MapSpec
-from ichor.preparing import prepare
 from ichor.training.engine import load_model
 from ichor.training.export import ExportedGraph, export_graphs
-from ichor.training.run import ALL, SPLIT, Run, predict, write_predictions
+from ichor.training.run import SPLIT, Run, predict, write_predictions
 
 __all__ = ["GraphNetwork", "quantise", "quantised_graphs", "quantised_run"]
 
 FOLDER = "int8"
 """In a run's folder: what its networks say in 8 bits."""
-_SLICES_A_PATIENT = 4
 
 
 def quantise(graph: Path, stacks: Sequence[NDArray[np.float32]], destination: Path) -> None:
@@ -118,16 +117,16 @@ def quantised_run(run: Run) -> Run:
         )
     dataset = open_dataset(recipe.target, run.data)
     small = replace(run, folder=run.folder / FOLDER)
-    for part in run.parts():
+    for part in run.folds():
         home = small.folder / part
         predictions = home / "predictions.csv"
-        if part == ALL or predictions.exists():
+        if predictions.exists():
             continue
         run.log(part, 0, 0, "judging in 8 bits")
         home.mkdir(parents=True, exist_ok=True)
         network = load_model(recipe, run.folder / part / "weights.safetensors")
         held_out = sorted(set(_folds(run)) - set(_trained_on(run, part)))
-        exams = [stack for stack, _ in zip(_some_slices(run, held_out), range(2), strict=False)]
+        exams = list(itertools.islice(run.some_slices(held_out), 2))
         graphs, _ = quantised_graphs(run, part, network, home, exams)
         judged = predict(GraphNetwork(home / graphs[0].file), dataset, held_out, recipe)
         write_predictions(predictions, judged)
@@ -158,7 +157,7 @@ def quantised_graphs(
     """
     with tempfile.TemporaryDirectory() as name:
         graphs, difference = export_graphs(network, run.recipe.preparation, Path(name), exams)
-        stacks = list(_some_slices(run, _trained_on(run, part)))
+        stacks = list(run.some_slices(_trained_on(run, part)))
         for graph in graphs:
             quantise(Path(name) / graph.file, stacks, folder / graph.file)
     return graphs, difference
@@ -170,12 +169,3 @@ def _folds(run: Run) -> dict[str, int]:
 
 def _trained_on(run: Run, part: str) -> list[str]:
     return sorted(p for p, k in _folds(run).items() if f"fold-{k}" != part)
-
-
-def _some_slices(run: Run, patients: Iterable[str]) -> Iterator[NDArray[np.float32]]:
-    dataset = open_dataset(run.recipe.target, run.data)
-    rng = np.random.default_rng(run.recipe.seed)
-    for number, patient in enumerate(patients):
-        stack = prepare(dataset.load(patient).exam, run.recipe.preparation).stack
-        count = min(len(stack), _SLICES_A_PATIENT + number % 2)  # different numbers: a graph must take any
-        yield stack[np.sort(rng.choice(len(stack), count, replace=False))]

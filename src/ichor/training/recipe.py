@@ -169,6 +169,10 @@ class Recipe(_Strict):
         default=50, ge=1, description="about so many between checkpoints, at ends of epochs"
     )
     cached_features: CachedFeatures | None = None
+    ships: Literal["all", "soup"] = Field(
+        default="all",
+        description="all: a network trained on all patients; soup: the mean of the weights of the folds' networks",
+    )
     warm_up: str | None = Field(
         default=None,
         description="recipe that is trained first, on all its patients, and whose weights this one starts from",
@@ -181,6 +185,8 @@ class Recipe(_Strict):
             raise ValueError("cached_features needs a classifier whose backbone is frozen ([''])")
         if self.sampling.kind == "mixed" and not isinstance(self.model, MapSpec):
             raise ValueError("sampling 'mixed' is for the map model")
+        if self.ships == "soup" and not isinstance(self.model, MapSpec):
+            raise ValueError("ships 'soup' is for the map model")
         return self
 
     @property

@@ -36,7 +36,7 @@ from ichor.training.engine import load_model
 from ichor.training.export import MAP_STRIDE, ExportedGraph, export_graphs
 from ichor.training.profile import exam_traits, input_profile
 from ichor.training.quantise import quantised_graphs, quantised_run
-from ichor.training.run import ALL, Run
+from ichor.training.run import Run
 from ichor.training.trust import measured as measured_figure
 from ichor.training.trust import operating_points, uncertain_band
 
@@ -50,7 +50,7 @@ _UNTOLD = -7.0
 def release(
     run: Run,
     destination: Path | None = None,
-    part: str = ALL,
+    part: str | None = None,
     *,
     name: str | None = None,
     int8: bool = False,
@@ -64,8 +64,8 @@ def release(
     destination
         Folder of the bundle; ``bundle`` in the run's folder by default.
     part
-        Whose weights: those of all patients, or of a fold. Calibration, thresholds and figures come from all
-        folds in either case.
+        Whose weights: those that the recipe ships by default, or of a fold. Calibration, thresholds and figures
+        come from all folds in either case.
     name
         Of the bundle; the recipe's by default, with ``-int8`` where that is asked for.
     int8
@@ -83,6 +83,7 @@ def release(
     BundleError
         Where the graphs differ from the network.
     """
+    part = part or run.parts()[-1]
     weights = _weights(run, part)
     recipe = run.recipe
     source = quantised_run(run) if int8 else run
@@ -132,7 +133,7 @@ def _weights(run: Run, part: str) -> Path:
             f"{weights}: found no file; expected the weights of part {part!r}; "
             f"train it: {go_on} --parts {part}, or name another part"
         )
-    folds = [name for name in run.parts() if name != ALL]
+    folds = run.folds()
     missing = [name for name in folds if not (run.folder / name / "predictions.csv").is_file()]
     if missing:
         raise UsageError(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import nn
 
 from ichor.datasets.labelled import Dataset
@@ -31,15 +32,20 @@ from ichor.training.features import cached_views, inference_device
 from ichor.training.plain import PlainSampler, label_weights
 from ichor.training.recipe import MixedSampling, PlainSampling, Recipe, load_recipe
 from ichor.training.sampling import Batch, MixedSampler, Sampler
+from ichor.training.soup import soup
 
-__all__ = ["ALL", "SPLIT", "Run", "predict", "read_recipe", "write_predictions"]
+__all__ = ["ALL", "SOUP", "SPLIT", "Run", "predict", "read_recipe", "write_predictions"]
 
 ALL = "all"
 """Name of the part of a run that trains on every patient."""
+SOUP = "soup"
+"""Name of the part of a run that is the mean of its folds' weights."""
 RECIPE = "recipe.yaml"
 SPLIT = "split.json"
+WEIGHTS = "weights.safetensors"
 _MOST_VALIDATION_SLICES = 320
 _INFERENCE_BATCH = 16
+_SOME_SLICES = 4
 Log = Callable[[str, int, int, str], None]
 
 
@@ -93,16 +99,23 @@ class Run:
         return replace(self, recipe=recipe, folder=self.folder.with_name(f"{self.folder.name}-warm-up"))
 
     def parts(self) -> list[str]:
-        """Return the names of the run's parts: the folds, then ``all``."""
-        return [f"fold-{k}" for k in range(self.recipe.n_folds)] + [ALL]
+        """Return the names of the run's parts: the folds, then what ships."""
+        return [*self.folds(), SOUP if self.recipe.ships == SOUP else ALL]
+
+    def folds(self) -> list[str]:
+        """Return the names of the run's folds."""
+        return [f"fold-{k}" for k in range(self.recipe.n_folds)]
 
     def finished(self, part: str) -> bool:
         """Whether a part has its weights."""
-        return (self.folder / part / "weights.safetensors").exists()
+        return (self.folder / part / WEIGHTS).exists()
 
     def train(self, part: str) -> None:
         """Train one part, and predict its held-out patients; what is already there is kept."""
         self._keep_recipe()
+        if part == SOUP:
+            self._mix()
+            return
         recipe = self.recipe
         home = self.folder / part
         predictions = home / "predictions.csv"
@@ -132,6 +145,32 @@ class Run:
             network = network.to(inference_device(self.hardware.accelerator))
             rows = self._predict_cached(network, held_out) if recipe.cached_features else None
             write_predictions(predictions, rows or predict(network, self._target, sorted(held_out), recipe))
+
+    def some_slices(self, patients: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+        """Draw prepared slices ``(n, channels, rows, columns)`` of each of some patients, not always as many."""
+        rng = np.random.default_rng(self.recipe.seed)
+        for number, patient in enumerate(patients):
+            stack = prepare(self._target.load(patient).exam, self.recipe.preparation).stack
+            count = min(len(stack), _SOME_SLICES + number % 2)
+            yield stack[np.sort(rng.choice(len(stack), count, replace=False))]
+
+    def _mix(self) -> None:
+        """Make the soup of the folds; kept where it is there."""
+        if self.finished(SOUP) or os.environ.get("LOCAL_RANK", "0") != "0":
+            return
+        missing = [part for part in self.folds() if not self.finished(part)]
+        if missing:
+            raise UsageError(
+                f"{self.folder}: found no weights of {', '.join(missing)}; expected those of all folds, whose mean is "
+                f"part {SOUP!r}; train them: --parts {','.join(missing)}"
+            )
+        self.log(SOUP, 0, 0, "the mean of the folds' weights")
+        networks = [load_model(self.recipe, self.folder / part / WEIGHTS) for part in self.folds()]
+        mixed = soup(networks, list(self.some_slices(sorted(self._folds))))
+        path = self.folder / SOUP / WEIGHTS
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(mixed.state_dict(), path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
 
     @cached_property
     def _target(self) -> Dataset:
@@ -238,7 +277,7 @@ class Run:
     def _start(self) -> Path | None:
         if self.start_from is None or self.start_from.is_file():
             return self.start_from
-        path = self.start_from / ALL / "weights.safetensors"
+        path = self.start_from / ALL / WEIGHTS
         if not path.is_file():
             raise UsageError(
                 f"{path}: found no file; expected the weights of a run trained on all its patients"
