@@ -36,6 +36,8 @@ from serving.served import Served, done, exam, submit, until
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-sync"]
+RENDERERS = {"niivue": "NiiVue", "plain": "the plain canvas"}
+FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 INTERACTIVE_S, FINDINGS_S, GROWTH = 1.0, 4.0, 0.15
 """Aims: seconds, seconds, and the share by which memory may grow from a quarter of the studies to all."""
 WARM = 0.25
@@ -154,12 +156,34 @@ def on_page(served: Served, folder: Path, chromium: str, runs: int) -> list[Line
             page.locator(".plane.main canvas[data-drawn]").first.wait_for()
             drawn.append(time.perf_counter() - began)
             context.close()
+        study = f"{served.url}/#/study/{new[0]}"
+        shown = {name: [viewed(browser, study, name) for _ in range(runs)] for name in RENDERERS}
         browser.close()
     return [
         timed("page interactive, with its list", interactive, INTERACTIVE_S),
         timed("upload of a folder of 30 files to findings in the list", listed, FINDINGS_S),
         timed("... and the study open, its first slice drawn", drawn, None),
+        *(timed(f"a study opened, drawn by {RENDERERS[n]}", [t[0] for t in v], None) for n, v in shown.items()),
+        *(timed(f"another window, drawn by {RENDERERS[n]}", [t[1] for t in v], None) for n, v in shown.items()),
     ]
+
+
+def viewed(browser: Any, study: str, renderer: str) -> tuple[float, float]:
+    """Seconds until a study is drawn, and until it is again after another window was chosen."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.add_init_script(f"localStorage.setItem('ichor.renderer', '{renderer}')")
+    page = context.new_page()
+    began = time.perf_counter()
+    page.goto(study)
+    page.locator(".plane.main canvas[data-drawn]").first.wait_for()
+    page.evaluate(FRAMES)
+    opened = time.perf_counter() - began
+    began = time.perf_counter()
+    page.keyboard.press("3")
+    page.evaluate(FRAMES)
+    changed = time.perf_counter() - began
+    context.close()
+    return opened, changed
 
 
 def rows(page: Any, state: str = "") -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -70,38 +70,51 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.ending.wait(), _POLL_S)
             if not self._listeners:
-                # Nobody is told; whoever comes next asks for the list first.
-                self._skip(await self._quietly(self._newest, self._last))
+                newest = await self._quietly(self._newest, self._last)
+                # Nobody is told; whoever comes next asks for the list after it listens.
+                if not self._listeners:
+                    self._skip(newest)
                 continue
             changes: list[Change] = await self._quietly(self._new, [])
             for change in changes:
                 self._hand_out(change)
 
-    async def listen(self, after: int | None) -> AsyncIterator[Change | None]:
-        """Give changes as they come; None where nothing has happened for a while.
+    @contextlib.contextmanager
+    def listening(self, after: int | None) -> Iterator[AsyncIterator[Change | None]]:
+        """Listen from here on, before the first change is asked for.
 
         Parameters
         ----------
         after
             Number of the last one that the listener was told, where it comes back.
+
+        Yields
+        ------
+        AsyncIterator
+            Changes as they come; None where nothing has happened for a while.
         """
         queue: asyncio.Queue[Change] = asyncio.Queue(_BACKLOG)
         self._listeners.add(queue)
         try:
-            told = set()
-            for change in await anyio.to_thread.run_sync(self._missed, after):
-                told.add(change.id)
-                yield change
-            while not self.ending.is_set():
-                try:
-                    change = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
-                except TimeoutError:
-                    yield None
-                    continue
-                if change.kind == "reset" or change.id not in told:
-                    yield change
+            yield self._changes(queue, after)
         finally:
             self._listeners.discard(queue)
+
+    async def _changes(
+        self, queue: asyncio.Queue[Change], after: int | None
+    ) -> AsyncIterator[Change | None]:
+        told = set()
+        for change in await anyio.to_thread.run_sync(self._missed, after):
+            told.add(change.id)
+            yield change
+        while not self.ending.is_set():
+            try:
+                change = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
+            except TimeoutError:
+                yield None
+                continue
+            if change.kind == "reset" or change.id not in told:
+                yield change
 
     async def missed(self, after: int | None) -> AsyncIterator[Change]:
         """Give what a listener was not told, and end."""

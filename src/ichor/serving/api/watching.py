@@ -17,6 +17,8 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["events"])
 
+_RETRY = "retry: 2000\n\n"
+_HEARTBEAT = "event: heartbeat\ndata: {}\n\n"
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
@@ -40,10 +42,16 @@ async def watch(
 
 
 async def _stream(hub: Hub, after: int | None, once: bool) -> AsyncIterator[str]:
-    yield "retry: 2000\n\n"
-    changes = hub.missed(after) if once else hub.listen(after)
-    async for change in changes:
-        yield "event: heartbeat\ndata: {}\n\n" if change is None else _lines(change)
+    if once:
+        yield _RETRY
+        async for missed in hub.missed(after):
+            yield _lines(missed)
+        return
+    # Listening before the first word: who hears it may count on hearing every change from then on.
+    with hub.listening(after) as changes:
+        yield _RETRY
+        async for change in changes:
+            yield _HEARTBEAT if change is None else _lines(change)
 
 
 def _lines(change: Change) -> str:
