@@ -91,7 +91,7 @@ def train(
     )
     wanted = {"everything": run.parts(), "folds": run.folds()}.get(parts) or parts.split(",")
     for part in wanted:
-        if part not in run.parts():
+        if part not in (*run.parts(), ALL):
             raise UsageError(
                 f"part {part!r}: found none; expected everything, folds, or some of {', '.join(run.parts())}"
             )
