@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
 from ichor.evaluating.calibration import best_threshold, called_across_folds, crossfit
+from ichor.evaluating.groups import marked_ml
 from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABEL_NAMES
 from ichor.preparing.windows import BRAIN
@@ -102,11 +103,6 @@ def _failure(item: LabelledExam, missed: bool, p: float, slices: NDArray[np.floa
     if missed and bleeds.any():
         # Most marked blood; where none is marked, the most suspicious of those that bleed.
         index = int(np.lexsort((slices, marked.sum(axis=(1, 2)), bleeds))[-1])
-    geometry = item.exam.geometry
-    volume = None
-    if geometry.spacing_known and marked.any():
-        area = geometry.spacing[0] * geometry.spacing[1] / 1000
-        volume = float((marked.sum(axis=(1, 2)) * geometry.slice_extents).sum() * area)
     told = [n for n, v in zip(LABEL_NAMES[1:], np.nanmax(item.labels[:, 1:], axis=0, initial=0), strict=True) if v]
     return Failure(
         item.patient,
@@ -115,7 +111,7 @@ def _failure(item: LabelledExam, missed: bool, p: float, slices: NDArray[np.floa
         tuple(told),
         int(bleeds.sum()),
         len(slices),
-        volume,
+        marked_ml(item) or None,
         index,
         float(slices[index]),
         _picture(item.exam.volume[index], marked[index]),

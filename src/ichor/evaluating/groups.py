@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ichor.datasets.labelled import UNKNOWN, Dataset
+from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
 from ichor.evaluating import metrics as m
 from ichor.evaluating.metrics import bootstrap
 from ichor.evaluating.out_of_fold import Figure, levels
@@ -47,16 +47,15 @@ def groups_of(dataset: Dataset, *, sizes: bool = True) -> dict[str, list[str]]:
     if sizes and dataset.info.kind == "exams":
         negative = [p for p, labels in patients.items() if labels[0] == 0]
         for patient, labels in patients.items():
-            if labels[0] == 1 and (volume := marked_ml(dataset, patient)):
+            if labels[0] == 1 and (volume := marked_ml(dataset.load(patient))):
                 size = "small" if volume < _SMALL_ML else "large" if volume >= _LARGE_ML else "middling"
                 bound = {"small": "under 5 mL", "middling": "5 to 30 mL", "large": "30 mL or more"}[size]
                 groups.setdefault(f"{size} bleeds ({bound} marked)", list(negative)).append(patient)
     return groups
 
 
-def marked_ml(dataset: Dataset, patient: str) -> float:
+def marked_ml(item: LabelledExam) -> float:
     """Volume that the data set marks as blood, in mL; 0 where spacing is unknown or nothing is marked."""
-    item = dataset.load(patient)
     geometry = item.exam.geometry
     if not geometry.spacing_known:
         return 0.0

@@ -24,7 +24,7 @@ from ichor.errors import UsageError
 from ichor.models import MapSpec
 from ichor.training.engine import load_model
 from ichor.training.export import ExportedGraph, export_graphs
-from ichor.training.run import SPLIT, Run, predict, write_predictions
+from ichor.training.run import SPLIT, WEIGHTS, Run, predict, write_predictions
 
 __all__ = ["GraphNetwork", "quantise", "quantised_graphs", "quantised_run"]
 
@@ -124,7 +124,7 @@ def quantised_run(run: Run) -> Run:
             continue
         run.log(part, 0, 0, "judging in 8 bits")
         home.mkdir(parents=True, exist_ok=True)
-        network = load_model(recipe, run.folder / part / "weights.safetensors")
+        network = load_model(recipe, run.folder / part / WEIGHTS)
         held_out = sorted(set(_folds(run)) - set(_trained_on(run, part)))
         exams = list(itertools.islice(run.some_slices(held_out), 2))
         graphs, _ = quantised_graphs(run, part, network, home, exams)

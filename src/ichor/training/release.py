@@ -36,7 +36,7 @@ from ichor.training.engine import load_model
 from ichor.training.export import MAP_STRIDE, ExportedGraph, export_graphs
 from ichor.training.profile import exam_traits, input_profile
 from ichor.training.quantise import quantised_graphs, quantised_run
-from ichor.training.run import Run
+from ichor.training.run import WEIGHTS, Run
 from ichor.training.trust import measured as measured_figure
 from ichor.training.trust import operating_points, uncertain_band
 
@@ -126,7 +126,7 @@ def _graphs(
 
 def _weights(run: Run, part: str) -> Path:
     """Find a part's weights, and see that no fold lacks its predictions."""
-    weights = run.folder / part / "weights.safetensors"
+    weights = run.folder / part / WEIGHTS
     go_on = f"ichor train ... -o {run.folder}"
     if not weights.is_file():
         raise UsageError(

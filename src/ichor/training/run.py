@@ -34,7 +34,7 @@ from ichor.training.recipe import MixedSampling, PlainSampling, Recipe, load_rec
 from ichor.training.sampling import Batch, MixedSampler, Sampler
 from ichor.training.soup import soup
 
-__all__ = ["ALL", "SOUP", "SPLIT", "Run", "predict", "read_recipe", "write_predictions"]
+__all__ = ["ALL", "SOUP", "SPLIT", "WEIGHTS", "Run", "predict", "read_recipe", "write_predictions"]
 
 ALL = "all"
 """Name of the part of a run that trains on every patient."""
