@@ -26,9 +26,9 @@ from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.splits import split_of
 from ichor.detecting.aggregate import slice_logits
-from ichor.detecting.bundle import Localisation
 from ichor.detecting.engine import Engine
 from ichor.detecting.localise import Regions, blood_map, localise
+from ichor.detecting.manifest import Localisation
 from ichor.evaluating import locating as lo
 from ichor.evaluating.calibration import called_across_folds, fit_calibration, specific_threshold
 from ichor.evaluating.metrics import Interval

@@ -26,7 +26,7 @@ from typer.models import ArgumentInfo
 
 from ichor.cli import app
 from ichor.cli.info import notices_markdown
-from ichor.detecting.bundle import Manifest
+from ichor.detecting.manifest import Manifest
 from ichor.findings import Findings
 from ichor.labels import LABELS
 from ichor.preparing import WINDOWS, Preparation

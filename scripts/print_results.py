@@ -11,7 +11,8 @@ import sys
 
 from sections import table, update
 
-from ichor.detecting.bundle import BundleCard, Manifest, Measured, load_bundle
+from ichor.detecting.bundle import BundleCard, load_bundle
+from ichor.detecting.manifest import Manifest, Measured
 from ichor.errors import BundleError
 
 _COMMAND = "python scripts/print_results.py"

@@ -15,8 +15,9 @@ from PIL import Image
 import ichor
 from ichor.datasets.ct_ich import CtIch
 from ichor.detecting import Detection, detect, detect_all
-from ichor.detecting.bundle import Scaling, load_bundle
+from ichor.detecting.bundle import load_bundle
 from ichor.detecting.detect import _probabilities
+from ichor.detecting.manifest import Scaling
 from ichor.errors import BundleError, UsageError
 from ichor.exam import Exam, Picture, Source, hashed_uid
 from ichor.findings import Findings

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ichor.detecting.bundle import Localisation
 from ichor.detecting.localise import Regions, localise
+from ichor.detecting.manifest import Localisation
 from ichor.exam import Exam, Geometry, Picture, Source
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import GridSpec, GridTransform, plan_grid

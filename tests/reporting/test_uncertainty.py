@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ichor.detecting.bundle import Measured, OperatingPoint, OperatingPoints
+from ichor.detecting.manifest import Measured, OperatingPoint, OperatingPoints
 from ichor.reporting import print_table
 from ichor.reporting.files import write_csv
 from ichor.reporting.html import write_html

@@ -20,40 +20,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ichor.detecting.manifest import (
-    ExamRule,
-    GraphFile,
-    Localisation,
     Manifest,
     Measured,
-    OperatingPoint,
     OperatingPoints,
-    Scaling,
     Threshold,
     TrainedOn,
-    TraitRange,
     UncertainBand,
 )
 from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
 
-__all__ = [
-    "FORMAT",
-    "Bundle",
-    "BundleCard",
-    "ExamRule",
-    "GraphFile",
-    "Localisation",
-    "Manifest",
-    "Measured",
-    "OperatingPoint",
-    "OperatingPoints",
-    "Scaling",
-    "Threshold",
-    "TrainedOn",
-    "TraitRange",
-    "UncertainBand",
-    "load_bundle",
-]
+__all__ = ["FORMAT", "Bundle", "BundleCard", "load_bundle"]
 
 FORMAT = "ichor.bundle/1"
 _MANIFEST = "bundle.json"

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.detecting.aggregate import exam_logits, slice_logits
-from ichor.detecting.bundle import Bundle, UncertainBand, load_bundle
+from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.engine import open_engine
 from ichor.detecting.localise import Regions, localise
+from ichor.detecting.manifest import UncertainBand
 from ichor.detecting.quality import assess
 from ichor.detecting.unlike import traits, unlike
 from ichor.errors import RefusedInput, UsageError

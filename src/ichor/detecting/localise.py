@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ichor.detecting.bundle import Localisation
+from ichor.detecting.manifest import Localisation
 from ichor.exam import Geometry
 from ichor.findings import Region
 from ichor.labels import SUBTYPE_NAMES

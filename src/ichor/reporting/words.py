@@ -12,7 +12,8 @@ from ichor.labels import SUBTYPES, Label
 from ichor.notices import NOTICES
 
 if TYPE_CHECKING:
-    from ichor.detecting.bundle import BundleCard, OperatingPoint
+    from ichor.detecting.bundle import BundleCard
+    from ichor.detecting.manifest import OperatingPoint
 
 __all__ = [
     "Verdict",
