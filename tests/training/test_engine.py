@@ -1,5 +1,6 @@
 """Training as a whole: it learns, a killed run ends like one that was not, two processes do as one does."""
 
+import copy
 import csv
 import os
 import random
@@ -19,6 +20,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from ichor.errors import UsageError  # noqa: E402
 from ichor.training.engine import Hardware, fit, load_model, load_start  # noqa: E402
+from ichor.training.module import depthwise_in_fp32  # noqa: E402
 from ichor.training.recipe import AugmentationRecipe  # noqa: E402
 from ichor.training.sampling import Batch  # noqa: E402
 from training.made import made_store, recipe_of, sampler_of  # noqa: E402
@@ -163,3 +165,20 @@ def test_weights_of_another_network_are_refused(tmp_path):
     network = build_network(recipe_of("slices").model, 4, (96, 64))
     with pytest.raises(UsageError, match="weights of another network"):
         load_start(network, tmp_path / "other.safetensors")
+
+
+def test_depthwise_convolutions_stay_in_fp32_and_are_copied_whole():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 8, 3, groups=8))
+    plain = copy.deepcopy(network)
+    depthwise_in_fp32(network)
+    copied = copy.deepcopy(network)
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(network(x), plain(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        pointwise = network[0](x)
+        found = network[1](pointwise)
+    assert found.dtype == pointwise.dtype == torch.bfloat16
+    assert torch.equal(found, plain[1](pointwise.float()).bfloat16())
+    with torch.no_grad():
+        network[1].weight.zero_()
+    assert torch.equal(copied(x), plain(x)), "an averaged copy has weights of its own"

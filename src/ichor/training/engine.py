@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ichor.errors import UsageError
 from ichor.models import build_network
-from ichor.training.module import TrainingModule
+from ichor.training.module import TrainingModule, depthwise_in_fp32
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import Batch, Sampler
 
@@ -148,6 +148,7 @@ def fit(
     if start_from is not None:
         load_start(network, start_from)
     network = network.to(memory_format=torch.channels_last)
+    depthwise_in_fp32(network)
     module = TrainingModule(recipe, network, sampler.epoch_steps, positive_weight)
     log = _Log(recipe, folder, sampler.epoch_steps, tell, hardware)
     trainer = _trainer(recipe, folder, log, hardware, has_validation=bool(validation))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,7 +17,26 @@ from ichor.training.losses import map_loss, map_targets, slice_loss, slice_weigh
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import Batch
 
-__all__ = ["TrainingModule", "channels_of"]
+__all__ = ["TrainingModule", "channels_of", "depthwise_in_fp32"]
+
+
+def depthwise_in_fp32(network: nn.Module) -> None:
+    """Keep a network's depthwise convolutions out of bf16 autocast on a CPU.
+
+    Their backward pass in bf16 is up to twenty times as slow there as in fp32; nothing changes elsewhere.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            # A partial is copied with its module (as averaging does); a closure would keep the old weights.
+            module.forward = partial(_in_fp32, module)  # type: ignore[method-assign]
+
+
+def _in_fp32(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    forward = type(convolution).forward
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return forward(convolution, x)
+    with torch.autocast("cpu", enabled=False):
+        return forward(convolution, x.float()).to(x.dtype)
 
 
 def channels_of(hu: Tensor, preparation: Preparation) -> Tensor:
