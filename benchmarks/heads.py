@@ -6,7 +6,8 @@ Needs only the predictions of a map model's folds (benchmarks/runs/default). A h
 slice (six of the map slice by slice, six of the pooled head), learns on the exams of four folds, each judged by the
 network that had not seen it, and judges the fifth fold. Each kind is learnt five times, from other seeds, and its range
 is given; the last two rows are the mean logits of the five LSTMs that read both ways, and of these and the rule, each
-divided by its spread. Exams are judged by the run's own rule. Differences are paired, intervals draw patients.
+divided by its spread. Exams are judged by the run's own rule. The log loss is of all six labels, weighted as RSNA's,
+calibrated across folds. Differences are paired, intervals draw patients.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.aggregate import exam_logits
-from ichor.evaluating.metrics import paired_bootstrap, roc_auc
+from ichor.evaluating.calibration import crossfit
+from ichor.evaluating.metrics import paired_bootstrap, roc_auc, weighted_log_loss
 from ichor.evaluating.predictions import OutOfFold, dataset_of, read_predictions
 from ichor.models.heads import Head, build_head
 from ichor.models.specs import HeadSpec
@@ -94,6 +96,11 @@ def areas(run: OutOfFold) -> tuple[float, float]:
     )
 
 
+def log_loss(run: OutOfFold) -> float:
+    """Return the weighted log loss of slices."""
+    return weighted_log_loss(run.labels, crossfit(run.logits, run.labels, run.folds))
+
+
 def less(run: OutOfFold, rule: OutOfFold) -> list[str]:
     """Say how far both areas lie from the rule's."""
     said = []
@@ -115,20 +122,21 @@ def main(folder: Path, data: Path) -> None:
     )
     positive = int((rule.exam_labels[:, 0] == 1).sum())
     print(f"{len(rule.exam_patients)} exams, {positive} positive, {len(rule.patients)} slices\n")
-    print("| over the slices | slice AUC, any | less the rule's | exam AUC, any | less the rule's |")
-    print("|---|---|---|---|---|")
+    print("| over the slices | slice AUC, any | less the rule's | exam AUC, any | less the rule's | log loss |")
+    print("|---|---|---|---|---|---|")
     slices, exams = areas(rule)
-    print(f"| the rule that ships | {slices:.3f} | | {exams:.3f} | |")
+    print(f"| the rule that ships | {slices:.3f} | | {exams:.3f} | | {log_loss(rule):.3f} |")
     learners = {name: [judged(spec, seed, seen, rule) for seed in SEEDS] for name, spec in HEADS.items()}
     for name, runs in learners.items():
         found = np.array([areas(r) for r in runs])
         low, middle, high = found.min(axis=0), np.median(found, axis=0), found.max(axis=0)
         cells = [f"{middle[k]:.3f} ({low[k]:.3f} to {high[k]:.3f}) |" for k in (0, 1)]
-        print(f"| {name}: median (lowest to highest of 5) | {cells[0]} | {cells[1]} |")
+        losses = sorted(log_loss(r) for r in runs)
+        print(f"| {name}: median (lowest to highest of 5) | {cells[0]} | {cells[1]} | {losses[2]:.3f} |")
     five = mean_of(learners[MIXED])
     for name, run in {"the five of the last row together": five, "these and the rule": mean_of([five, rule])}.items():
         (slices, exams), said = areas(run), less(run, rule)
-        print(f"| {name} | {slices:.3f} | {said[0]} | {exams:.3f} | {said[1]} |")
+        print(f"| {name} | {slices:.3f} | {said[0]} | {exams:.3f} | {said[1]} | {log_loss(run):.3f} |")
 
 
 if __name__ == "__main__":
