@@ -91,7 +91,7 @@ class Looker:
     def changed(self, before: NDArray[np.uint8], axis: str = "axial", *, share: float = 0.005) -> NDArray[np.uint8]:
         """Wait until enough pixels of a plane differ; return how it looks then."""
         seen = 0.0
-        for _ in range(60):
+        for _ in range(150):
             now = self.pixels(axis)
             seen = float((np.abs(now.astype(int) - before).max(axis=2) > 8).mean())
             if seen >= share:

@@ -14,6 +14,8 @@ import pytest
 for extra in ("fastapi", "httpx", "playwright"):
     pytest.importorskip(extra, reason="needs the extras 'serve' and 'test-serve'")
 
+from playwright.sync_api import expect
+
 from serving.pages.looking import Looker
 from serving.served import Served, listed
 
@@ -59,7 +61,7 @@ def test_presets_by_key_and_the_window_by_mouse(bleed: Looker) -> None:
     seen = bleed.pixels()
     for key, words in (("2", "L 80 W 200"), ("3", "L 400 W 1800"), ("4", "L 40 W 380"), ("1", "L 40 W 80")):
         bleed.page.keyboard.press(key)
-        assert words in bleed.page.locator(".note.top-right").first.inner_text()
+        expect(bleed.page.locator(".note.top-right").first).to_contain_text(words)
         seen = bleed.changed(seen)
     x, y = bleed.middle()
     bleed.page.mouse.move(x, y)
