@@ -90,25 +90,30 @@ def test_uids_are_hashed_unless_asked_for(head_exam: Exam) -> None:
     assert stored.slices[4].sop_instance_uid == "1.2.3.4"
 
 
-def test_the_same_exam_gives_the_same_answer_in_any_orientation() -> None:
-    """The stored order of rows is no business of the model's (up to where the coarse head finder begins to count)."""
-    plain = ichor.read(demo_exam())
-    assert isinstance(plain, Exam)
-    flipped = plain
-    geometry = flipped.geometry
-    rows = flipped.volume.shape[1]
-    turned = replace(
-        flipped,
-        volume=np.ascontiguousarray(flipped.volume[:, ::-1]),
+def stored_upside_down(exam: Exam) -> Exam:
+    """The same head, its rows stored from the back to the front."""
+    geometry, rows = exam.geometry, exam.volume.shape[1]
+    return replace(
+        exam,
+        volume=np.ascontiguousarray(exam.volume[:, ::-1]),
         geometry=replace(
             geometry,
             positions=geometry.positions + (rows - 1) * geometry.spacing[0] * geometry.column_direction,
             column_direction=-geometry.column_direction,
         ),
     )
-    a, b = detect(plain), detect(turned)
-    np.testing.assert_allclose(a.probabilities.as_array(), b.probabilities.as_array(), atol=0.03)
-    assert a.volume_ml == pytest.approx(b.volume_ml, rel=0.05)
+
+
+@pytest.mark.parametrize("which", ["drawn", "demo"])
+def test_the_same_exam_gives_the_same_answer_in_any_orientation(which: str, head_exam: Exam) -> None:
+    """The stored order of rows is no business of the model's."""
+    plain = head_exam if which == "drawn" else ichor.read(demo_exam())
+    assert isinstance(plain, Exam)
+    a, b = detect(plain), detect(stored_upside_down(plain))
+    np.testing.assert_allclose(a.probabilities.as_array(), b.probabilities.as_array(), atol=2e-3)
+    slices = [[s.probabilities.as_array() for s in found.slices] for found in (a, b)]
+    np.testing.assert_allclose(*slices, atol=2e-3)
+    assert a.volume_ml == pytest.approx(b.volume_ml, rel=0.01, abs=0.05)
 
 
 def test_the_threshold_can_be_set(head_exam: Exam) -> None:

@@ -111,6 +111,22 @@ def test_move_without_change_only_crops():
     assert torch.equal(marks, blood[:, 8:-8, 8:-8].flip(1, 2))
 
 
+def test_a_small_field_of_view_ends_at_one_edge_and_spares_the_bleed():
+    still = {"rotation_degrees": 0, "scale": 0, "stretch": 0, "shear": 0, "shift": 0, "flip": 0}
+    hu = torch.full((64, 3, 112, 80), 30.0)
+    blood = torch.zeros(64, 112, 80, dtype=torch.uint8)
+    blood[32:, 8:16, 8:72] = 2  # at the upper edge of what is left after the border
+    moved, marks = move(hu, blood, (96, 64), AugmentationRecipe(crop=1.0, **still), chance(64))
+    cut = moved[:, 0] < -900
+    assert torch.equal(moved[:, 0], moved[:, 2])
+    assert (((moved[:, 0] - 30).abs() < 0.01) | cut).all()
+    share = cut.float().mean(dim=(1, 2))
+    assert (share[:32] > 0).float().mean() > 0.8 and share.max() < 0.21
+    assert torch.equal(cut, cut.all(dim=1, keepdim=True) | cut.all(dim=2, keepdim=True))  # a straight strip
+    kept = (marks[32:] > 0).sum(dim=(1, 2)) / (blood[32:, 8:-8, 8:-8] > 0).sum(dim=(1, 2))
+    assert kept.min() >= 0.7 and not (marks[cut] > 0).any()
+
+
 def test_marks_move_with_the_pixels():
     store = made_store()
     hu, blood = torch.from_numpy(store.hu[:6, None].repeat(3, 1)).float(), torch.from_numpy(store.blood[:6])

@@ -18,7 +18,7 @@ from ichor.errors import UsageError
 
 __all__ = ["FORMAT", "GROUP", "META", "Slices", "Store", "StoredSlices", "open_store"]
 
-FORMAT = "ichor.store/3"
+FORMAT = "ichor.store/4"
 """To be raised, too, when reading or preparing changes what it gives."""
 META = "store.json"
 GROUP = "slices.zarr"

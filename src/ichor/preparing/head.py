@@ -32,7 +32,8 @@ def head_boxes(volume: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[
         ``(n,)`` pixels.
     """
     step = max(1, round(max(volume.shape[1:]) / _COARSE_SIDE))
-    tissue = volume[:, ::step, ::step] > _TISSUE_HU
+    (rows, row_edges), (columns, column_edges) = (_coarse(n, step) for n in volume.shape[1:])
+    tissue = volume[:, rows[:, None], columns] > _TISSUE_HU
     disk = np.hypot(*np.mgrid[-_OPENING : _OPENING + 1, -_OPENING : _OPENING + 1]) <= _OPENING + 0.3
     tissue = ndimage.binary_opening(tissue, disk[None])
     boxes = np.full((len(volume), 4), np.nan)
@@ -43,12 +44,27 @@ def head_boxes(volume: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[
             continue
         sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
         largest = int(sizes.argmax())
-        rows, columns = ndimage.find_objects(labels, max_label=largest + 1)[largest]
-        boxes[k] = rows.start, columns.start, rows.stop, columns.stop
+        high, wide = ndimage.find_objects(labels, max_label=largest + 1)[largest]
+        boxes[k, ::2] = row_edges[[high.start, high.stop]]
+        boxes[k, 1::2] = column_edges[[wide.start, wide.stop]]
         areas[k] = sizes[largest] * step**2
-    boxes *= step
-    boxes[:, 2:] = np.minimum(boxes[:, 2:], volume.shape[1:])
     return boxes, areas
+
+
+def _coarse(n: int, step: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Lay cells of ``step`` pixels symmetrically over ``n`` pixels, so that a mirrored slice gets the mirrored box.
+
+    Returns
+    -------
+    samples
+        One pixel of each of the ``m`` cells.
+    edges
+        ``(m + 1,)`` pixel edges of the cells.
+    """
+    half = -(-n // (2 * step))
+    edges = np.clip(n / 2 + step * np.arange(-half, half + 1), 0, n)
+    low = np.floor((edges[:half] + edges[1 : half + 1]) / 2).astype(np.intp)
+    return np.concatenate([low, n - 1 - low[::-1]]), edges
 
 
 def robust_box(boxes: NDArray[np.float64], areas: NDArray[np.float64]) -> NDArray[np.float64] | None:

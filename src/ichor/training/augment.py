@@ -15,6 +15,11 @@ from ichor.training.recipe import AugmentationRecipe
 
 __all__ = ["Chance", "move", "paste", "shade"]
 
+_DEEPEST_CUT = 0.2
+"""Share of the grid that a small field of view loses at one edge."""
+_MOST_LOST = 0.3
+"""Share of a bleed that it may lose with it."""
+
 
 class Chance:
     """Draws for the samples of a batch, each from its own seed: a sample is the same in whatever batch it is.
@@ -68,7 +73,7 @@ class Chance:
 def move(
     hu: Tensor, blood: Tensor, size: tuple[int, int], recipe: AugmentationRecipe, chance: Chance
 ) -> tuple[Tensor, Tensor]:
-    """Rotate, scale, stretch, shear, shift and mirror, and cut to the grid's size.
+    """Rotate, scale, stretch, shear, shift and mirror, cut to the grid's size, and end some fields of view early.
 
     Parameters
     ----------
@@ -116,7 +121,29 @@ def move(
     marks = F.grid_sample(
         blood[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
-    return moved, marks[:, 0].round().to(torch.uint8)
+    marks = marks[:, 0].round().to(torch.uint8)
+    if recipe.crop:
+        cut = _cut_off(marks, recipe.crop, chance)
+        moved, marks = torch.where(cut[:, None], air, moved), torch.where(cut, 0, marks)
+    return moved, marks
+
+
+def _cut_off(marks: Tensor, probability: float, chance: Chance) -> Tensor:
+    """Draw where a small field of view ends, ``(n, rows, columns)`` bool: a strip along one edge of some slices.
+
+    A strip that would take much of a bleed away is not cut: the slice's labels would no longer be true.
+    """
+    n, rows, columns = marks.shape
+    depth = chance.uniform() * _DEEPEST_CUT * chance.happens(probability)
+    side = (chance.uniform() * 4).long()
+    near = torch.stack([side == k for k in range(4)], dim=1) * depth[:, None]
+    y = ((torch.arange(rows) + 0.5) / rows)[:, None]
+    x = ((torch.arange(columns) + 0.5) / columns)[None]
+    top, bottom, left, right = (d.view(n, 1, 1) for d in near.unbind(1))
+    cut = (y < top) | (1 - y < bottom) | (x < left) | (1 - x < right)
+    blood = (marks > 0) & (marks != UNKNOWN)
+    lost = (blood & cut).sum(dim=(1, 2)) > _MOST_LOST * blood.sum(dim=(1, 2))
+    return cut & ~lost.view(n, 1, 1)
 
 
 def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, chance: Chance) -> Tensor:

@@ -83,6 +83,9 @@ class AugmentationRecipe(_Strict):
     shift: float = 0.05
     flip: float = Field(default=0.5, ge=0, le=1, description="chance of a left-right mirror")
     flip_vertical: float = Field(default=0.0, ge=0, le=1)
+    crop: float = Field(
+        default=0.0, ge=0, le=1, description="chance that the field of view ends within the head, at one edge"
+    )
     hu_gain: float = 0.06
     hu_offset: float = 4.0
     noise_hu: float = 7.0
