@@ -1,19 +1,19 @@
-"""An attempt that was measured on some folds only, beside the same folds of a run.
+"""An attempt, measured on all folds or on some, beside the same folds of a run.
 
 Usage: python benchmarks/attempts.py ATTEMPT [RUN] [DATA]
 
-Both need only their predictions (benchmarks/runs). Differences are paired, intervals draw
-patients.
+Both need only their predictions (benchmarks/runs). Differences are paired, intervals draw patients.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.aggregate import exam_logits
@@ -21,31 +21,21 @@ from ichor.evaluating.metrics import paired_bootstrap, roc_auc
 from ichor.evaluating.predictions import OutOfFold, dataset_of, read_predictions
 from ichor.labels import LABEL_NAMES
 
-HEADS = {"rule": "shipped", "map": "map, slice by slice", "pooled": "pooled head"}
+HEADS = {"rule": "the slice rule", "map": "map, slice by slice", "pooled": "pooled head"}
 
 
-def attempted(folder: Path, run: OutOfFold, head: str) -> OutOfFold:
-    """Put an attempt's logits in the place of a run's, for the patients that the attempt judged."""
-    found: dict[str, list[list[float]]] = {}
-    for file in sorted(folder.glob("fold-*/predictions.csv")):
-        with file.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                found.setdefault(row["patient"], []).append([float(row[f"{head}_{n}"]) for n in LABEL_NAMES])
-    if not found:
-        raise SystemExit(f"{folder}: found no fold-*/predictions.csv; expected the predictions of an attempt")
-    kept = run.of(found)
-    exams = np.array([exam_logits(np.array(found[p])) for p in kept.exam_patients])
-    slices = np.concatenate([found[p] for p in kept.exam_patients])
-    return replace(kept, logits=slices, exam_logits=exams)
-
-
-def main(attempt: Path, folder: Path, data: Path) -> None:
-    dataset = open_dataset(dataset_of(folder), data)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("attempt", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", default=Path("benchmarks/runs/default"))
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
+    options = parser.parse_args()
+    dataset = open_dataset(dataset_of(options.run), options.data)
     print("| opinion | of | AUC, any: the run | the attempt | difference |")
     print("|---|---|---|---|---|")
     for head, name in HEADS.items():
-        run = read_predictions(folder, dataset, head)
-        new = attempted(attempt, run, head)
+        run = read_predictions(options.run, dataset, head)
+        new = attempted(options.attempt, run, head)
         old = run.of(new.exam_patients)
         for level, y, a, b, who in (
             ("slice", old.labels, old.logits, new.logits, old.patients),
@@ -57,5 +47,26 @@ def main(attempt: Path, folder: Path, data: Path) -> None:
             print(f"| {name} | {len(y)} {level}s | " + " | ".join(cells) + " |")
 
 
+def attempted(folder: Path, run: OutOfFold, head: str) -> OutOfFold:
+    """Put an attempt's logits in the place of a run's, for the patients that the attempt judged."""
+    found: dict[str, list[list[float]]] = {}
+    for file in sorted(folder.glob("fold-*/predictions.csv")):
+        with file.open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                found.setdefault(row["patient"], []).append([float(row[f"{head}_{n}"]) for n in LABEL_NAMES])
+    if not found:
+        raise SystemExit(f"{folder}: found no fold-*/predictions.csv; expected the predictions of an attempt")
+    if strangers := found.keys() - set(run.exam_patients.tolist()):
+        raise SystemExit(f"{folder}: found {len(strangers)} patients that the run did not judge; expected its own")
+    kept = run.of(found)
+    return with_logits(kept, np.concatenate([found[p] for p in kept.exam_patients]))
+
+
+def with_logits(run: OutOfFold, logits: NDArray[np.float64]) -> OutOfFold:
+    """Put other logits of slices in the place of a run's, and judge exams by them."""
+    exams = np.array([exam_logits(logits[run.patients == p]) for p in run.exam_patients])
+    return replace(run, logits=logits, exam_logits=exams)
+
+
 if __name__ == "__main__":
-    main(*(Path(a) for a in (sys.argv[1:] + ["benchmarks/runs/default", "../shared/data"][len(sys.argv) - 2 :])))
+    main()

@@ -64,8 +64,7 @@ class Networks:
             options = onnxruntime.SessionOptions()
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-            maps, _ = Engine(session).run(prepared.stack)
-            np.save(kept, np.asarray(maps, np.float16))
+            np.save(kept, np.asarray(Engine(session).run(prepared.stack).maps, np.float16))
         return np.load(kept).astype(np.float32)
 
     def _home(self, part: str) -> Path:

@@ -27,10 +27,7 @@ from changes import CHANGES, Change, noise_sd
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating.metrics import Interval, paired_bootstrap, roc_auc
 from ichor.evaluating.predictions import read_predictions
-from ichor.preparing import prepare
-from ichor.training.engine import load_model
-from ichor.training.export import export_graphs
-from ichor.training.release import release
+from ichor.training.release import part_graphs, release
 from ichor.training.run import Run, read_recipe
 
 FIRST = CHANGES[0].name
@@ -101,14 +98,9 @@ def fold_bundle(run: Run, fold: int, cache: Path) -> Path:
         return home
     if home == first:
         return release(run, home, "fold-0")
-    recipe = run.recipe
     manifest = json.loads((first / "bundle.json").read_text())
-    dataset = open_dataset(recipe.target, run.data)
-    exam = dataset.load(min(dataset.patients())).exam
-    stack = prepare(exam, recipe.preparation).stack[::8]
     home.mkdir(exist_ok=True)
-    model = load_model(recipe, run.folder / f"fold-{fold}" / "weights.safetensors")
-    graphs, _ = export_graphs(model, recipe.preparation, home, [stack])
+    graphs, _ = part_graphs(run, f"fold-{fold}", home)
     for graph in graphs:
         content = (home / graph.file).read_bytes()
         manifest["graphs"][graph.name]["sha256"] = hashlib.sha256(content).hexdigest()

@@ -22,8 +22,8 @@ from scipy import ndimage
 
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
-from ichor.detecting.aggregate import slice_logits
 from ichor.detecting.bundle import load_bundle
+from ichor.detecting.detect import grid_logits
 from ichor.detecting.engine import open_engine
 from ichor.evaluating.metrics import bootstrap, roc_auc
 from ichor.evaluating.predictions import OutOfFold, read_predictions
@@ -96,18 +96,10 @@ def _judged(run: Run, dataset: Dataset, fold_of: dict[str, int], cache: Path) ->
         if patient in known:
             continue
         bundle = load_bundle(fold_bundle(run, fold, cache))
-        rule, preparation = bundle.manifest.slice_rule, bundle.manifest.preparation
         item = dataset.load(patient)
-        prepared = prepare(item.exam, preparation)
-        maps, given = open_engine(bundle, "cpu").run(prepared.stack)
-        if maps is not None:
-            given = slice_logits(
-                maps,
-                prepared.transform.distances,
-                weights=rule.weights,
-                pixels=rule.pixels,
-                max_gap_mm=preparation.max_gap_mm,
-            )
+        prepared = prepare(item.exam, bundle.manifest.preparation)
+        engine = open_engine(bundle, "cpu")
+        given = grid_logits(engine, engine.run(prepared.stack), prepared, bundle.manifest)
         native = prepared.transform.values_to_native(given)[:, 0]
         known[patient] = native[_clear(item.labels[:, 0])].tolist()
         with path.open("a", newline="") as file:

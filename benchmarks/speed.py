@@ -30,7 +30,7 @@ from ichor.preparing import prepare
 from ichor.training.engine import load_model
 from ichor.training.export import export_graphs
 from ichor.training.quantise import quantised_run
-from ichor.training.run import ALL, SPLIT, Run, read_recipe
+from ichor.training.run import SPLIT, Run, read_recipe
 
 SLICES, BATCH = 30, 4
 Judge = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -139,9 +139,9 @@ def main() -> None:
     sizes: dict[str, float] = {}
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for part in run.parts():
+        for part in run.folds():
             who = sorted(p for p, k in folds.items() if f"fold-{k}" == part)[: args.patients]
-            if part == ALL or not who:
+            if not who:
                 continue
             stacks = {p: prepare(dataset.load(p).exam, recipe.preparation) for p in who}
             graphs = {"fp32": Path(folder) / part / "slice.onnx", "int8": small.folder / part / "slice.onnx"}

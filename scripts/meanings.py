@@ -72,7 +72,7 @@ MEANINGS: dict[str, str] = {
     "GraphFile.inputs": "names",
     "GraphFile.outputs": "names",
     "GraphFile.required": "false: an ichor that does not know the graph may do without",
-    "SliceRule.kind": "the only rule known so far",
+    "SliceRule.kind": "of the map; `graph`: as the graph `head` gives it",
     "SliceRule.weights": "of the slices around, the slice itself in the middle",
     "SliceRule.pixels": "how many of the hottest pixels of the map count",
     "ExamRule.kind": "the only rule known so far",

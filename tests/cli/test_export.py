@@ -106,7 +106,7 @@ def test_the_part_is_told(made):
         ("fold-0/predictions.csv", (), "found no predictions.csv of fold-0; expected all 2 folds"),
         ("all/weights.safetensors", (), "expected the weights of part 'all'; train it"),
         ("recipe.yaml", (), "expected the folder of a run"),
-        (None, ("--part", "fold-9"), "--part 'fold-9': expected one of fold-0, fold-1, all"),
+        (None, ("--part", "fold-9"), "part 'fold-9': found none of this name; expected one of fold-0, fold-1, all"),
     ],
 )
 def test_what_is_missing_is_said_and_nothing_is_written(made, capfd, gone, more, says):

@@ -89,11 +89,90 @@ def test_train_evaluate_export_detect(own, capfd):
     assert "found another recipe than the one asked for" in capfd.readouterr().err
 
 
+MAPPED = """
+name: mapped
+description: a small network that draws maps, for a test
+n_folds: 2
+border: 0
+preparation: {rows: 64, columns: 64}
+model: {kind: map, pretrained: false}
+sampling: {kind: plain}
+batch_size: 4
+epochs: 1
+epoch_steps: 1
+optimiser: {warmup_steps: 0}
+ships: soup
+sequence: {networks: 2, steps: 20}
+"""
+
+
+@pytest.fixture(scope="module")
+def mapped(own):
+    """A finished run of a map model whose slices are weighed together."""
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    (own / "mapped.yaml").write_text(MAPPED)
+    dataset = f"csv:{own / 'own.csv'}"
+    train = ["train", str(own / "mapped.yaml"), "--dataset", dataset, "-o", str(own / "mapped"), "--weights", "none"]
+    assert run([*train, "--workers", "0"]) == 0
+    return own / "mapped"
+
+
+@pytest.mark.parametrize("int8", [False, True], ids=["fp32", "int8"])
+def test_what_is_measured_out_of_fold_is_what_detection_says(own, mapped, int8, capfd):
+    """A held-out exam, through the bundle of its fold: the very probabilities that were measured."""
+    from ichor.datasets.registry import open_dataset
+    from ichor.detecting import detect, load_bundle
+    from ichor.evaluating.predictions import read_predictions
+
+    home = own / f"fold-0-{int8}"
+    assert run(["export", str(mapped), "--part", "fold-0", "-o", str(home), *(["--int8"] if int8 else [])]) == 0
+    bundle = load_bundle(home)
+    assert set(bundle.manifest.graphs) == {"slice", "sequence"}
+    dataset = open_dataset(f"csv:{own / 'own.csv'}", own)
+    measured = read_predictions(mapped / "int8" if int8 else mapped, dataset)
+    patient = measured.exam_patients[measured.exam_folds == 0][0]
+    findings = detect(dataset.load(patient).exam, bundle=str(home), device="cpu")
+    found = np.array([s.probabilities.as_array() for s in findings.slices])
+    expected = bundle.manifest.calibration.slice_probabilities(measured.logits[measured.patients == patient])
+    np.testing.assert_allclose(found, np.minimum(expected, expected[:, :1]), atol=2e-3)
+    ruled = read_predictions(mapped / "int8" if int8 else mapped, dataset, "rule")
+    assert not np.allclose(ruled.logits, measured.logits, atol=0.1)
+
+
+def test_the_card_and_evaluate_speak_of_what_ships(own, mapped, capfd):
+    card = (mapped / "bundle" / "card.md").read_text()
+    assert "2 small LSTM networks over the slices" in card
+    aucs = {}
+    for head in ([], ["--head", "sequence"], ["--head", "rule"]):
+        assert run(["evaluate", str(mapped), *head, "--json"]) == 0
+        rows = json.loads(capfd.readouterr().out)["figures"]["Areas, log loss, calibration"]
+        aucs[" ".join(head)] = next(f["interval"]["value"] for f in rows if f["name"] == "slice AUC, any")
+    assert aucs[""] == aucs["--head sequence"] != aucs["--head rule"]
+
+
+def test_a_run_starts_from_what_another_ships(own, mapped, tmp_path, capfd):
+    from safetensors.numpy import load_file
+
+    still = MAPPED.replace("{warmup_steps: 0}", "{warmup_steps: 0, learning_rate: 1.0e-12, weight_decay: 0}")
+    (tmp_path / "further.yaml").write_text(still.replace("sequence: {networks: 2, steps: 20}", ""))
+    train = ["train", str(tmp_path / "further.yaml"), "--dataset", f"csv:{own / 'own.csv'}", "--weights", "none"]
+    train += ["--workers", "0", "--parts", "fold-0", "--start-from", str(mapped)]
+    assert run([*train, "-o", str(tmp_path / "run")]) == 0
+    before = load_file(mapped / "soup" / "weights.safetensors")
+    after = load_file(tmp_path / "run" / "fold-0" / "weights.safetensors")
+    learnt = [name for name in after if name.endswith("weight")]
+    assert len(learnt) > 50 and all(np.allclose(before[name], after[name], atol=1e-5) for name in learnt)
+    (mapped / "soup" / "weights.safetensors").rename(tmp_path / "kept")
+    assert run([*train, "-o", str(tmp_path / "other")]) == 2
+    assert "expected the weights that this run ships; train them: --parts soup" in capfd.readouterr().err
+    (tmp_path / "kept").rename(mapped / "soup" / "weights.safetensors")
+
+
 def test_parts_and_settings_that_are_not(own, capfd):
     pytest.importorskip("torch", reason="needs the extra 'train'")
     common = ["train", str(own / "own.yaml"), "--dataset", f"csv:{own / 'own.csv'}", "-o", str(own / "x")]
     for more, says in (
-        (["--parts", "fold-9"], "found none; expected everything, folds, or some of fold-0, fold-1, all"),
+        (["--parts", "fold-9"], "found none of this name; expected one of fold-0, fold-1, all"),
         (["--set", "epoch=3"], "did you mean 'epochs'"),
         (["--weights", "nowhere.safetensors"], "found no file; expected hub, none, or a safetensors file"),
         (["--nodes", "2"], "found 3 parts; expected one"),

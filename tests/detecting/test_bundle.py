@@ -90,7 +90,7 @@ def test_a_link_out_of_the_folder_is_refused(bundle_copy: Path, tmp_path: Path) 
 
 
 def _add_required_graph(manifest: dict[str, Any]) -> None:
-    manifest["graphs"]["sequence"] = manifest["graphs"]["slice"]
+    manifest["graphs"]["midline"] = manifest["graphs"]["slice"]
 
 
 def _change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
@@ -108,9 +108,11 @@ def _change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
     [
         (_change("format", to="ichor.bundle/2"), "found format 'ichor.bundle/2'; expected 'ichor.bundle/1'"),
         (_change("labels", to=list(reversed(LABEL_NAMES))), "labels wrong.*in this order"),
-        (_add_required_graph, "does not know the required graph 'sequence'"),
+        (_add_required_graph, "does not know the required graph 'midline'"),
         (_change("graphs", to={}), "expected the graph 'slice'"),
         (_change("graphs", "slice", "outputs", to=["slice"]), "to give"),
+        (_change("graphs", "sequence", "inputs", to=["stack"]), "expected 'sequence' to take"),
+        (_change("graphs", "slice", "outputs", to=["map", "slice"]), "'slice' to .* give .*pooled"),
         (_change("calibration", "exam", to=[{"scale": 1, "offset": 0}] * 5), r"calibration\.exam"),
         (_change("calibration", "slice", 0, "scale", to=-1.0), r"calibration\.slice\.0\.scale"),
         (_change("thresholds", to={"any": {"probability": 0.5}}), "one for each"),
@@ -118,7 +120,7 @@ def _change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
         (_change("exam_rule", "kind", to="vote"), r"exam_rule\.kind"),
         (_change("surprise", to=1), "surprise"),
         (_change("slice_rule", to={"weights": [1.0, 1.0]}), r"slice_rule\.weights.*odd"),
-        (_change("slice_rule", to={"kind": "graph"}), "slice_rule: expected the kind for the graphs slice"),
+        (_change("slice_rule", to={"kind": "graph"}), "slice_rule: expected the kind for the graphs slice, sequence"),
         (_change("slice_rule", to={"weights": [0.0]}), r"slice_rule\.weights"),
     ],
 )
@@ -131,7 +133,7 @@ def test_a_wrong_manifest_is_refused_by_field(
 
 def test_a_graph_that_may_be_left_out_is_left_out(edit_manifest: Edit) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        manifest["graphs"]["sequence"] = {**manifest["graphs"]["slice"], "file": "none.onnx", "required": False}
+        manifest["graphs"]["midline"] = {**manifest["graphs"]["slice"], "file": "none.onnx", "required": False}
 
     assert load_bundle(edit_manifest(change)).name == "default"
 

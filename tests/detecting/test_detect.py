@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -18,6 +19,7 @@ from ichor.datasets.ct_ich import CtIch
 from ichor.detecting import Detection, detect, detect_all
 from ichor.detecting.bundle import load_bundle
 from ichor.detecting.detect import _probabilities
+from ichor.detecting.engine import Judged, open_engine
 from ichor.detecting.manifest import Scaling
 from ichor.errors import BundleError, UsageError
 from ichor.exam import Exam, Picture, Source, hashed_uid
@@ -135,13 +137,15 @@ def test_thin_slices_all_get_probabilities(make_exam: Callable[..., Exam]) -> No
 
 
 def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
-    """Smoothed map, hottest pixels, hottest slices, calibration: each as a plain loop says it."""
+    """Smoothed map, hottest pixels, slices weighed, hottest slices, calibration: each as a plain loop says it."""
     bundle = load_bundle()
     m = bundle.manifest
     prepared = prepare(head_exam, m.preparation)
     n = prepared.transform.n_slices
-    maps = np.random.default_rng(1).normal(-2, 2, (n, 6, 10, 8)).astype(np.float32)
-    slices, exam = _probabilities(maps, np.empty((n, 6), np.float32), prepared, bundle)
+    rng = np.random.default_rng(1)
+    maps = rng.normal(-2, 2, (n, 6, 10, 8)).astype(np.float32)
+    hottest, pooled = rng.normal(-4, 2, (2, n, 6)).astype(np.float32)
+    slices, exam = _probabilities(open_engine(bundle, "cpu"), Judged(maps, hottest, pooled), prepared, bundle)
     weights, half = m.slice_rule.weights, len(m.slice_rule.weights) // 2
     logits = np.empty((n, 6))
     for k in range(n):
@@ -149,6 +153,9 @@ def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
         for j in range(6):
             smooth = sum(a[j].astype(float) for a in around) / sum(weights)
             logits[k, j] = np.mean(sorted(smooth.ravel())[-m.slice_rule.pixels :])
+    session = onnxruntime.InferenceSession(str(bundle.graph("sequence")), providers=["CPUExecutionProvider"])
+    opinions = np.concatenate([logits, hottest, pooled], axis=1).astype(np.float32)
+    logits = session.run(["slice"], {"opinions": opinions})[0]
 
     def calibrated(logit: float, scaling: Scaling) -> float:
         return 1 / (1 + np.exp(-(scaling.scale * logit + scaling.offset)))

@@ -5,7 +5,7 @@ import pytest
 
 from ichor.detecting import engine as module
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.engine import Engine, available_providers, open_engine
+from ichor.detecting.engine import Engine, Judged, available_providers, open_engine
 from ichor.errors import BundleError, UsageError
 
 
@@ -23,12 +23,42 @@ def _stack(n: int) -> np.ndarray:
 def test_maps_and_logits_of_the_shipped_graph() -> None:
     bundle = load_bundle()
     stack = _stack(5)
-    maps, slices = open_engine(bundle, "cpu").run(stack)
+    maps, slices, pooled = open_engine(bundle, "cpu").run(stack)
     stride = bundle.manifest.map_stride
     assert maps.shape == (5, 6, stack.shape[2] // stride, stack.shape[3] // stride)
-    assert slices.shape == (5, 6)
+    for logits in (slices, pooled):
+        assert logits.shape == (5, 6)
+        assert np.isfinite(logits).all()
     assert np.isfinite(maps).all()
-    assert np.isfinite(slices).all()
+    assert not np.allclose(slices, pooled)
+
+
+def test_slices_are_weighed_with_those_around() -> None:
+    engine = open_engine(load_bundle(), "cpu")
+    rng = np.random.default_rng(0)
+    ruled, slices, pooled = rng.normal(-3, 2, (3, 9, 6))
+    judged = Judged(None, slices.astype(np.float32), pooled.astype(np.float32))
+    weighed = engine.together(ruled, judged)
+    assert weighed.shape == ruled.shape
+    slices[8] += 5
+    other = engine.together(ruled, Judged(None, slices.astype(np.float32), judged.pooled))
+    assert not np.allclose(weighed[4], other[4], atol=1e-4)  # four slices away, and back
+    # Without the graph (or what it needs) the rule stands.
+    np.testing.assert_array_equal(Engine(engine.session).together(ruled, judged), ruled)
+
+
+def test_a_graph_over_the_slices_that_gives_something_else_is_refused(tmp_path) -> None:
+    onnx = pytest.importorskip("onnx", reason="makes graphs with onnx, of the extra 'train'")
+    opinions, found = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 18]) for name in ("opinions", "slice")
+    )
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["opinions"], ["slice"])], "made", [opinions], [found])
+    path = tmp_path / "sequence.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+    engine = Engine(open_engine(load_bundle(), "cpu").session, sequence=module._session(path, "0" * 64, False))
+    slices = np.zeros((4, 6), np.float32)
+    with pytest.raises(BundleError, match=r"graph 'sequence': found an output of shape \(4, 18\)"):
+        engine.together(slices.astype(np.float64), Judged(None, slices, slices))
 
 
 def test_batches_do_not_change_the_answer() -> None:

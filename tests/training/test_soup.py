@@ -40,7 +40,8 @@ def stacks():
 
 def logits(network, stacks):
     with torch.inference_mode():
-        return network(torch.from_numpy(np.concatenate(stacks)))[1].numpy()
+        _, hottest, pooled = network(torch.from_numpy(np.concatenate(stacks)))
+    return torch.cat([hottest, pooled], dim=1).numpy()
 
 
 def test_its_judgements_have_the_mean_and_the_spread_of_theirs(networks, stacks):
@@ -50,10 +51,10 @@ def test_its_judgements_have_the_mean_and_the_spread_of_theirs(networks, stacks)
     np.testing.assert_allclose(mixed.std(0), together.std(0), rtol=1e-2)
 
 
-def test_all_but_the_last_layer_is_the_mean(networks, stacks):
+def test_all_but_the_last_layers_is_the_mean(networks, stacks):
     mixed, states = soup(networks, stacks).state_dict(), [n.state_dict() for n in networks]
     for name, value in mixed.items():
-        if value.is_floating_point() and not name.startswith("map_head"):
+        if value.is_floating_point() and not name.startswith(("map_head", "pooled_head")):
             torch.testing.assert_close(value, torch.stack([s[name] for s in states]).mean(0))
 
 

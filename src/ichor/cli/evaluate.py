@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_HEADS = ("rule", "map", "pooled")
+_HEADS = ("rule", "map", "pooled", "sequence")
 
 
 def evaluate(
@@ -27,9 +27,12 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
     dataset: Annotated[str | None, typer.Option(help="What was judged; a run says it itself.")] = None,
     head: Annotated[
-        str,
-        typer.Option(help="rule: what ships; map: not smoothed along the stack; pooled: the auxiliary head."),
-    ] = "rule",
+        str | None,
+        typer.Option(
+            help="Other than what ships. rule: the slice rule alone; map: not smoothed along the stack; pooled: the "
+            "auxiliary head; sequence: all of them, weighed over the slices."
+        ),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another run or CSV on the same data: compared pair by pair.")
     ] = None,
@@ -63,7 +66,7 @@ def evaluate(
         ) from error
     from ichor.datasets.registry import open_dataset
 
-    if head not in _HEADS:
+    if head not in (None, *_HEADS):
         raise UsageError(f"--head {head!r}: expected {', '.join(_HEADS)}")
     if not 0 < clip < 0.5:
         raise UsageError(f"--clip: found {clip:g}; expected more than 0, under 0.5")
@@ -116,7 +119,7 @@ def evaluate(
             print(f"| {d.name} | {i.value:+.3f} | {i.low:+.3f} to {i.high:+.3f} | {d.p:.3f} | {better} |")
 
 
-def _read(path: Path, judged: Dataset, head: str) -> OutOfFold:
+def _read(path: Path, judged: Dataset, head: str | None) -> OutOfFold:
     from ichor.evaluating.predictions import read_predictions, read_table
 
     if path.is_file():

@@ -35,16 +35,14 @@ def export(
     """Write graphs, calibration, thresholds, figures and card; refuse where ONNX and torch differ."""
     try:
         from ichor.training.release import release
-        from ichor.training.run import ALL, Run, read_recipe
+        from ichor.training.run import Run, read_recipe
     except ImportError as error:
         raise UsageError(
             f"exporting: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
     found = Run(read_recipe(run), data, run, None, _say)
-    if part is not None and part not in (*found.parts(), ALL):
-        raise UsageError(f"--part {part!r}: expected one of {', '.join(found.parts())}")
-    print(release(found, output, part, name=name, int8=int8))
+    print(release(found, output, part and found.known(part), name=name, int8=int8))
 
 
 def _say(part: str, step: int, steps: int, line: str) -> None:

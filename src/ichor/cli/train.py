@@ -36,7 +36,7 @@ def train(
     parts: Annotated[
         str,
         typer.Option(
-            help="fold-0,fold-1,...,all (or soup); 'folds'; or 'everything': the folds, what ships, and the bundle."
+            help="Of fold-0,fold-1,...,sequence,soup,all; 'folds'; or 'everything': the recipe's, and the bundle."
         ),
     ] = "everything",
     settings: Annotated[
@@ -50,7 +50,7 @@ def train(
         ),
     ] = "hub",
     start_from: Annotated[
-        Path | None, typer.Option(help="Weights to start from: a run's folder or a safetensors file.")
+        Path | None, typer.Option(help="Weights to start from: a run's folder (what it ships) or a safetensors file.")
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, a machine.", min=1)] = 1,
@@ -89,12 +89,8 @@ def train(
         Hardware(accelerator, devices, nodes, precision, workers),
         start_from,
     )
-    wanted = {"everything": run.parts(), "folds": run.folds()}.get(parts) or parts.split(",")
-    for part in wanted:
-        if part not in (*run.parts(), ALL):
-            raise UsageError(
-                f"part {part!r}: found none; expected everything, folds, or some of {', '.join(run.parts())}"
-            )
+    wanted = {"everything": run.parts(), "folds": run.folds()}.get(parts)
+    wanted = wanted or [run.known(part) for part in parts.split(",")]
     before = run.warm_up() if start_from is None else None
     if before is not None:
         if run.hardware.world > 1 and not before.finished(ALL):

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ichor.detecting.aggregate import exam_logits, slice_logits
 from ichor.detecting.bundle import Bundle, load_bundle
-from ichor.detecting.engine import open_engine
+from ichor.detecting.engine import ClassifierEngine, Engine, Judged, open_engine
 from ichor.detecting.localise import Regions, localise
-from ichor.detecting.manifest import UncertainBand
+from ichor.detecting.manifest import Manifest, UncertainBand
 from ichor.detecting.quality import assess
 from ichor.detecting.unlike import traits, unlike
 from ichor.errors import RefusedInput, UsageError
@@ -38,7 +38,7 @@ from ichor.preparing.windows import from_grey
 if TYPE_CHECKING:
     from ichor.reading.limits import Limits
 
-__all__ = ["Detection", "Options", "detect", "detect_all"]
+__all__ = ["Detection", "Options", "detect", "detect_all", "grid_logits"]
 
 Progress = Callable[[str, float], None]
 
@@ -199,10 +199,11 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     if any(n.decision == "refuse" for n in quality):
         return findings.model_copy(update={"seconds": seconds})
     began = time.perf_counter()
-    maps, judged = open_engine(bundle, options.device).run(prepared.stack)
-    regions = None if maps is None else _regions(subject, maps, prepared, bundle)
+    engine = open_engine(bundle, options.device)
+    judged = engine.run(prepared.stack)
+    regions = None if judged.maps is None else _regions(subject, judged.maps, prepared, bundle)
     # Rounded before the verdict: what is shown and what is decided must not contradict each other.
-    slices, exam = (np.round(p, 4) for p in _probabilities(maps, judged, prepared, bundle))
+    slices, exam = (np.round(p, 4) for p in _probabilities(engine, judged, prepared, bundle))
     lone = subject.n_slices == 1
     thresholds = bundle.thresholds(lone=lone, sensitivity=options.sensitivity)
     if options.threshold is not None:
@@ -227,24 +228,42 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     return findings.with_mask(regions.mask) if regions else findings
 
 
+def grid_logits(
+    engine: Engine | ClassifierEngine, judged: Judged, prepared: Prepared, manifest: Manifest
+) -> NDArray[np.float64]:
+    """Logits ``(m, 6)`` of the grid's slices, as the bundle says that they come about.
+
+    Parameters
+    ----------
+    engine, judged
+        What ran, and what it said of ``prepared``.
+    prepared
+        The exam.
+    manifest
+        Of the engine's bundle.
+    """
+    if judged.maps is None:
+        return judged.slices.astype(np.float64)
+    ruled = slice_logits(
+        judged.maps,
+        prepared.transform.distances,
+        weights=manifest.slice_rule.weights,
+        pixels=manifest.slice_rule.pixels,
+        max_gap_mm=manifest.preparation.max_gap_mm,
+    )
+    # A lone slice has no others to be weighed with.
+    return engine.together(ruled, judged) if len(ruled) > 1 and isinstance(engine, Engine) else ruled
+
+
 def _probabilities(
-    maps: NDArray[np.float32] | None, judged: NDArray[np.float32], prepared: Prepared, bundle: Bundle
+    engine: Engine | ClassifierEngine, judged: Judged, prepared: Prepared, bundle: Bundle
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Calibrated probabilities of native slices ``(n, 6)`` and of the exam ``(6,)``.
 
     No subtype is more probable than a hemorrhage at all: where it came out so, it is lowered to ``any``.
     """
     manifest = bundle.manifest
-    if maps is None:
-        logits = np.asarray(judged, np.float64)
-    else:
-        logits = slice_logits(
-            maps,
-            prepared.transform.distances,
-            weights=manifest.slice_rule.weights,
-            pixels=manifest.slice_rule.pixels,
-            max_gap_mm=manifest.preparation.max_gap_mm,
-        )
+    logits = grid_logits(engine, judged, prepared, manifest)
     native = prepared.transform.values_to_native(logits)
     exam = exam_logits(logits, manifest.exam_rule.slices)
     calibration = manifest.calibration

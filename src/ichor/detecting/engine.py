@@ -1,10 +1,10 @@
-"""Running a bundle's graph in ONNX Runtime."""
+"""Running a bundle's graphs in ONNX Runtime."""
 
 from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ichor.detecting.bundle import Bundle
 
-__all__ = ["ClassifierEngine", "Engine", "available_providers", "open_engine"]
+__all__ = ["ClassifierEngine", "Engine", "Judged", "available_providers", "open_engine"]
 
 _BATCH = 4
 """Slices at a time on a CPU: more take more memory (8: 400 MB, 30: 1.1 GB) and no less time."""
@@ -27,27 +27,55 @@ _CUDA_BATCH = 32
 _CUDA = "CUDAExecutionProvider"
 
 
+class Judged(NamedTuple):
+    """What graphs said of the slices of an exam.
+
+    Attributes
+    ----------
+    maps
+        ``(m, 6, rows / stride, columns / stride)`` logits; None of a model that draws none.
+    slices
+        ``(m, 6)`` logits: of a map, those of its hottest pixels.
+    pooled
+        ``(m, 6)`` logits of the auxiliary head of a model that draws maps, where its graph gives them.
+    """
+
+    maps: NDArray[np.float32] | None
+    slices: NDArray[np.float32]
+    pooled: NDArray[np.float32] | None = None
+
+
 class Engine:
-    """A session over the graph of a model that draws maps.
+    """Sessions over the graphs of a model that draws maps.
 
     Parameters
     ----------
     session
-        Open.
+        Open, of the graph ``slice``.
     batch
         Slices at a time.
+    sequence
+        Open, of the graph that weighs the opinions on all slices of an exam; None of a bundle without.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, batch: int = _BATCH) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        batch: int = _BATCH,
+        sequence: onnxruntime.InferenceSession | None = None,
+    ) -> None:
         self.session = session
         self.batch = batch
+        self.sequence = sequence
+        given = [output.name for output in session.get_outputs()]
+        self._outputs = [name for name in ("map", "slice", "pooled") if name in given]
 
     @property
     def provider(self) -> str:
         """The execution provider in use."""
         return str(self.session.get_providers()[0])
 
-    def run(self, stack: NDArray[np.float32]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
+    def run(self, stack: NDArray[np.float32]) -> Judged:
         """Judge slices.
 
         Parameters
@@ -55,40 +83,60 @@ class Engine:
         stack
             ``(m, channels, rows, columns)`` float32, 0..1.
 
-        Returns
-        -------
-        maps
-            ``(m, 6, rows / stride, columns / stride)`` logits.
-        slices
-            ``(m, 6)`` logits.
-
         Raises
         ------
         BundleError
             Where the graph cannot take the stack, or gives something else.
         """
-        maps, slices = [], []
-        for start in range(0, len(stack), self.batch):
-            a, b = self._judge(stack[start : start + self.batch])
-            maps.append(a)
-            slices.append(b)
-        return np.concatenate(maps), np.concatenate(slices)
+        parts = [self._judge(stack[k : k + self.batch]) for k in range(0, len(stack), self.batch)]
+        return Judged(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
-    def _judge(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def together(self, ruled: NDArray[np.float64], judged: Judged) -> NDArray[np.float64]:
+        """Weigh the opinions on all slices of an exam together.
+
+        Parameters
+        ----------
+        ruled
+            ``(m, 6)`` logits by the bundle's slice rule.
+        judged
+            What the graph ``slice`` said of the same slices.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(m, 6)`` logits; the rule's where the bundle has no graph for it.
+
+        Raises
+        ------
+        BundleError
+            Where the graph gives something else.
+        """
+        if self.sequence is None or judged.pooled is None:
+            return ruled
+        opinions = np.concatenate([ruled, judged.slices, judged.pooled], axis=1, dtype=np.float32)
+        found = _run(self.sequence, "slice", opinions)
+        if found.shape != ruled.shape or not np.isfinite(found).all():
+            raise BundleError(
+                f"graph 'sequence': found an output of shape {found.shape}, or logits that are no numbers, for "
+                f"{len(ruled)} slices; expected {len(LABEL_NAMES)} finite logits each; bundle.json and the graph do "
+                "not belong together: get the bundle again"
+            )
+        return found.astype(np.float64)
+
+    def _judge(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         labels, said = len(LABEL_NAMES), ""
         try:
-            maps, slices = self.session.run(["map", "slice"], {"stack": batch})
+            given: list[NDArray[np.float32]] = self.session.run(self._outputs, {"stack": batch})
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             said = type(error).__name__
         else:
-            fits = maps.shape[:2] == slices.shape == (len(batch), labels) and maps.ndim == 4
-            if fits and np.isfinite(maps).all() and np.isfinite(slices).all():
-                return maps, slices
-            said = (
-                f"outputs of shapes {maps.shape} and {slices.shape}"
-                if not fits
-                else "logits that are no numbers"
-            )
+            maps, *slices = given
+            fits = maps.ndim == 4 and all(v.shape[:2] == (len(batch), labels) for v in given)
+            fits = fits and all(v.ndim == 2 for v in slices)
+            if fits and all(np.isfinite(v).all() for v in given):
+                return given
+            shapes = " and ".join(str(v.shape) for v in given)
+            said = "logits that are no numbers" if fits else f"outputs of shapes {shapes}"
         raise BundleError(
             f"graph 'slice': found {said} on an input of shape {batch.shape}; expected {labels} maps and "
             f"{labels} logits a slice; bundle.json and the graph do not belong together: get the "
@@ -119,7 +167,7 @@ class ClassifierEngine:
         """The execution provider in use."""
         return str(self.features.get_providers()[0])
 
-    def run(self, stack: NDArray[np.float32]) -> tuple[None, NDArray[np.float32]]:
+    def run(self, stack: NDArray[np.float32]) -> Judged:
         """Judge the slices of one exam, in order, all of them: a recurrent head looks from one to the next.
 
         Parameters
@@ -127,21 +175,14 @@ class ClassifierEngine:
         stack
             ``(m, channels, rows, columns)`` float32, 0..1.
 
-        Returns
-        -------
-        maps
-            None: nothing is located.
-        slices
-            ``(m, 6)`` logits.
-
         Raises
         ------
         BundleError
             Where a graph cannot take its input, or gives something else.
         """
         starts = range(0, len(stack), self.batch)
-        parts = [self._run(self.features, "features", stack[k : k + self.batch]) for k in starts]
-        slices = self._run(self.head, "slice", np.concatenate(parts))
+        parts = [_run(self.features, "features", stack[k : k + self.batch]) for k in starts]
+        slices = _run(self.head, "slice", np.concatenate(parts))
         if slices.shape != (len(stack), len(LABEL_NAMES)):
             raise BundleError(
                 f"graph 'head': found an output of shape {slices.shape} for {len(stack)} slices; expected "
@@ -152,19 +193,20 @@ class ClassifierEngine:
                 f"graph 'head': found logits that are no numbers for {len(stack)} slices; expected finite ones; "
                 "get the bundle again, or use --device cpu if this was on a GPU"
             )
-        return None, slices
+        return Judged(None, slices)
 
-    def _run(
-        self, session: onnxruntime.InferenceSession, output: str, value: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        try:
-            found = session.run([output], {session.get_inputs()[0].name: value})[0]
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
-            raise BundleError(
-                f"graph of {output!r}: found {type(error).__name__} on an input of shape {value.shape}; expected "
-                "the bundle's own preparation; get the bundle again, or use --device cpu if this was on a GPU"
-            ) from None
-        return np.asarray(found, np.float32)
+
+def _run(
+    session: onnxruntime.InferenceSession, output: str, value: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    try:
+        found = session.run([output], {session.get_inputs()[0].name: value})[0]
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
+        raise BundleError(
+            f"graph of {output!r}: found {type(error).__name__} on an input of shape {value.shape}; expected "
+            "the bundle's own preparation; get the bundle again, or use --device cpu if this was on a GPU"
+        ) from None
+    return np.asarray(found, np.float32)
 
 
 def available_providers() -> list[str]:
@@ -199,12 +241,13 @@ def open_engine(bundle: Bundle, device: str = "auto") -> Engine | ClassifierEngi
         )
     cuda = there and device != "cpu"
     graphs = bundle.manifest.graphs
-    sessions = [_session(bundle.graph(n), graphs[n].sha256, cuda) for n in bundle.manifest.used_graphs]
-    batch = _CUDA_BATCH if sessions[0].get_providers()[0] == _CUDA else _BATCH
+    opened = {n: _session(bundle.graph(n), graphs[n].sha256, cuda) for n in bundle.manifest.used_graphs}
+    first = next(iter(opened.values()))
+    batch = _CUDA_BATCH if first.get_providers()[0] == _CUDA else _BATCH
     engine = (
-        Engine(sessions[0], batch)
-        if len(sessions) == 1
-        else ClassifierEngine(sessions[0], sessions[1], batch)
+        Engine(first, batch, opened.get("sequence"))
+        if bundle.manifest.locates
+        else ClassifierEngine(first, opened["head"], batch)
     )
     if device == "cuda" and engine.provider != _CUDA:
         raise UsageError(
@@ -213,7 +256,7 @@ def open_engine(bundle: Bundle, device: str = "auto") -> Engine | ClassifierEngi
     return engine
 
 
-@functools.lru_cache(maxsize=6)
+@functools.lru_cache(maxsize=12)
 def _session(path: Path, sha256: str, cuda: bool) -> onnxruntime.InferenceSession:
     import onnxruntime
 

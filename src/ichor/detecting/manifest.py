@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from scipy.special import expit
 
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import Preparation
@@ -30,10 +31,15 @@ __all__ = [
 ]
 
 _FORMS: tuple[dict[str, tuple[set[str], set[str]]], ...] = (
+    {
+        "slice": ({"stack"}, {"map", "slice", "pooled"}),
+        "sequence": ({"opinions"}, {"slice"}),
+    },
     {"slice": ({"stack"}, {"map", "slice"})},
     {"features": ({"stack"}, {"features"}), "head": ({"features"}, {"slice"})},
 )
-"""What graphs take and give: of a model that draws maps, and of one that only judges slices."""
+"""What graphs take and give: of a model that draws maps, with a graph over all slices of an exam or without, and of one
+that only judges slices. The first form that fits holds."""
 
 
 def _no_nan(value: Any) -> Any:
@@ -64,8 +70,9 @@ class GraphFile(_Model):
 class SliceRule(_Model):
     """How a slice's logit comes about.
 
-    ``hottest_of_smoothed_map``: see :func:`ichor.detecting.aggregate.slice_logits`; ``graph``: as the graph
-    ``head`` gives it, and the other keys say nothing.
+    ``hottest_of_smoothed_map``: see :func:`ichor.detecting.aggregate.slice_logits`; a graph ``sequence``, where there
+    is one, then weighs what this rule, the map slice by slice and the pooled head say of all slices of an exam.
+    ``graph``: as the graph ``head`` gives it, and the other keys say nothing.
     """
 
     kind: Literal["hottest_of_smoothed_map", "graph"] = "hottest_of_smoothed_map"
@@ -279,11 +286,10 @@ class Manifest(_Model):
     @property
     def used_graphs(self) -> tuple[str, ...]:
         """Names of the graphs that detection runs."""
-        return tuple(_FORMS[0] if self.locates else _FORMS[1])
+        return tuple(next(form for form in _FORMS if set(form) <= set(self.graphs)))
 
 
 def _sigmoid(logits: NDArray[np.floating], scalings: tuple[Scaling, ...]) -> NDArray[np.float64]:
     scale = np.array([s.scale for s in scalings])
     offset = np.array([s.offset for s in scalings])
-    # Clipped only to keep exp quiet: beyond 60 the result is 0 or 1 to the last digit.
-    return np.asarray(1 / (1 + np.exp(-np.clip(scale * np.asarray(logits, np.float64) + offset, -60, 60))))
+    return np.asarray(expit(scale * np.asarray(logits, np.float64) + offset))

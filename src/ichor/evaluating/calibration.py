@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from ichor.evaluating.metrics import sensitivity_specificity
@@ -45,7 +46,7 @@ class Calibration:
 
     def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Calibrate ``(..., 6)`` logits."""
-        return np.asarray(1 / (1 + np.exp(-(self.scale * logits + self.offset))))
+        return np.asarray(expit(self.scale * logits + self.offset))
 
 
 def fit_calibration(
@@ -122,7 +123,7 @@ def crossfit(
         The logits are of probabilities that are taken as they are.
     """
     if calibrated or len(np.unique(folds)) < 2:
-        return np.asarray(1 / (1 + np.exp(-logits)))
+        return np.asarray(expit(logits))
     out = np.zeros_like(logits)
     for fold in np.unique(folds):
         inside = folds == fold
@@ -157,7 +158,7 @@ def called_across_folds(run: OutOfFold, level: str, choose: Threshold, label: in
         else (run.logits, run.labels, run.folds)
     )
     logits, labels = logits[:, [label]], labels[:, [label]]
-    p = np.asarray(1 / (1 + np.exp(-logits)))
+    p = np.asarray(expit(logits))
     if len(np.unique(folds)) < 2:
         return np.asarray(p[:, 0] >= 0.5, dtype=np.float64)
     called = np.zeros(len(p))

@@ -22,6 +22,8 @@ _CLIP = 1e-15
 _NEVER = -20.0
 """Logit of a label that a table does not speak of; it is not measured."""
 _MOST_NAMED = 3
+_SEQUENCE = "sequence"
+"""Folder in a run, and head, of what weighs all slices of an exam."""
 _ALIASES = {
     **{label.abbreviation.lower(): label.name for label in LABELS},
     **dict.fromkeys(("hemorrhage", "haemorrhage", "any_hemorrhage"), "any"),
@@ -90,8 +92,8 @@ class OutOfFold:
         )
 
 
-def read_predictions(folder: Path, dataset: Dataset, head: str = "rule") -> OutOfFold:
-    """Read ``fold-*/predictions.csv`` of a run and join the labels of the data set.
+def read_predictions(folder: Path, dataset: Dataset, head: str | None = None) -> OutOfFold:
+    """Read the predictions of a run's folds and join the labels of the data set.
 
     Parameters
     ----------
@@ -100,8 +102,9 @@ def read_predictions(folder: Path, dataset: Dataset, head: str = "rule") -> OutO
     dataset
         The run's target.
     head
-        ``rule`` (what detection gives), ``map`` (without smoothing along the stack) or ``pooled`` (the
-        auxiliary head); the latter two of map models only.
+        ``rule`` (the slice rule), ``map`` (without smoothing along the stack), ``pooled`` (the auxiliary head) or
+        ``sequence`` (all of these, weighed over the slices of an exam); all but the first of map models only. By
+        default what detection gives: ``sequence`` where the run has it, else ``rule``.
 
     Raises
     ------
@@ -113,27 +116,46 @@ def read_predictions(folder: Path, dataset: Dataset, head: str = "rule") -> OutO
         raise UsageError(
             f"{folder}: found no fold-*/predictions.csv; expected a run's folds; run ichor train first"
         )
+    weighed = Path(folder) / _SEQUENCE / "predictions.csv"
+    if head is None:
+        head = _SEQUENCE if weighed.is_file() else "rule"
     fold_of: dict[str, int] = {}
-    logits: dict[str, list[list[float]]] = {}
+    logits: dict[str, NDArray[np.float64]] = {}
     for number, file in enumerate(files):
-        with file.open(newline="") as stream:
-            rows = csv.DictReader(stream)
-            if f"{head}_any" not in (rows.fieldnames or ()):
-                raise UsageError(
-                    f"{file}: found no column {head}_any; expected one: this model has no such head"
-                )
-            for row in rows:
-                if fold_of.setdefault(row["patient"], number) != number:
-                    raise UsageError(f"{file}: found a patient predicted in two folds; expected each in one")
-                logits.setdefault(row["patient"], []).append([float(row[f"{head}_{n}"]) for n in LABEL_NAMES])
-    found = _joined(
-        str(folder), dataset, {n: np.array(v) for n, v in logits.items()}, fold_of, calibrated=False
-    )
+        said = _said(file, "rule" if head == _SEQUENCE else head)
+        if twice := fold_of.keys() & said.keys():
+            raise UsageError(
+                f"{file}: found {len(twice)} patients predicted in two folds; expected each in one"
+            )
+        fold_of |= dict.fromkeys(said, number)
+        logits |= said
+    if head == _SEQUENCE:
+        if not weighed.is_file():
+            raise UsageError(f"{weighed}: found no file; expected one: this run does not weigh slices together")
+        logits = _said(weighed, head)
+        if logits.keys() != fold_of.keys():
+            raise UsageError(
+                f"{weighed}: found {len(logits)} patients; expected the {len(fold_of)} of the folds; remove the "
+                "file's folder and train the part again: --parts sequence"
+            )
+    found = _joined(str(folder), dataset, logits, fold_of, calibrated=False)
     if not (Path(folder) / "split.json").is_file():
         return found
     from ichor.datasets.splits import load_split
 
     return replace(found, groups=load_split(Path(folder) / "split.json").groups)
+
+
+def _said(file: Path, head: str) -> dict[str, NDArray[np.float64]]:
+    """Read ``(n, 6)`` logits of each patient from a file of predictions."""
+    rows_of: dict[str, list[list[float]]] = {}
+    with file.open(newline="") as stream:
+        rows = csv.DictReader(stream)
+        if f"{head}_any" not in (rows.fieldnames or ()):
+            raise UsageError(f"{file}: found no column {head}_any; expected one: this model has no such head")
+        for row in rows:
+            rows_of.setdefault(row["patient"], []).append([float(row[f"{head}_{n}"]) for n in LABEL_NAMES])
+    return {patient: np.array(values) for patient, values in rows_of.items()}
 
 
 def dataset_of(path: Path) -> str:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ichor.errors import BundleError
 from ichor.models.classifier import SliceClassifier
 from ichor.preparing import Preparation
+from ichor.training.sequence import Together
 
-__all__ = ["MAP_STRIDE", "TOLERANCE", "ExportedGraph", "export_graphs"]
+__all__ = ["MAP_STRIDE", "TOLERANCE", "ExportedGraph", "export_graphs", "export_together"]
 
 MAP_STRIDE = 2
 TOLERANCE = 2e-3
@@ -40,15 +41,15 @@ class ExportedGraph:
 
 
 class _Maps(nn.Module):
-    """What a map model's graph gives: the map, and the slice's logit from its hottest pixels."""
+    """What a map model's graph gives: the map, the slice's logits from its hottest pixels, and the pooled head's."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, stack: Tensor) -> tuple[Tensor, Tensor]:
-        map_logits, hottest, _ = self.model(stack)
-        return map_logits, hottest
+    def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        map_logits, hottest, pooled = self.model(stack)
+        return map_logits, hottest, pooled
 
 
 class _Features(nn.Module):
@@ -108,7 +109,31 @@ def export_graphs(
             ),
         ]
     else:
-        parts = [(ExportedGraph("slice", ["stack"], ["map", "slice"]), _Maps(model), stack)]
+        parts = [(ExportedGraph("slice", ["stack"], ["map", "slice", "pooled"]), _Maps(model), stack)]
+    return _written(parts, folder, exams)
+
+
+def export_together(
+    together: Together, folder: Path, exams: Sequence[NDArray[np.float32]]
+) -> tuple[list[ExportedGraph], float]:
+    """Write the graph that weighs the slices of an exam, and compare it: see :func:`export_graphs`.
+
+    Parameters
+    ----------
+    together
+        In evaluation mode.
+    folder
+        Where to write.
+    exams
+        ``(n, 18)`` opinions on all slices of an exam each, of different n.
+    """
+    graph = ExportedGraph("sequence", ["opinions"], ["slice"])
+    return _written([(graph, together, torch.from_numpy(exams[0]))], folder, exams)
+
+
+def _written(
+    parts: Sequence[tuple[ExportedGraph, nn.Module, Tensor]], folder: Path, exams: Sequence[NDArray[np.float32]]
+) -> tuple[list[ExportedGraph], float]:
     for graph, module, example in parts:
         _export(module.eval(), example, graph, folder / graph.file)
     # numpy's maximum, unlike Python's, lets no NaN get lost.

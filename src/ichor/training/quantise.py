@@ -36,7 +36,8 @@ def quantise(graph: Path, stacks: Sequence[NDArray[np.float32]], destination: Pa
     """Write an 8-bit version of a map model's graph.
 
     Weights are scaled channel by channel, activations by the range that they take on real slices. The first and the
-    last convolution keep fp32: that takes a third off the change of the hot pixels' logits, and no time to speak of.
+    last convolution and the pooled head keep fp32: that takes a third off the change of the hot pixels' logits, and no
+    time to speak of.
 
     Parameters
     ----------
@@ -62,7 +63,9 @@ def quantise(graph: Path, stacks: Sequence[NDArray[np.float32]], destination: Pa
     with tempfile.TemporaryDirectory() as name:
         fused = Path(name) / "fused.onnx"
         quant_pre_process(str(graph), str(fused), skip_symbolic_shape=True)
-        convolutions = [node.name for node in onnx.load(fused).graph.node if node.op_type == "Conv"]
+        nodes = onnx.load(fused).graph.node
+        convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+        pooled = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul")]
         quantize_static(
             str(fused),
             str(destination),
@@ -70,7 +73,7 @@ def quantise(graph: Path, stacks: Sequence[NDArray[np.float32]], destination: Pa
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[convolutions[0], convolutions[-1]],
+            nodes_to_exclude=[convolutions[0], convolutions[-1], *pooled],
         )
 
 
@@ -80,21 +83,23 @@ class GraphNetwork(nn.Module):
     Parameters
     ----------
     graph
-        With the outputs ``map`` and ``slice``.
+        With the outputs ``map``, ``slice`` and ``pooled``.
     """
 
     def __init__(self, graph: Path) -> None:
         import onnxruntime
 
         super().__init__()
-        self._session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         self.on = nn.Parameter(torch.zeros(1), requires_grad=False)  # tells callers that it runs on the CPU
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge slices ``(n, channels, rows, columns)``: maps, logits, and the logits again for the pooled head."""
-        maps, slices = self._session.run(["map", "slice"], {"stack": stack.contiguous().numpy()})
-        judged = torch.from_numpy(slices)
-        return torch.from_numpy(maps), judged, judged
+        """Judge slices ``(n, channels, rows, columns)``: maps, their hottest logits, the pooled head's."""
+        given = self._session.run(["map", "slice", "pooled"], {"stack": stack.contiguous().numpy()})
+        maps, hottest, pooled = map(torch.from_numpy, given)
+        return maps, hottest, pooled
 
 
 def quantised_run(run: Run) -> Run:
@@ -130,6 +135,8 @@ def quantised_run(run: Run) -> Run:
         graphs, _ = quantised_graphs(run, part, network, home, exams)
         judged = predict(GraphNetwork(home / graphs[0].file), dataset, held_out, recipe)
         write_predictions(predictions, judged)
+    if recipe.sequence is not None:
+        run.weigh(small.folder)
     return small
 
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ichor.errors import UsageError
-from ichor.models import ClassifierSpec, MapSpec, ModelSpec
+from ichor.models import ClassifierSpec, HeadSpec, MapSpec, ModelSpec
 from ichor.preparing import Preparation
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "OptimiserRecipe",
     "PlainSampling",
     "Recipe",
+    "SequenceRecipe",
     "load_recipe",
     "recipe_names",
 ]
@@ -127,6 +128,27 @@ class CachedFeatures(_Strict):
     views: int = Field(default=4, ge=1)
 
 
+class SequenceRecipe(_Strict):
+    """Heads over all slices of an exam, weighed with the rule and the pooled head; see :mod:`ichor.training.sequence`.
+
+    They learn on the slices of the target set as they are, and judge the grid's: a target of thick slices has the same.
+    """
+
+    head: HeadSpec = HeadSpec(kind="lstm", units=(16,), bidirectional=True, dropout=0.2)
+    networks: int = Field(default=5, ge=1, description="heads from other seeds, whose mean is taken")
+    rule_share: float = Field(default=0.5, ge=0, le=1, description="of the final logit, the rule's")
+    pooled_share: float = Field(default=0.25, ge=0, le=1, description="the pooled head's; the rest is the heads'")
+    steps: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=0.01, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+
+    @model_validator(mode="after")
+    def _shares_are_a_whole(self) -> SequenceRecipe:
+        if self.rule_share + self.pooled_share > 1:
+            raise ValueError("rule_share and pooled_share: expected at most 1 together")
+        return self
+
+
 class Claim(_Strict):
     """What a paper says of its system, and what differs here."""
 
@@ -176,6 +198,9 @@ class Recipe(_Strict):
         default="all",
         description="all: a network trained on all patients; soup: the mean of the weights of the folds' networks",
     )
+    sequence: SequenceRecipe | None = Field(
+        default=None, description="of a map model: heads over the slices, learnt on what its folds said"
+    )
     warm_up: str | None = Field(
         default=None,
         description="recipe that is trained first, on all its patients, and whose weights this one starts from",
@@ -190,6 +215,8 @@ class Recipe(_Strict):
             raise ValueError("sampling 'mixed' is for the map model")
         if self.ships == "soup" and not isinstance(self.model, MapSpec):
             raise ValueError("ships 'soup' is for the map model")
+        if self.sequence and not isinstance(self.model, MapSpec):
+            raise ValueError("sequence is for the map model; a classifier has a recurrent head of its own")
         return self
 
     @property

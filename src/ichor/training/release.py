@@ -33,14 +33,15 @@ from ichor.models import MapSpec
 from ichor.preparing import prepare
 from ichor.training.card import card_text, limits_of, provenance
 from ichor.training.engine import load_model
-from ichor.training.export import MAP_STRIDE, ExportedGraph, export_graphs
+from ichor.training.export import MAP_STRIDE, ExportedGraph, export_graphs, export_together
 from ichor.training.profile import exam_traits, input_profile
 from ichor.training.quantise import quantised_graphs, quantised_run
-from ichor.training.run import WEIGHTS, Run
+from ichor.training.run import SEQUENCE, WEIGHTS, Run
+from ichor.training.sequence import read_opinions
 from ichor.training.trust import measured as measured_figure
 from ichor.training.trust import operating_points, uncertain_band
 
-__all__ = ["release"]
+__all__ = ["part_graphs", "release"]
 
 _COMPARED_PATIENTS = 2
 _UNTOLD = -7.0
@@ -84,7 +85,7 @@ def release(
         Where the graphs differ from the network.
     """
     part = part or run.parts()[-1]
-    weights = _weights(run, part)
+    _complete(run, part)
     recipe = run.recipe
     source = quantised_run(run) if int8 else run
     home = destination or source.folder / "bundle"
@@ -97,7 +98,7 @@ def release(
     # Beside its place until all is well: a bundle that was there before stays whole where something fails.
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home.parent) as folder:
         new = Path(folder)
-        graphs, difference = _graphs(run, part, weights, new, int8=int8)
+        graphs, difference = part_graphs(run, part, new, int8=int8)
         manifest = _manifest(source, oof, measured, new, graphs)
         manifest["limits"] = limits_of(run, oof, int8=int8)
         manifest["name"] = name or recipe.name + ("-int8" if int8 else "")
@@ -112,20 +113,40 @@ def release(
     return home
 
 
-def _graphs(
-    run: Run, part: str, weights: Path, folder: Path, *, int8: bool
-) -> tuple[list[ExportedGraph], float]:
-    """Write a part's graphs; with them, the largest difference of a logit between fp32 and torch."""
+def part_graphs(run: Run, part: str, folder: Path, *, int8: bool = False) -> tuple[list[ExportedGraph], float]:
+    """Write the graphs of a part of a run.
+
+    Parameters
+    ----------
+    run, part
+        Whose weights, and what was learnt beside them.
+    folder
+        Where to write.
+    int8
+        With weights and activations of 8 bits; what weighs slices together stays fp32.
+
+    Returns
+    -------
+    graphs, difference
+        What was written, and the largest difference of a logit between torch and the fp32 graphs.
+    """
     recipe, target = run.recipe, open_dataset(run.recipe.target, run.data)
     exams = _compared(target, run)
-    network = load_model(recipe, weights)
+    network = load_model(recipe, run.folder / part / WEIGHTS)
     if int8:
-        return quantised_graphs(run, part, network, folder, exams)
-    return export_graphs(network, recipe.preparation, folder, exams)
+        graphs, difference = quantised_graphs(run, part, network, folder, exams)
+    else:
+        graphs, difference = export_graphs(network, recipe.preparation, folder, exams)
+    together = run.together(part)
+    if together is not None:
+        opinions = [said.astype(np.float32) for said in read_opinions(run.folder, target).values()]
+        more, other = export_together(together, folder, opinions[:_COMPARED_PATIENTS])
+        graphs, difference = [*graphs, *more], max(difference, other)
+    return graphs, difference
 
 
-def _weights(run: Run, part: str) -> Path:
-    """Find a part's weights, and see that no fold lacks its predictions."""
+def _complete(run: Run, part: str) -> None:
+    """See that a part has its weights, and that nothing lacks its predictions."""
     weights = run.folder / part / WEIGHTS
     go_on = f"ichor train ... -o {run.folder}"
     if not weights.is_file():
@@ -140,7 +161,11 @@ def _weights(run: Run, part: str) -> Path:
             f"{run.folder}: found no predictions.csv of {', '.join(missing)}; expected all {len(folds)} folds: "
             f"calibration and thresholds come from them; train them: {go_on} --parts {','.join(missing)}"
         )
-    return weights
+    if run.recipe.sequence and not run.finished(SEQUENCE):
+        raise UsageError(
+            f"{run.folder}: found no weights of part {SEQUENCE!r}; expected them: the recipe has one; "
+            f"train it: {go_on} --parts {SEQUENCE}"
+        )
 
 
 def _tells_both(oof: OutOfFold, folder: Path) -> None:

@@ -32,14 +32,17 @@ from ichor.training.features import cached_views, inference_device
 from ichor.training.plain import PlainSampler, label_weights
 from ichor.training.recipe import MixedSampling, PlainSampling, Recipe, load_recipe
 from ichor.training.sampling import Batch, MixedSampler, Sampler
+from ichor.training.sequence import Together, judged, learn, load_together, read_opinions
 from ichor.training.soup import soup
 
-__all__ = ["ALL", "SOUP", "SPLIT", "WEIGHTS", "Run", "predict", "read_recipe", "write_predictions"]
+__all__ = ["ALL", "SEQUENCE", "SOUP", "SPLIT", "WEIGHTS", "Run", "predict", "read_recipe", "write_predictions"]
 
 ALL = "all"
 """Name of the part of a run that trains on every patient."""
 SOUP = "soup"
 """Name of the part of a run that is the mean of its folds' weights."""
+SEQUENCE = "sequence"
+"""Name of the part of a run that weighs the slices of an exam together, learnt on what the folds said."""
 RECIPE = "recipe.yaml"
 SPLIT = "split.json"
 WEIGHTS = "weights.safetensors"
@@ -68,8 +71,8 @@ class Run:
     hardware
         Where to train.
     start_from
-        Another run's folder, or a file of weights: training starts from them. From a folder, each fold starts
-        from ``all`` of a run on other data.
+        The folder of a run on other data, or a file of weights: training starts from them. From a folder, from
+        what that run ships.
     """
 
     recipe: Recipe
@@ -90,7 +93,8 @@ class Run:
         """
         if self.recipe.warm_up is None:
             return None
-        recipe = load_recipe(self.recipe.warm_up)
+        # Of a warm-up one network is wanted, of all its patients, whatever its recipe would ship.
+        recipe = load_recipe(self.recipe.warm_up).model_copy(update={"ships": ALL, "sequence": None})
         if self.recipe.target in (recipe.target, *recipe.extra):
             raise UsageError(
                 f"recipe {self.recipe.name}: found the warm-up {recipe.name}, which trains on {self.recipe.target}; "
@@ -99,8 +103,22 @@ class Run:
         return replace(self, recipe=recipe, folder=self.folder.with_name(f"{self.folder.name}-warm-up"))
 
     def parts(self) -> list[str]:
-        """Return the names of the run's parts: the folds, then what ships."""
-        return [*self.folds(), SOUP if self.recipe.ships == SOUP else ALL]
+        """Return the names of the run's parts: the folds, then what ships, the network last."""
+        sequence = [SEQUENCE] if self.recipe.sequence else []
+        return [*self.folds(), *sequence, self.recipe.ships]
+
+    def known(self, part: str) -> str:
+        """Check the name of a part.
+
+        Raises
+        ------
+        UsageError
+            Where the run has none of this name.
+        """
+        known = dict.fromkeys([*self.parts(), ALL])
+        if part not in known:
+            raise UsageError(f"part {part!r}: found none of this name; expected one of {', '.join(known)}")
+        return part
 
     def folds(self) -> list[str]:
         """Return the names of the run's folds."""
@@ -113,8 +131,9 @@ class Run:
     def train(self, part: str) -> None:
         """Train one part, and predict its held-out patients; what is already there is kept."""
         self._keep_recipe()
-        if part == SOUP:
-            self._mix()
+        if part in (SOUP, SEQUENCE):
+            if not self.finished(part) and os.environ.get("LOCAL_RANK", "0") == "0":
+                (self._mix if part == SOUP else self._stack)()
             return
         recipe = self.recipe
         home = self.folder / part
@@ -154,23 +173,68 @@ class Run:
             count = min(len(stack), _SOME_SLICES + number % 2)
             yield stack[np.sort(rng.choice(len(stack), count, replace=False))]
 
-    def _mix(self) -> None:
-        """Make the soup of the folds; kept where it is there."""
-        if self.finished(SOUP) or os.environ.get("LOCAL_RANK", "0") != "0":
-            return
-        missing = [part for part in self.folds() if not self.finished(part)]
+    def together(self, part: str) -> Together | None:
+        """Read what weighs the slices of an exam beside the network of a part; None where the recipe has no such."""
+        if self.recipe.sequence is None:
+            return None
+        learnt_for = part if part in self.folds() else ALL
+        return load_together(self.folder / SEQUENCE / WEIGHTS, learnt_for, self.recipe.sequence)
+
+    def weigh(self, folder: Path) -> None:
+        """Judge each exam by what its fold learnt of the others, from the predictions of the folds in a folder.
+
+        Parameters
+        ----------
+        folder
+            This run's, or one with other judgements of the same networks; takes ``sequence/predictions.csv``.
+        """
+        opinions = read_opinions(folder, self._target)
+        by_part = {part: together for part in self.folds() if (together := self.together(part)) is not None}
+        weighed = judged(by_part, opinions, {p: f"fold-{k}" for p, k in self._split.items()})
+        rows = [row for patient, said in weighed for row in _rows(self.recipe.target, patient, {SEQUENCE: said})]
+        path = folder / SEQUENCE / "predictions.csv"
+        path.parent.mkdir(exist_ok=True)
+        write_predictions(path, rows)
+
+    def _stack(self) -> None:
+        """Learn, for each fold on the others and for what ships on all, how slices are weighed together."""
+        recipe = self.recipe.sequence
+        if recipe is None:
+            raise UsageError(f"recipe {self.recipe.name}: found no 'sequence'; expected one to train this part")
+        self._need("predictions.csv", SEQUENCE)
+        opinions = read_opinions(self.folder, self._target)
+        state: dict[str, torch.Tensor] = {}
+        for number, part in enumerate([*self.folds(), ALL]):
+            self.log(SEQUENCE, number, self.recipe.n_folds + 1, f"heads over the slices, for {part}")
+            names = [p for p in opinions if f"fold-{self._split[p]}" != part]
+            labels = [self._target.slice_labels(p) for p in names]
+            learnt = learn([opinions[p] for p in names], labels, recipe, self.recipe.seed)
+            state |= {f"{part}.{name}": value.contiguous() for name, value in learnt.state_dict().items()}
+        self._save(SEQUENCE, state)
+        self.weigh(self.folder)
+
+    def _need(self, file: str, part: str) -> None:
+        missing = [fold for fold in self.folds() if not (self.folder / fold / file).is_file()]
         if missing:
             raise UsageError(
-                f"{self.folder}: found no weights of {', '.join(missing)}; expected those of all folds, whose mean is "
-                f"part {SOUP!r}; train them: --parts {','.join(missing)}"
+                f"{self.folder}: found no {file} of {', '.join(missing)}; expected those of all folds, of which part "
+                f"{part!r} is made; train them: --parts {','.join(missing)}"
             )
+
+    def _save(self, part: str, state: dict[str, torch.Tensor]) -> None:
+        """Write a part's weights; the file is there whole or not at all."""
+        path = self.folder / part / WEIGHTS
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    def _mix(self) -> None:
+        """Make the soup of the folds."""
+        self._need(WEIGHTS, SOUP)
         self.log(SOUP, 0, 0, "the mean of the folds' weights")
         networks = [load_model(self.recipe, self.folder / part / WEIGHTS) for part in self.folds()]
         mixed = soup(networks, list(self.some_slices(sorted(self._folds))))
-        path = self.folder / SOUP / WEIGHTS
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(mixed.state_dict(), path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
+        self._save(SOUP, mixed.state_dict())
 
     @cached_property
     def _target(self) -> Dataset:
@@ -182,13 +246,17 @@ class Run:
 
     @cached_property
     def _folds(self) -> dict[str, int]:
+        """Of the patients that can be trained on."""
+        usable = set(self._stores[0].patients)
+        return {patient: fold for patient, fold in self._split.items() if patient in usable}
+
+    @cached_property
+    def _split(self) -> dict[str, int]:
         """Dealt once a run, and kept beside its recipe."""
         path = self.folder / SPLIT
         if not path.exists():
             save_split(split_of(self._target, self.recipe.n_folds, self.recipe.seed), path)
-        folds = load_split(path, self._target).folds
-        usable = set(self._stores[0].patients)
-        return {patient: fold for patient, fold in folds.items() if patient in usable}
+        return dict(load_split(path, self._target).folds)
 
     @cached_property
     def _stores(self) -> list[Store]:
@@ -277,10 +345,11 @@ class Run:
     def _start(self) -> Path | None:
         if self.start_from is None or self.start_from.is_file():
             return self.start_from
-        path = self.start_from / ALL / WEIGHTS
+        path = self.start_from / read_recipe(self.start_from).ships / WEIGHTS
         if not path.is_file():
             raise UsageError(
-                f"{path}: found no file; expected the weights of a run trained on all its patients"
+                f"{path}: found no file; expected the weights that this run ships; train them: "
+                f"--parts {path.parent.name}"
             )
         return path
 

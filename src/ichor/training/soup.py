@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ _BATCH = 16
 
 
 def soup(networks: Sequence[nn.Module], stacks: Sequence[NDArray[np.float32]]) -> MapNet:
-    """Take the mean of networks' weights, and give its logits the mean and the spread of theirs.
+    """Take the mean of networks' weights, and give its logits (of the map, and pooled) the mean and spread of theirs.
 
     The mean of weights draws paler maps than any of its networks: without the second step, probabilities and regions
     that were calibrated on those would be wrong.
@@ -53,9 +54,10 @@ def soup(networks: Sequence[nn.Module], stacks: Sequence[NDArray[np.float32]]) -
     mixed.eval()
     theirs = np.mean([_logits(network, stacks) for network in networks], axis=0)
     own = _logits(mixed, stacks)
-    scale = theirs.std(axis=0) / np.maximum(own.std(axis=0), 1e-6)
-    offset = theirs.mean(axis=0) - scale * own.mean(axis=0)
-    _rescale(mixed.map_head, scale, offset)
+    scale = theirs.std(axis=1) / np.maximum(own.std(axis=1), 1e-6)
+    offset = theirs.mean(axis=1) - scale * own.mean(axis=1)
+    _rescale(mixed.map_head, scale[0], offset[0])
+    _rescale(cast("nn.Linear", mixed.pooled_head[-1]), scale[1], offset[1])
     return mixed
 
 
@@ -66,17 +68,17 @@ def _mean(values: list[Tensor]) -> Tensor:
 
 
 def _logits(network: nn.Module, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Logits ``(n, 6)`` of slices."""
+    """Logits ``(2, n, 6)`` of slices: of the map's hottest pixels, and pooled."""
     slices = torch.from_numpy(np.concatenate(stacks))
     with torch.inference_mode():
-        parts = [network(slices[k : k + _BATCH])[1] for k in range(0, len(slices), _BATCH)]
-    return np.asarray(torch.cat(parts).double().numpy())
+        parts = [torch.stack(network(slices[k : k + _BATCH])[1:]) for k in range(0, len(slices), _BATCH)]
+    return np.asarray(torch.cat(parts, dim=1).double().numpy())
 
 
-def _rescale(head: nn.Conv2d, scale: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
-    """Fold ``scale * logit + offset``, label by label, into the last convolution."""
+def _rescale(head: nn.Conv2d | nn.Linear, scale: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
+    """Fold ``scale * logit + offset``, label by label, into a network's last layer."""
     with torch.no_grad():
         factor = torch.from_numpy(scale).to(head.weight.dtype)
-        head.weight.mul_(factor[:, None, None, None])
+        head.weight.mul_(factor.view(-1, *[1] * (head.weight.ndim - 1)))
         if head.bias is not None:
             head.bias.mul_(factor).add_(torch.from_numpy(offset).to(head.bias.dtype))

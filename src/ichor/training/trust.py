@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import Calibration, called_across_folds, crossfit, sensitive_threshold
@@ -120,7 +121,7 @@ def uncertain_band(run: OutOfFold, calibration: Calibration) -> dict[str, Any] |
 def _probability(calibration: Calibration, logit: float) -> float:
     if math.isinf(logit):
         return float(logit > 0)
-    return float(1 / (1 + np.exp(-(calibration.scale[0] * logit + calibration.offset[0]))))
+    return float(expit(calibration.scale[0] * logit + calibration.offset[0]))
 
 
 def calibration_rows(run: OutOfFold) -> list[dict[str, Any]]:
