@@ -14,6 +14,7 @@ from ichor.evaluating.metrics import sensitivity_specificity
 from ichor.evaluating.predictions import OutOfFold
 
 __all__ = [
+    "EXAM_SENSITIVITY",
     "MIN_CHOOSING",
     "SHRINKAGES",
     "SLICE_SPECIFICITY",
@@ -27,6 +28,8 @@ __all__ = [
     "specific_threshold",
 ]
 
+EXAM_SENSITIVITY = 0.90
+"""Of the threshold at which an exam is called: a missed bleed costs more than a needless look."""
 SLICE_SPECIFICITY = 0.95
 """Of the threshold for a lone slice or a picture."""
 SHRINKAGES = (1.0, 10.0, 100.0)

@@ -12,7 +12,12 @@ from PIL import Image
 from scipy import ndimage
 
 from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
-from ichor.evaluating.calibration import best_threshold, called_across_folds, crossfit
+from ichor.evaluating.calibration import (
+    EXAM_SENSITIVITY,
+    called_across_folds,
+    crossfit,
+    sensitive_threshold,
+)
 from ichor.evaluating.groups import marked_ml
 from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABEL_NAMES
@@ -83,7 +88,7 @@ def failures(run: OutOfFold, dataset: Dataset) -> list[Failure]:
         What is missed, the least suspected first; then false alarms, the most suspected first.
     """
     truth = run.exam_labels[:, 0]
-    called = called_across_folds(run, "exam", best_threshold)
+    called = called_across_folds(run, "exam", sensitive_threshold(EXAM_SENSITIVITY))
     p = crossfit(run.exam_logits, run.exam_labels, run.exam_folds, calibrated=run.calibrated)[:, 0]
     of_slices = crossfit(run.logits, run.labels, run.folds, calibrated=run.calibrated)[:, 0]
     wrong = np.flatnonzero(~np.isnan(truth) & (called != truth))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import (
+    EXAM_SENSITIVITY,
     Threshold,
     accurate_threshold,
     best_threshold,
@@ -122,8 +123,9 @@ def figures(run: OutOfFold, clip: float = 1e-15) -> list[Figure]:
         note = f"10 bins of equal count, probabilities {how}; chance alone makes it larger, the more so resampled"
         out.append(Figure(f"{level.name} calibration error, any", interval, note))
     last = found[-1]
-    protocol = _threshold_protocol(run, "the highest sensitivity plus specificity")
-    out += _verdicts(run, last, best_threshold, protocol, ("sensitivity", "specificity"))
+    # What a bundle calls by, so that its verdicts are what is measured.
+    protocol = _threshold_protocol(run, f"{EXAM_SENSITIVITY:.0%} sensitivity")
+    out += _verdicts(run, last, sensitive_threshold(EXAM_SENSITIVITY), protocol, ("sensitivity", "specificity"))
     return out
 
 

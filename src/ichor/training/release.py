@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,10 +19,12 @@ from ichor.datasets.registry import open_dataset
 from ichor.detecting.bundle import load_bundle
 from ichor.errors import UsageError
 from ichor.evaluating.calibration import (
+    EXAM_SENSITIVITY,
     SLICE_SPECIFICITY,
     Calibration,
     best_threshold,
     fit_calibration,
+    sensitive_threshold,
     specific_threshold,
 )
 from ichor.evaluating.compare import compare
@@ -44,6 +47,17 @@ from ichor.training.trust import operating_points, uncertain_band
 __all__ = ["part_graphs", "release"]
 
 _COMPARED_PATIENTS = 2
+_Rule = tuple[Callable[[Any, Any], float], str]
+"""How a threshold is chosen from labels and probabilities, and what for."""
+_ANY_OF_EXAMS: _Rule = (
+    sensitive_threshold(EXAM_SENSITIVITY),
+    f"a sensitivity of {EXAM_SENSITIVITY:.0%} over the out-of-fold exams",
+)
+_SUBTYPE_OF_EXAMS: _Rule = (
+    best_threshold,
+    "the highest sensitivity plus specificity over the out-of-fold exams",
+)
+_SLICES: _Rule = (specific_threshold, f"a specificity of {SLICE_SPECIFICITY:.0%} over the out-of-fold slices")
 _UNTOLD = -7.0
 """Calibrated logit of a label that the measured data does not tell: a probability of 0.0009."""
 
@@ -229,15 +243,13 @@ def _manifest(
         "thresholds": _thresholds(
             oof.exam_labels,
             exam_calibration.probabilities(oof.exam_logits),
-            best_threshold,
-            "the highest sensitivity plus specificity over the out-of-fold exams",
+            [_ANY_OF_EXAMS, *[_SUBTYPE_OF_EXAMS] * (len(LABEL_NAMES) - 1)],
         ),
         # Most slices are normal: on a lone one, a false alarm is what must be rare.
         "slice_thresholds": _thresholds(
             lone.labels,
             lone_calibration.probabilities(lone.logits),
-            specific_threshold,
-            f"a specificity of {SLICE_SPECIFICITY:.0%} over the out-of-fold slices",
+            [_SLICES] * len(LABEL_NAMES),
         ),
         "operating_points": {
             "exam": operating_points(oof, "exam", exam_calibration),
@@ -269,11 +281,10 @@ def _scales(scale: Any, offset: Any) -> list[dict[str, float]]:
     ]
 
 
-def _thresholds(
-    labels: Any, probabilities: Any, choose: Callable[[Any, Any], float], chosen_for: str
-) -> dict[str, dict[str, Any]]:
+def _thresholds(labels: Any, probabilities: Any, rules: Sequence[_Rule]) -> dict[str, dict[str, Any]]:
+    """Choose a threshold of each label by its rule."""
     out = {}
-    for j, name in enumerate(LABEL_NAMES):
+    for j, (name, (choose, chosen_for)) in enumerate(zip(LABEL_NAMES, rules, strict=True)):
         known = ~np.isnan(labels[:, j])
         truth, p = labels[known, j], probabilities[known, j]
         if not 0 < truth.sum() < len(truth):
@@ -282,10 +293,10 @@ def _thresholds(
                 "chosen_for": "never: the measured data does not tell this label",
             }
             continue
-        threshold = choose(truth, p)
+        threshold = math.floor(choose(truth, p) * 1e4) / 1e4  # rounded down: what just reaches it still does
         sensitivity, specificity = sensitivity_specificity(truth, p, threshold)
         out[name] = {
-            "probability": round(threshold, 4),
+            "probability": threshold,
             "sensitivity": round(sensitivity, 4),
             "specificity": round(specificity, 4),
             "chosen_for": chosen_for,
