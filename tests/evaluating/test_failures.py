@@ -20,7 +20,7 @@ MISSED, ALARM, WORSE_ALARM = "hemorrhage/3.png", "normal/5.png", "normal/8.png"
 @pytest.fixture
 def judged(tmp_path):
     """Pictures in two folders, and a run of two folds that is wrong about three of them."""
-    for name, count, grey in (("hemorrhage", 10, 200), ("normal", 14, 90)):
+    for name, count, grey in (("hemorrhage", 30, 200), ("normal", 14, 90)):
         (tmp_path / "own" / name).mkdir(parents=True)
         for k in range(count):
             rng = np.random.default_rng(grey + k)
