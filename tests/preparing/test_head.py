@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ichor.preparing.head import head_boxes, robust_box
 
@@ -43,3 +44,21 @@ def test_small_slices_at_the_vertex_do_not_count() -> None:
     box = robust_box(*head_boxes(volume))
     assert box is not None
     np.testing.assert_allclose(box, [48, 48, 209, 209], atol=6)
+
+
+@pytest.mark.parametrize("shape", [(96, 125), (512, 512), (257, 300), (276, 217)])
+def test_a_mirrored_slice_gets_the_mirrored_box(shape):
+    rows, columns = shape
+    rng = np.random.default_rng(rows)
+    yy, xx = np.mgrid[:rows, :columns]
+    step = max(1, round(max(shape) / 128))
+    for _ in range(8):
+        top, left = rng.uniform(0.3, 0.7, 2) * shape
+        head = np.hypot((yy - top) / (0.25 * rows), (xx - left) / (0.2 * columns)) < 1
+        volume = np.where(head, 35, -1000).astype(np.int16)[None]
+        (plain,), (area,) = head_boxes(volume)
+        (mirrored,), (same,) = head_boxes(volume[:, ::-1, ::-1])
+        np.testing.assert_allclose(mirrored, np.array([rows, columns, rows, columns]) - plain[[2, 3, 0, 1]])
+        assert area == same
+        ends = [np.flatnonzero(head.any(axis))[[0, -1]] + [0, 1] for axis in (1, 0)]
+        np.testing.assert_allclose(plain, np.array(ends).T.ravel(), atol=3 * step)

@@ -61,6 +61,8 @@ def _coarse(n: int, step: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     edges
         ``(m + 1,)`` pixel edges of the cells.
     """
+    if step == 1:
+        return np.arange(n), np.arange(n + 1, dtype=np.float64)
     half = -(-n // (2 * step))
     edges = np.clip(n / 2 + step * np.arange(-half, half + 1), 0, n)
     low = np.floor((edges[:half] + edges[1 : half + 1]) / 2).astype(np.intp)
