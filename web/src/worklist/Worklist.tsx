@@ -79,7 +79,6 @@ export function Worklist() {
           value={search.value}
           onInput={(event) => (search.value = event.currentTarget.value)}
         />
-        <span class="grow" />
         <Exports />
       </div>
       {problem.value && (
@@ -285,10 +284,22 @@ function Delete({ study }: { study: Study }) {
 }
 
 function Exports() {
+  const menu = useRef<HTMLDetailsElement>(null);
+  const close = (): void => {
+    if (menu.current) menu.current.open = false;
+  };
+  // Left open, it would lie over the studies.
+  useEffect(() => {
+    const away = (event: PointerEvent): void => {
+      if (!menu.current?.contains(event.target as Node)) close();
+    };
+    document.addEventListener("pointerdown", away);
+    return () => document.removeEventListener("pointerdown", away);
+  }, []);
   return (
-    <details class="menu">
+    <details class="menu" ref={menu} onKeyDown={(event) => event.key === "Escape" && close()}>
       <summary class="button quiet">Export verdicts</summary>
-      <div class="menu-body">
+      <div class="menu-body" onClick={close}>
         <a href={`${BASE}/verdicts.csv`} download="verdicts.csv">
           As a table (CSV)
         </a>
