@@ -110,9 +110,14 @@ export class NiivueSource implements Source {
     const image = this.niivue.volumes[0];
     if (key === this.shownWindow || !image) return;
     const wait = this.costMs > FRAME_MS ? this.setAt + 2 * this.costMs - performance.now() : 0;
+    const stale = this.late !== 0; // a plane was drawn with the former window
     clearTimeout(this.late);
+    this.late = 0;
     if (wait > 0) {
-      this.late = window.setTimeout(this.redraw, wait);
+      this.late = window.setTimeout(() => {
+        this.late = 0;
+        this.redraw();
+      }, wait);
       return;
     }
     const began = performance.now();
@@ -123,6 +128,7 @@ export class NiivueSource implements Source {
     this.setAt = performance.now();
     this.costMs = this.setAt - began;
     this.shownWindow = key;
+    if (stale) this.redraw();
   }
 }
 
