@@ -3,8 +3,8 @@
 Usage: python benchmarks/bagging.py RUN [DATA]
 
 RUN is a finished run of a map model. Head-CT-hemorrhage is judged by each fold's network, by the mean of their logits,
-by the parts ``all`` and ``soup`` where they are there, and by each with its mirror image; intervals draw groups of
-near-duplicates.
+and by the parts ``all`` and ``soup`` where they are there, without the mirror image and with it; intervals draw groups
+of near-duplicates.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ from ichor.training.recipe import Recipe
 from ichor.training.run import ALL, SOUP, read_recipe
 
 TOGETHER = "folds together"
-Judge = Callable[[NDArray[np.float32]], float]
+Judge = Callable[[NDArray[np.float32]], list[float]]
 
 
 def judge_of(recipe: Recipe, weights: Path) -> Judge:
-    """Open a network: the logit of any hemorrhage of a picture."""
+    """Open a network: the logits of any hemorrhage of a picture, without its mirror image and with it."""
     network = load_model(recipe, weights)
 
-    def judged(stack: NDArray[np.float32]) -> float:
-        with torch.inference_mode():
-            return float(network(torch.from_numpy(np.ascontiguousarray(stack)))[1][0, 0])
+    def judged(stack: NDArray[np.float32]) -> list[float]:
+        logits = []
+        for mirrored in (False, True):
+            network.mirrored = mirrored
+            with torch.inference_mode():
+                logits.append(float(network(torch.from_numpy(stack))[1][0, 0]))
+        return logits
 
     return judged
 
@@ -48,13 +52,13 @@ def main(run: Path, data: Path) -> None:
     groups = split_of(dataset, recipe.n_folds, recipe.seed).groups
     truth: list[float] = []
     who: list[str] = []
-    scores: dict[str, list[tuple[float, float]]] = {part: [] for part in judges}
+    scores: dict[str, list[list[float]]] = {part: [] for part in judges}
     for patient, labels in dataset.patients().items():
         stack = prepare(dataset.load(patient).exam, recipe.preparation).stack
         truth.append(float(labels[0]))
         who.append(groups.get(patient, patient))
         for part, judge in judges.items():
-            scores[part].append((judge(stack), judge(stack[..., ::-1])))
+            scores[part].append(judge(stack))
     logits = {part: np.array(v) for part, v in scores.items()}
     logits[TOGETHER] = np.mean([logits[f] for f in folds], axis=0)
     y, drawn = np.array(truth), np.array(who)
@@ -64,7 +68,7 @@ def main(run: Path, data: Path) -> None:
     print("|---|---|---|---|---|")
     for part, found in logits.items():
         cells = []
-        for p in (found[:, 0], found.mean(axis=1)):
+        for p in found.T:
             lost, _ = paired_bootstrap(roc_auc, y, p, base, drawn)
             cells += [f"{roc_auc(y, p):.3f}", f"{lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f})"]
         print(f"| {part} | " + " | ".join(cells) + " |")

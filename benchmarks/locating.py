@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from ichor.datasets.ct_ich import CtIch
 from ichor.datasets.head_ct import HeadCt
@@ -26,7 +25,7 @@ from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.splits import split_of
 from ichor.detecting.aggregate import slice_logits
-from ichor.detecting.engine import Engine
+from ichor.detecting.engine import Engine, open_session
 from ichor.detecting.localise import Regions, blood_map, localise
 from ichor.detecting.manifest import Localisation
 from ichor.evaluating import locating as lo
@@ -61,15 +60,12 @@ class Networks:
             if not graph.exists():
                 network = load_model(self.recipe, self.run / part / "weights.safetensors")
                 export_graphs(network, self.recipe.preparation, home, [prepared.stack[:8]])
-            options = onnxruntime.SessionOptions()
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-            np.save(kept, np.asarray(Engine(session).run(prepared.stack).maps, np.float16))
+            np.save(kept, np.asarray(Engine(open_session(graph)).run(prepared.stack).maps, np.float16))
         return np.load(kept).astype(np.float32)
 
     def _home(self, part: str) -> Path:
-        weights = (self.run / part / "weights.safetensors").read_bytes()
-        home = self.cache / f"{part}-{hashlib.sha256(weights).hexdigest()[:12]}"
+        what = self.recipe.model_dump_json().encode() + (self.run / part / "weights.safetensors").read_bytes()
+        home = self.cache / f"{part}-{hashlib.sha256(what).hexdigest()[:12]}"
         home.mkdir(parents=True, exist_ok=True)
         return home
 

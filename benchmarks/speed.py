@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split
 from ichor.detecting.aggregate import exam_logits, slice_logits
+from ichor.detecting.engine import open_session
 from ichor.evaluating import metrics as m
 from ichor.evaluating.metrics import paired_bootstrap
 from ichor.preparing import prepare
@@ -32,32 +33,13 @@ from ichor.training.export import export_graphs
 from ichor.training.quantise import quantised_run
 from ichor.training.run import SPLIT, Run, read_recipe
 
-SLICES, BATCH = 30, 4
+SLICES, BATCH = 30, 2
 Judge = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 def onnx_runtime(graph: Path) -> Judge:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    session = open_session(graph)
     return in_batches(lambda batch: tuple(session.run(["map", "slice"], {"stack": batch})))
-
-
-def mirrored(opened: Callable[[Path], Judge]) -> Callable[[Path], Judge]:
-    """Judge the slices and their mirror images, and take the mean of both maps."""
-
-    def both(graph: Path) -> Judge:
-        judge = opened(graph)
-
-        def judged(stack: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            (maps, slices), (mirror, again) = judge(stack), judge(np.ascontiguousarray(stack[..., ::-1]))
-            return (maps + mirror[..., ::-1]) / 2, (slices + again) / 2
-
-        return judged
-
-    return both
 
 
 def openvino(precision: str) -> Callable[[Path], Judge]:
@@ -104,8 +86,7 @@ def engines() -> dict[str, tuple[str, Callable[[Path], Judge]]]:
     found: dict[str, tuple[str, Callable[[Path], Judge]]] = {
         "ONNX Runtime, fp32": ("fp32", onnx_runtime),
         "ONNX Runtime, 8 bits": ("int8", onnx_runtime),
-        "ONNX Runtime, fp32, mirrored too": ("fp32", mirrored(onnx_runtime)),
-        "ONNX Runtime, 8 bits, mirrored too": ("int8", mirrored(onnx_runtime)),
+        "ONNX Runtime, fp32, without the mirror image": ("one-sided", onnx_runtime),
     }
     try:
         import openvino as _  # noqa: F401
@@ -144,11 +125,15 @@ def main() -> None:
             if not who:
                 continue
             stacks = {p: prepare(dataset.load(p).exam, recipe.preparation) for p in who}
-            graphs = {"fp32": Path(folder) / part / "slice.onnx", "int8": small.folder / part / "slice.onnx"}
-            graphs["fp32"].parent.mkdir()
-            network = load_model(recipe, run.folder / part / "weights.safetensors")
+            graphs = {"int8": small.folder / part / "slice.onnx"}
             some = [stacks[p].stack[::step] for p, step in zip(who, (4, 5), strict=False)]
-            export_graphs(network, recipe.preparation, graphs["fp32"].parent, some)
+            network = load_model(recipe, run.folder / part / "weights.safetensors")
+            for graph in ("fp32", "one-sided"):
+                home = Path(folder) / part / graph
+                home.mkdir(parents=True)
+                network.mirrored = network.mirrored and graph == "fp32"
+                export_graphs(network, recipe.preparation, home, some)
+                graphs[graph] = home / "slice.onnx"
             judges = {name: opened(graphs[graph]) for name, (graph, opened) in kinds.items()}
             sizes = {name: graphs[graph].stat().st_size / 1e6 for name, (graph, _) in kinds.items()}
             for p in who:

@@ -95,7 +95,7 @@ description: a small network that draws maps, for a test
 n_folds: 2
 border: 0
 preparation: {rows: 64, columns: 64}
-model: {kind: map, pretrained: false}
+model: {kind: map, pretrained: false, mirrored: true}
 sampling: {kind: plain}
 batch_size: 4
 epochs: 1

@@ -5,7 +5,7 @@ import pytest
 
 from ichor.detecting import engine as module
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.engine import Engine, Judged, available_providers, open_engine
+from ichor.detecting.engine import Engine, Judged, available_providers, open_engine, open_session
 from ichor.errors import BundleError, UsageError
 
 
@@ -43,8 +43,10 @@ def test_slices_are_weighed_with_those_around() -> None:
     slices[8] += 5
     other = engine.together(ruled, Judged(None, slices.astype(np.float32), judged.pooled))
     assert not np.allclose(weighed[4], other[4], atol=1e-4)  # four slices away, and back
-    # Without the graph (or what it needs) the rule stands.
+    # Without the graph the rule stands; without what it needs nothing does.
     np.testing.assert_array_equal(Engine(engine.session).together(ruled, judged), ruled)
+    with pytest.raises(ValueError, match="no logits of the pooled head"):
+        engine.together(ruled, Judged(None, judged.slices))
 
 
 def test_a_graph_over_the_slices_that_gives_something_else_is_refused(tmp_path) -> None:
@@ -55,7 +57,7 @@ def test_a_graph_over_the_slices_that_gives_something_else_is_refused(tmp_path) 
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["opinions"], ["slice"])], "made", [opinions], [found])
     path = tmp_path / "sequence.onnx"
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
-    engine = Engine(open_engine(load_bundle(), "cpu").session, sequence=module._session(path, "0" * 64, False))
+    engine = Engine(open_engine(load_bundle(), "cpu").session, sequence=open_session(path))
     slices = np.zeros((4, 6), np.float32)
     with pytest.raises(BundleError, match=r"graph 'sequence': found an output of shape \(4, 18\)"):
         engine.together(slices.astype(np.float64), Judged(None, slices, slices))
@@ -64,9 +66,9 @@ def test_a_graph_over_the_slices_that_gives_something_else_is_refused(tmp_path) 
 def test_batches_do_not_change_the_answer() -> None:
     opened = open_engine(load_bundle(), "cpu")
     stack = _stack(5)
-    one_by_one = Engine(opened.session, batch=1).run(stack)
+    one_by_one = Engine(opened.session, 1, opened.sequence).run(stack)
     for batch in (2, 5, 8):
-        for a, b in zip(one_by_one, Engine(opened.session, batch=batch).run(stack), strict=True):
+        for a, b in zip(one_by_one, Engine(opened.session, batch, opened.sequence).run(stack), strict=True):
             np.testing.assert_allclose(a, b, atol=2e-3)
 
 

@@ -89,6 +89,20 @@ def test_the_map_model_gives_maps_and_two_opinions():
     assert (maps.shape, hottest.shape, pooled.shape) == ((2, 6, 48, 32), (2, 6), (2, 6))
 
 
+def test_a_mirrored_slice_gets_the_mirrored_map_where_both_are_judged():
+    torch.manual_seed(0)
+    plain = build_network(MapSpec(pretrained=False), 4, (64, 64)).eval()
+    both = build_network(MapSpec(pretrained=False, mirrored=True), 4, (64, 64)).eval()
+    both.load_state_dict(plain.state_dict())
+    stack = torch.rand(3, 4, 64, 64)
+    with torch.inference_mode():
+        here, there, again = both(stack), both(stack.flip(-1)), plain(stack)
+    assert torch.allclose(here[0], there[0].flip(-1), atol=1e-5)
+    assert torch.allclose(here[1], there[1], atol=1e-5) and torch.allclose(here[2], there[2], atol=1e-5)
+    assert not torch.allclose(here[0], again[0], atol=1e-3)
+    assert torch.equal(both.train()._judge(stack)[0], both(stack)[0])  # training judges a slice once
+
+
 def test_input_is_scaled_as_the_weights_expect():
     spec = ClassifierSpec(backbone="cnn-8", pretrained=False, normalisation="caffe")
     network = build_network(spec, 3, (32, 32))

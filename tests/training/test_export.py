@@ -40,10 +40,11 @@ def test_classifiers_of_every_head_on_any_number_of_slices(tmp_path, head):
         assert not model.doc_string and not any(n.metadata_props for n in model.graph.node)
 
 
-def test_a_map_model_is_one_graph(tmp_path):
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_map_model_is_one_graph(tmp_path, mirrored):
     torch.manual_seed(0)
-    model = build_network(MapSpec(pretrained=False), 4, (64, 64)).eval()
-    graphs, difference = export_graphs(model, SMALL, tmp_path, exams(3))
+    model = build_network(MapSpec(pretrained=False, mirrored=mirrored), 4, (64, 64)).eval()
+    graphs, difference = export_graphs(model, SMALL, tmp_path, exams(1, 3, 7))
     assert [(g.name, g.outputs) for g in graphs] == [("slice", ["map", "slice", "pooled"])] and difference < TOLERANCE
 
 

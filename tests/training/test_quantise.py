@@ -20,7 +20,7 @@ def graphs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
     preparation = Preparation(rows=SIDE, columns=SIDE)
     torch.manual_seed(0)
-    spec = MapSpec(kind="map", backbone="tf_efficientnet_lite0", pretrained=False)
+    spec = MapSpec(kind="map", backbone="tf_efficientnet_lite0", mirrored=True, pretrained=False)
     network = build_network(spec, len(preparation.channels), (SIDE, SIDE)).eval()
     rng = np.random.default_rng(0)
     shape = (len(preparation.channels), SIDE, SIDE)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from ichor.detecting.bundle import Bundle
 
-__all__ = ["ClassifierEngine", "Engine", "Judged", "available_providers", "open_engine"]
+__all__ = ["ClassifierEngine", "Engine", "Judged", "available_providers", "open_engine", "open_session"]
 
-_BATCH = 4
-"""Slices at a time on a CPU: more take more memory (8: 400 MB, 30: 1.1 GB) and no less time."""
+_BATCH = 2
+"""Slices at a time on a CPU: more take more memory (4: 380 MB for 290 MB) and no less time."""
 _CUDA_BATCH = 32
 _CUDA = "CUDAExecutionProvider"
 
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
     slices
         ``(m, 6)`` logits: of a map, those of its hottest pixels.
     pooled
-        ``(m, 6)`` logits of the auxiliary head of a model that draws maps, where its graph gives them.
+        ``(m, 6)`` logits of the auxiliary head of a model that draws maps, where slices are weighed together.
     """
 
     maps: NDArray[np.float32] | None
@@ -67,8 +67,7 @@ class Engine:
         self.session = session
         self.batch = batch
         self.sequence = sequence
-        given = [output.name for output in session.get_outputs()]
-        self._outputs = [name for name in ("map", "slice", "pooled") if name in given]
+        self._outputs = ["map", "slice", *(["pooled"] if sequence else [])]
 
     @property
     def provider(self) -> str:
@@ -99,7 +98,7 @@ class Engine:
         ruled
             ``(m, 6)`` logits by the bundle's slice rule.
         judged
-            What the graph ``slice`` said of the same slices.
+            What this engine said of the same slices.
 
         Returns
         -------
@@ -111,8 +110,10 @@ class Engine:
         BundleError
             Where the graph gives something else.
         """
-        if self.sequence is None or judged.pooled is None:
+        if self.sequence is None:
             return ruled
+        if judged.pooled is None:
+            raise ValueError("judged: found no logits of the pooled head; expected what this engine's run gives")
         opinions = np.concatenate([ruled, judged.slices, judged.pooled], axis=1, dtype=np.float32)
         found = _run(self.sequence, "slice", opinions)
         if found.shape != ruled.shape or not np.isfinite(found).all():
@@ -258,6 +259,17 @@ def open_engine(bundle: Bundle, device: str = "auto") -> Engine | ClassifierEngi
 
 @functools.lru_cache(maxsize=12)
 def _session(path: Path, sha256: str, cuda: bool) -> onnxruntime.InferenceSession:
+    return open_session(path, cuda=cuda)
+
+
+def open_session(path: Path, *, cuda: bool = False) -> onnxruntime.InferenceSession:
+    """Open a graph as detection does, on a CPU or on CUDA.
+
+    Raises
+    ------
+    BundleError
+        Where ONNX Runtime cannot open it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -36,6 +36,7 @@ def build_network(
             widths=spec.widths,
             hottest=spec.hottest,
             dropout=spec.dropout,
+            mirrored=spec.mirrored,
             weights=weights if spec.pretrained else None,
         )
     from ichor.models.classifier import SliceClassifier

@@ -41,6 +41,8 @@ class MapNet(nn.Module):
         How many pixels of the map make its opinion on the slice.
     dropout
         Before the pooled head.
+    mirrored
+        In evaluation mode, judge the slices' mirror images too and take the mean of both.
     weights
         ``True``: ImageNet weights from timm's hub. A path: a safetensors file under timm's names.
         ``None``: random.
@@ -53,6 +55,7 @@ class MapNet(nn.Module):
         widths: Sequence[int] = (128, 64, 48, 32),
         hottest: int = 16,
         dropout: float = 0.3,
+        mirrored: bool = False,
         weights: bool | Path | None = None,
     ) -> None:
         super().__init__()
@@ -74,6 +77,7 @@ class MapNet(nn.Module):
         self.map_head = nn.Conv2d(below, 6, 1)
         self.pooled_head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels[-1], 6))
         self.hottest = hottest
+        self.mirrored = mirrored
         self.map_head.bias = nn.Parameter(torch.full((6,), -4.0))
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,11 +95,18 @@ class MapNet(nn.Module):
         hottest_logits, pooled_logits
             ``(n, 6)`` each: the slice's logit, and the auxiliary head's.
         """
+        if self.mirrored and not self.training:
+            maps, pooled = self._judge(torch.cat([stack, stack.flip(-1)]))
+            n = stack.shape[0]  # len would make it a constant of the exported graph
+            maps, pooled = (maps[:n] + maps[n:].flip(-1)) / 2, (pooled[:n] + pooled[n:]) / 2
+        else:
+            maps, pooled = self._judge(stack)
+        return maps, maps.flatten(2).topk(self.hottest, dim=2).values.mean(dim=2), pooled
+
+    def _judge(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         features = self.encoder(stack * 2 - 1)
         x = features[-1]
         pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
         for block, skip in zip(self.up, reversed(features[:-1]), strict=True):
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        map_logits = self.map_head(self.refine(x))
-        hottest = map_logits.flatten(2).topk(self.hottest, dim=2).values.mean(dim=2)
-        return map_logits, hottest, self.pooled_head(pooled)
+        return self.map_head(self.refine(x)), self.pooled_head(pooled)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ichor.detecting.engine import open_session
 from ichor.errors import BundleError
 from ichor.models.classifier import SliceClassifier
 from ichor.preparing import Preparation
@@ -169,14 +170,12 @@ def _difference(
     parts: Sequence[tuple[ExportedGraph, nn.Module, Tensor]], folder: Path, exam: NDArray[np.float32]
 ) -> float:
     """Run both over one exam, graph after graph as detection does."""
-    import onnxruntime
-
     expected, found = (torch.from_numpy(exam),), [exam]
     for graph, module, _ in parts:
         with torch.inference_mode():
             given = module(expected[0])
         expected = given if isinstance(given, tuple) else (given,)
-        session = onnxruntime.InferenceSession(str(folder / graph.file), providers=["CPUExecutionProvider"])
+        session = open_session(folder / graph.file)
         found = session.run(graph.outputs, {graph.inputs[0]: found[0]})
     return float(np.max([np.abs(a.numpy() - b).max() for a, b in zip(expected, found, strict=True)]))
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split
+from ichor.detecting.engine import open_session
 from ichor.errors import UsageError
 from ichor.models import MapSpec
 from ichor.training.engine import load_model
@@ -87,12 +88,8 @@ class GraphNetwork(nn.Module):
     """
 
     def __init__(self, graph: Path) -> None:
-        import onnxruntime
-
         super().__init__()
-        options = onnxruntime.SessionOptions()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self._session = open_session(graph)
         self.on = nn.Parameter(torch.zeros(1), requires_grad=False)  # tells callers that it runs on the CPU
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
