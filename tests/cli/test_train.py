@@ -141,7 +141,7 @@ def test_what_is_measured_out_of_fold_is_what_detection_says(own, mapped, int8, 
 
 def test_the_card_and_evaluate_speak_of_what_ships(own, mapped, capfd):
     card = (mapped / "bundle" / "card.md").read_text()
-    assert "2 small LSTM networks over the slices" in card
+    assert "2 small LSTM networks over the slices" in card and "of its mirror image" in card
     aucs = {}
     for head in ([], ["--head", "sequence"], ["--head", "rule"]):
         assert run(["evaluate", str(mapped), *head, "--json"]) == 0
