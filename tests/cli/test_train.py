@@ -166,6 +166,9 @@ def test_a_run_starts_from_what_another_ships(own, mapped, tmp_path, capfd):
     assert run([*train, "-o", str(tmp_path / "other")]) == 2
     assert "expected the weights that this run ships; train them: --parts soup" in capfd.readouterr().err
     (tmp_path / "kept").rename(mapped / "soup" / "weights.safetensors")
+    train[-1] = str(tmp_path / "none.safetensors")
+    assert run([*train, "-o", str(tmp_path / "third")]) == 2
+    assert "none.safetensors: found nothing there; expected the folder of a run" in capfd.readouterr().err
 
 
 def test_parts_and_settings_that_are_not(own, capfd):

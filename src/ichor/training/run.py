@@ -345,6 +345,11 @@ class Run:
     def _start(self) -> Path | None:
         if self.start_from is None or self.start_from.is_file():
             return self.start_from
+        if not self.start_from.exists():
+            raise UsageError(
+                f"{self.start_from}: found nothing there; expected the folder of a run, or a safetensors file; "
+                "check --start-from"
+            )
         path = self.start_from / read_recipe(self.start_from).ships / WEIGHTS
         if not path.is_file():
             raise UsageError(
