@@ -111,6 +111,17 @@ def test_an_input_unlike_the_profile_is_told_and_judged(head_exam: Exam, edit_ma
     assert findings.assessable and "distance between slices 5.0 mm (trained on 1.0 to 3.0 mm" in said
 
 
+@pytest.mark.parametrize("high", [0.0, 1.0], ids=["certain", "uncertain"])
+@pytest.mark.parametrize("unlike", [False, True])
+def test_the_band_promises_nothing_of_an_exam_unlike_the_measured_ones(
+    head_exam: Exam, edit_manifest: Edit, high: float, unlike: bool
+) -> None:
+    cut = {"low": 1.0, "high": 3.0 if unlike else 9.0}
+    folder = edit_manifest(lambda m: m.update(input_profile={"slice_step_mm": cut}, uncertain_band=band(0, high)))
+    said = detect(head_exam, bundle=str(folder)).uncertainty
+    assert said is not None and ("its level does not hold here" in said) is unlike
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Detection", "Options", "detect", "detect_all", "grid_logits"]
 
 Progress = Callable[[str, float], None]
+_UNLIKE = ("unlike_training", "contrast")
+"""Notices of an exam that none of the measured ones was like."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
             "probabilities": LabelValues.of(exam),
             "thresholds": LabelValues.of(np.round(thresholds, 4)),
             "positive": LabelFlags(**flags),
-            **_uncertainty(float(exam[0]), None if lone else bundle.manifest.uncertain_band),
+            **_uncertainty(float(exam[0]), None if lone else bundle.manifest.uncertain_band, notices),
             "slices": _slice_findings(subject, slices, options),
             "regions": regions.regions if regions else [],
             "volume_ml": regions.volume_ml if regions else None,
@@ -277,7 +279,7 @@ def _probabilities(
     return both
 
 
-def _uncertainty(p: float, band: UncertainBand | None) -> dict[str, bool | str | None]:
+def _uncertainty(p: float, band: UncertainBand | None, notices: list[Notice]) -> dict[str, bool | str | None]:
     """Say whether a probability lies where neither answer can be left out."""
     if band is None:
         return {"uncertain": None, "uncertainty": None}
@@ -290,6 +292,8 @@ def _uncertainty(p: float, band: UncertainBand | None) -> dict[str, bool | str |
     else:
         side = "above" if p > band.high else "below"
         said = f"Outside of the uncertain band (between {span}, {level} level): {side} it."
+    if any(n.code in _UNLIKE for n in notices):
+        said += " The band was measured on exams unlike this one: its level does not hold here."
     return {"uncertain": band.holds(p), "uncertainty": said}
 
 
