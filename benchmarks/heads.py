@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from attempts import with_logits
 from ichor.datasets.registry import open_dataset
-from ichor.detecting.aggregate import exam_logits
 from ichor.evaluating.calibration import crossfit
 from ichor.evaluating.metrics import paired_bootstrap, roc_auc, weighted_log_loss
 from ichor.evaluating.predictions import OutOfFold, dataset_of, read_predictions
@@ -107,12 +106,6 @@ def judged(
             for p in run.exam_patients[run.exam_folds == fold]:
                 logits[run.patients == p] = judge(torch.from_numpy(opinions[p]).float()).numpy()
     return with_logits(run, logits)
-
-
-def with_logits(run: OutOfFold, logits: NDArray[np.float64]) -> OutOfFold:
-    """Put other logits of slices in the place of a run's, and judge exams by them."""
-    exams = np.array([exam_logits(logits[run.patients == p]) for p in run.exam_patients])
-    return replace(run, logits=logits, exam_logits=exams)
 
 
 def areas(run: OutOfFold) -> tuple[float, float]:

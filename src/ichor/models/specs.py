@@ -21,7 +21,7 @@ class MapSpec(_Spec):
     widths: tuple[int, int, int, int] = (128, 64, 48, 32)
     hottest: int = Field(default=16, ge=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    mirrored: bool = Field(default=False, description="judge mirror images too; training is the same without")
+    mirrored: bool = Field(default=False, description="judge mirror images too, once trained")
     pretrained: bool = True
 
 
