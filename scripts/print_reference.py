@@ -30,8 +30,8 @@ from ichor.detecting.manifest import Manifest
 from ichor.findings import Findings
 from ichor.labels import LABELS
 from ichor.preparing import WINDOWS, Preparation
+from ichor.reading.dicom.series import RULES
 from ichor.reading.limits import Limits
-from ichor.reading.series import RULES
 
 _COMMAND = "python scripts/print_reference.py"
 _used: set[str] = set()

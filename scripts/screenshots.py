@@ -149,7 +149,9 @@ def served(state: Path) -> Iterator[str]:
     try:
         line = process.stdout.readline()
         if not line.startswith("ichor: http"):
-            raise SystemExit(f"ichor serve: found {line!r}; expected its address; is the extra 'serve' installed?")
+            raise SystemExit(
+                f"ichor serve: found {line!r}; expected its address; is the extra 'serve' installed?"
+            )
         yield line.removeprefix("ichor: ").strip().rstrip("/")
     finally:
         process.terminate()

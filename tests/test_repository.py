@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "evaluating": SHARED | {"reading", "preparing", "detecting", "datasets"},
     "exploring": SHARED | {"reading", "preparing", "datasets"},
     "training": SHARED | {"reading", "preparing", "detecting", "datasets", "models", "evaluating"},
-    "serving": SHARED | {"reading", "preparing", "detecting", "reporting"},
-    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "exploring", "training", "serving"},
+    "jobs": SHARED | {"reading", "preparing", "detecting", "reporting"},
+    "serving": SHARED | {"reading", "preparing", "detecting", "reporting", "jobs"},
+    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "exploring", "training", "jobs", "serving"},
 }
 MOST_LINES = 500
 
@@ -88,7 +89,9 @@ def imported(path: Path) -> set[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "ichor" else [node.module]
+            names = (
+                [f"{node.module}.{a.name}" for a in node.names] if node.module == "ichor" else [node.module]
+            )
         found |= {name.split(".")[1] for name in names if name.startswith("ichor.")}
     return found - {"__version__"}
 
@@ -153,7 +156,9 @@ def test_every_notice_is_spoken():
 def test_no_machine_paths_and_no_registry_hosts():
     roots = "|".join(("work", "root", "tmp", "opt", "home/[a-z]+", "Users/[A-Za-z]+"))
     path = re.compile(rf"(?<![\w.\-/:*])/({roots})/\w")
-    host = re.compile("|".join(("pypi" r"\.org", "pythonhosted" r"\.", "npmjs" r"\.", "deb" r"\.debian", "crates" r"\.io")))
+    host = re.compile(
+        "|".join(("pypi" r"\.org", "pythonhosted" r"\.", "npmjs" r"\.", "deb" r"\.debian", "crates" r"\.io"))
+    )
     found = [
         f"{name}: {match[0]}"
         for name, text in texts().items()
@@ -270,7 +275,7 @@ def test_the_readme_gives_the_commands_that_ci_runs():
         assert command.returncode == 0
         assert len(command.stdout.splitlines()) == 1
     assert "readme_command.py test" in texts()[".ci/run"]
-    assert "benchmarks/fresh.py" in texts()[".ci/run"]
+    assert "benchmarks/speed/fresh.py" in texts()[".ci/run"]
 
 
 def test_versions_agree():

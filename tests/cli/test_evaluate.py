@@ -35,9 +35,14 @@ def test_the_kept_run_of_the_default(shared_data, tmp_path, capfd):
     assert page.count("<svg") >= 2 and "no bleed" in page and "currentColor" in page
     assert not re.search(r"https?://(?!www\.w3\.org|matplotlib)", page)  # nothing is fetched
     found = json.loads((tmp_path / "page" / "evaluation.json").read_text())
-    assert found["model"] == "default" and found["confusion"]["exam"][0][0] + found["confusion"]["exam"][0][1] == 38
+    assert (
+        found["model"] == "default"
+        and found["confusion"]["exam"][0][0] + found["confusion"]["exam"][0][1] == 38
+    )
     names = [f["name"] for rows in found["figures"].values() for f in rows]
-    assert {"slice F1, any", "exam precision, any", "exam specificity, any, aimed at 95% sensitivity"} <= set(names)
+    assert {"slice F1, any", "exam precision, any", "exam specificity, any, aimed at 95% sensitivity"} <= set(
+        names
+    )
 
 
 @pytest.mark.parametrize(

@@ -83,19 +83,27 @@ def test_a_binary_model_of_pictures_says_what_it_is(made, capfd):
     assert set(manifest.untrusted_labels) == set(LABEL_NAMES[1:])
     # Whatever the network says of a subtype, it is hardly probable and never called.
     logits = np.full((1, 6), 30.0)
-    for p in (manifest.calibration.lone_probabilities(logits), manifest.calibration.exam_probabilities(logits)):
+    for p in (
+        manifest.calibration.lone_probabilities(logits),
+        manifest.calibration.exam_probabilities(logits),
+    ):
         assert p[0, 0] > 0.9 and (p[0, 1:] < 0.001).all()
     assert all(bundle.thresholds(lone=lone)[1:].min() == 1 for lone in (True, False))
     limits = " ".join(manifest.limits)
     assert "Measured on 32 pictures of folder" in limits and "of a whole exam was not" in limits
     assert "Volumes" not in limits and "66" not in limits
-    assert "group of near-duplicate pictures" in bundle.card_text and "trained on all pictures" in bundle.card_text
+    assert (
+        "group of near-duplicate pictures" in bundle.card_text
+        and "trained on all pictures" in bundle.card_text
+    )
     assert "12 of 32 pictures" in bundle.card_text
     assert "all its patients" not in bundle.card_text and str(made) not in bundle.card_text
 
 
 def test_the_part_is_told(made):
-    assert run(["export", str(made), "--data", str(made.parent), "--part", "fold-1", "-o", str(made / "b")]) == 0
+    assert (
+        run(["export", str(made), "--data", str(made.parent), "--part", "fold-1", "-o", str(made / "b")]) == 0
+    )
     text = load_bundle(made / "b").card_text
     assert "that of fold-1: one of the 2 that were measured" in text and "trained on all" not in text
 
@@ -106,7 +114,11 @@ def test_the_part_is_told(made):
         ("fold-0/predictions.csv", (), "found no predictions.csv of fold-0; expected all 2 folds"),
         ("all/weights.safetensors", (), "expected the weights of part 'all'; train it"),
         ("recipe.yaml", (), "expected the folder of a run"),
-        (None, ("--part", "fold-9"), "part 'fold-9': found none of this name; expected one of fold-0, fold-1, all"),
+        (
+            None,
+            ("--part", "fold-9"),
+            "part 'fold-9': found none of this name; expected one of fold-0, fold-1, all",
+        ),
     ],
 )
 def test_what_is_missing_is_said_and_nothing_is_written(made, capfd, gone, more, says):
@@ -132,7 +144,9 @@ def test_a_run_that_was_measured_on_one_class_is_refused(made, capfd):
         told = [",".join([row[0], n, *row[2:]]) for row, n in zip(named, names[number::2], strict=True)]
         (made / part / "predictions.csv").write_text("\n".join([lines[0], *told]) + "\n")
     assert run(["export", str(made), "--data", str(made.parent)]) == 2
-    assert "found predictions of 0 exams with and 32 without hemorrhage; expected both" in capfd.readouterr().err
+    assert (
+        "found predictions of 0 exams with and 32 without hemorrhage; expected both" in capfd.readouterr().err
+    )
     assert not (made / "bundle").exists()
 
 

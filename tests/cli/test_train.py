@@ -44,7 +44,9 @@ def own(shared_data, tmp_path_factory):
         for number, patient in enumerate(chosen):
             exam = dataset.load(patient).exam
             affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ exam.geometry.affine()
-            nibabel.save(nibabel.Nifti1Image(exam.volume.transpose(2, 1, 0), affine), folder / f"{number}.nii.gz")
+            nibabel.save(
+                nibabel.Nifti1Image(exam.volume.transpose(2, 1, 0), affine), folder / f"{number}.nii.gz"
+            )
             for k, row in enumerate(dataset.slice_labels(patient)):
                 writer.writerow([f"{number}.nii.gz", f"person {number}", k, *map(int, row)])
     (folder / "own.yaml").write_text(RECIPE)
@@ -77,7 +79,15 @@ def test_train_evaluate_export_detect(own, capfd):
     card = (own / "other" / "card.md").read_text()
     assert "draws no map" in card and "from random weights" in card
 
-    command = ["detect", str(own / "0.nii.gz"), "--bundle", str(own / "other"), "--json", "-o", str(own / "out")]
+    command = [
+        "detect",
+        str(own / "0.nii.gz"),
+        "--bundle",
+        str(own / "other"),
+        "--json",
+        "-o",
+        str(own / "out"),
+    ]
     assert run([*command, "--write", "html,csv,nifti"]) == 0
     out, err = capfd.readouterr()
     findings = json.loads(out)
@@ -112,7 +122,16 @@ def mapped(own):
     pytest.importorskip("torch", reason="needs the extra 'train'")
     (own / "mapped.yaml").write_text(MAPPED)
     dataset = f"csv:{own / 'own.csv'}"
-    train = ["train", str(own / "mapped.yaml"), "--dataset", dataset, "-o", str(own / "mapped"), "--weights", "none"]
+    train = [
+        "train",
+        str(own / "mapped.yaml"),
+        "--dataset",
+        dataset,
+        "-o",
+        str(own / "mapped"),
+        "--weights",
+        "none",
+    ]
     assert run([*train, "--workers", "0"]) == 0
     return own / "mapped"
 
@@ -125,7 +144,9 @@ def test_what_is_measured_out_of_fold_is_what_detection_says(own, mapped, int8, 
     from ichor.evaluating.predictions import read_predictions
 
     home = own / f"fold-0-{int8}"
-    assert run(["export", str(mapped), "--part", "fold-0", "-o", str(home), *(["--int8"] if int8 else [])]) == 0
+    assert (
+        run(["export", str(mapped), "--part", "fold-0", "-o", str(home), *(["--int8"] if int8 else [])]) == 0
+    )
     bundle = load_bundle(home)
     assert set(bundle.manifest.graphs) == {"slice", "sequence"}
     dataset = open_dataset(f"csv:{own / 'own.csv'}", own)
@@ -155,7 +176,14 @@ def test_a_run_starts_from_what_another_ships(own, mapped, tmp_path, capfd):
 
     still = MAPPED.replace("{warmup_steps: 0}", "{warmup_steps: 0, learning_rate: 1.0e-12, weight_decay: 0}")
     (tmp_path / "further.yaml").write_text(still.replace("sequence: {networks: 2, steps: 20}", ""))
-    train = ["train", str(tmp_path / "further.yaml"), "--dataset", f"csv:{own / 'own.csv'}", "--weights", "none"]
+    train = [
+        "train",
+        str(tmp_path / "further.yaml"),
+        "--dataset",
+        f"csv:{own / 'own.csv'}",
+        "--weights",
+        "none",
+    ]
     train += ["--workers", "0", "--parts", "fold-0", "--start-from", str(mapped)]
     assert run([*train, "-o", str(tmp_path / "run")]) == 0
     before = load_file(mapped / "soup" / "weights.safetensors")
@@ -191,7 +219,18 @@ def test_two_processes_by_the_command(own):
     pytest.importorskip("torch", reason="needs the extra 'train'")
     home = own / "two"
     arguments = ["train", str(own / "own.yaml"), "--dataset", f"csv:{own / 'own.csv'}", "-o", str(home)]
-    arguments += ["--weights", "none", "--accelerator", "cpu", "--devices", "2", "--parts", "folds", "--workers", "0"]
+    arguments += [
+        "--weights",
+        "none",
+        "--accelerator",
+        "cpu",
+        "--devices",
+        "2",
+        "--parts",
+        "folds",
+        "--workers",
+        "0",
+    ]
     done = subprocess.run([sys.executable, "-m", "ichor.cli", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert sorted(p.parent.name for p in home.glob("*/predictions.csv")) == ["fold-0", "fold-1"]
@@ -209,7 +248,9 @@ def test_a_recipe_starts_from_its_warm_up(tmp_path, capfd, monkeypatch):
             for k in range(4):
                 grey = rng.integers(0, 255, (80, 64), np.uint8)
                 Image.fromarray(grey).save(tmp_path / place / name / f"{k}.png")
-    linear = RECIPE.replace("head: {kind: lstm, units: [8]}", "head: {kind: linear}").replace("epochs: 2", "epochs: 1")
+    linear = RECIPE.replace("head: {kind: lstm, units: [8]}", "head: {kind: linear}").replace(
+        "epochs: 2", "epochs: 1"
+    )
     sets = [f"folder:{tmp_path / place}" for place in ("first", "second")]
     (tmp_path / "first.yaml").write_text(f"{linear}target: {sets[0]}\n")
     second = linear.replace("{warmup_steps: 1}", "{warmup_steps: 0, learning_rate: 1.0e-12, weight_decay: 0}")

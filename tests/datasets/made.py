@@ -20,7 +20,9 @@ def exam(seed, n=9, step=5.0):
     plane = np.where(radius < 0.9, 35, np.where(radius < 1, 900, -1000))
     volume = (plane[None] + rng.normal(0, 3, (n, 64, 64))).astype(np.int16)
     positions = np.stack([np.zeros(n), np.zeros(n), step * np.arange(n)], axis=1)
-    geometry = Geometry(positions, np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), (3.0, 3.0), thickness=np.full(n, step))
+    geometry = Geometry(
+        positions, np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), (3.0, 3.0), thickness=np.full(n, step)
+    )
     return Exam(volume, geometry, Source(f"made/{seed}", "picture"))
 
 
@@ -44,7 +46,9 @@ class Made:
         if patient == self.ending:
             os._exit(9)
         if patient in self.broken:
-            raise RefusedInput(patient, "unreadable", found="nothing", expected="an exam", remedy="leave it out")
+            raise RefusedInput(
+                patient, "unreadable", found="nothing", expected="an exam", remedy="leave it out"
+            )
         made = exam(number)
         labels = np.zeros((9, 6), np.float32)
         labels[number % 9, [0, 2]] = number % 2

@@ -80,7 +80,9 @@ def test_labels_against_masks_and_images(head_ct, monkeypatch):
     item.blood[0, 5, 5] = UNKNOWN
     assert checking._disagreements(item, (1, 6)) == []
     item.blood[0, 5, 5] = 5
-    assert checking._disagreements(item, (1, 6)) == ["found a mask on 1 slices labelled negative; expected none"]
+    assert checking._disagreements(item, (1, 6)) == [
+        "found a mask on 1 slices labelled negative; expected none"
+    ]
     item.blood[:] = 0
     item.labels[0, 5] = 1
     assert checking._disagreements(item, (2, 6)) == [

@@ -71,7 +71,9 @@ def study(tmp_path):
 def hu_of(folder):
     files = sorted(folder.glob("*.dcm"))
     headers = [pydicom.dcmread(file) for file in files]
-    return np.stack([h.pixel_array * float(h.RescaleSlope) + float(h.RescaleIntercept) for h in headers]), headers
+    return np.stack(
+        [h.pixel_array * float(h.RescaleSlope) + float(h.RescaleIntercept) for h in headers]
+    ), headers
 
 
 @pytest.mark.parametrize("windows", [("brain",), ("brain", "subdural", "bone"), ("bone",), ("10:20", WIDE)])
@@ -80,7 +82,9 @@ def test_the_way_back_returns_hu_within_a_grey_step_where_a_window_lets_through(
     chosen = look(*windows)
     hu, headers = hu_of(write_series(write_pictures(exam, tmp_path / "p", chosen), tmp_path / "d"))
     for level, width in chosen.windows.values():
-        inside = (exam.volume > level - width / 2 + width / 255) & (exam.volume < level + width / 2 - width / 255)
+        inside = (exam.volume > level - width / 2 + width / 255) & (
+            exam.volume < level + width / 2 - width / 255
+        )
         assert inside.any()
         assert np.abs(hu - exam.volume)[inside].max() <= width / 255
     outside = exam.volume < min(level - width / 2 for level, width in chosen.windows.values())
@@ -264,7 +268,18 @@ def test_a_decoder_that_takes_its_process_down(tmp_path):
 
 def test_a_kill_loses_nothing(tmp_path):
     source = studies(tmp_path, 4)
-    command = [sys.executable, "-m", "ichor.cli", "data", "convert", source, "-o", tmp_path / "out", "--processes", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "ichor.cli",
+        "data",
+        "convert",
+        source,
+        "-o",
+        tmp_path / "out",
+        "--processes",
+        "1",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal, until = tmp_path / "out" / "done.jsonl", time.monotonic() + 60
     while (not journal.exists() or '"done"' not in journal.read_text()) and time.monotonic() < until:
@@ -287,7 +302,10 @@ def test_a_kill_loses_nothing(tmp_path):
 
 
 def test_windows_by_name_and_by_numbers():
-    assert parse_window("bone") == ("bone", (400, 1800)) and parse_window("-5.5:80") == ("l-5.5w80", (-5.5, 80.0))
+    assert parse_window("bone") == ("bone", (400, 1800)) and parse_window("-5.5:80") == (
+        "l-5.5w80",
+        (-5.5, 80.0),
+    )
     for text in ("bones", "40", "40:0", "40:-1", "nan:80", "a:b"):
         with pytest.raises(UsageError, match="expected brain, subdural, bone, wide, or LEVEL:WIDTH"):
             parse_window(text)

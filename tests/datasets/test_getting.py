@@ -156,12 +156,16 @@ def test_a_server_without_ranges(served, session, tmp_path):
 
 def test_a_wrong_digest_removes_the_file(served, session, tmp_path):
     served.files["/a.bin"] = BODY[:-1] + b"x"
-    with pytest.raises(UsageError, match=f"found a file of sha256:.*expected {DIGEST}.*run the command again"):
+    with pytest.raises(
+        UsageError, match=f"found a file of sha256:.*expected {DIGEST}.*run the command again"
+    ):
         fetch(Remote(f"{served.url}/a.bin", "a.bin", digest=DIGEST), tmp_path, quiet, session)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("status", "says"), [(404, "HTTP 404"), (403, "a login is needed or refused"), (500, "HTTP 500")])
+@pytest.mark.parametrize(
+    ("status", "says"), [(404, "HTTP 404"), (403, "a login is needed or refused"), (500, "HTTP 500")]
+)
 def test_a_refusing_server(served, session, tmp_path, status, says):
     served.status = status
     with pytest.raises(UsageError, match=says):
@@ -184,7 +188,12 @@ def test_every_data_set_has_a_source():
 
 
 def physionet(served, **files):
-    listed = {"ct_scans/049.nii": b"scan", "masks/049.nii": b"mask", "hemorrhage_diagnosis_raw_ct.csv": b"P", **files}
+    listed = {
+        "ct_scans/049.nii": b"scan",
+        "masks/049.nii": b"mask",
+        "hemorrhage_diagnosis_raw_ct.csv": b"P",
+        **files,
+    }
     for name, content in listed.items():
         served.files[f"/f/{name}"] = content
     sums = "".join(f"{hashlib.sha256(c).hexdigest()} {n}\n" for n, c in listed.items())
@@ -195,7 +204,9 @@ def test_physionet(served, tmp_path):
     physionet(served)
     served.login = "Basic " + b64encode(b"me:secret").decode()
     source = PhysioNet(f"{served.url}/f")
-    with pytest.raises(UsageError, match=r"a login is needed.*give --user.*by hand from https://physionet\.org.*into"):
+    with pytest.raises(
+        UsageError, match=r"a login is needed.*give --user.*by hand from https://physionet\.org.*into"
+    ):
         get("ct-ich", tmp_path, quiet, source=source)
     login = Login("me", "secret")
     assert "secret" not in repr(login) + str(login)
@@ -255,15 +266,26 @@ def test_without_kaggle_s_client(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError) as told:
         get("rsna", tmp_path / "data", quiet)
-    for part in ("pip install kaggle", "accept the competition's rules", "stage_2_train.csv", str(tmp_path / "data" / "rsna")):
+    for part in (
+        "pip install kaggle",
+        "accept the competition's rules",
+        "stage_2_train.csv",
+        str(tmp_path / "data" / "rsna"),
+    ):
         assert part in str(told.value)
 
 
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        ("echo 'Authentication required. Generate an API token' >&2; exit 1", "found no login.*kaggle auth login"),
-        ("echo '403 Client Error: Forbidden for url'; exit 1", "accepted the rules; accept them at https://www.kaggle"),
+        (
+            "echo 'Authentication required. Generate an API token' >&2; exit 1",
+            "found no login.*kaggle auth login",
+        ),
+        (
+            "echo '403 Client Error: Forbidden for url'; exit 1",
+            "accepted the rules; accept them at https://www.kaggle",
+        ),
         ("echo first; echo 'disk quota'; exit 1", r"its client failed \(disk quota\)"),
         ("exit 0", r"its client failed \(nothing\)"),
     ],
@@ -306,7 +328,9 @@ def test_kaggle_source_is_the_published_one():
 
 def test_unpacking_goes_on(tmp_path):
     archive = tmp_path / "a.zip"
-    archive.write_bytes(zipped({"top/a.txt": "aaa", "top/b.txt": "bbb", "__MACOSX/x": "x", "top/._a.txt": "x"}))
+    archive.write_bytes(
+        zipped({"top/a.txt": "aaa", "top/b.txt": "bbb", "__MACOSX/x": "x", "top/._a.txt": "x"})
+    )
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.txt").write_text("AAA")  # as long as it should be: an earlier call's
@@ -347,6 +371,8 @@ def test_a_broken_archive_and_a_full_disk(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"cannot be unpacked \(BadZipFile\)"):
         unpack_into(archive, tmp_path, quiet)
     archive.write_bytes(zipped({"a": b"12345"}))
-    monkeypatch.setattr("shutil.disk_usage", lambda _: os.statvfs_result([0] * 10) and type("U", (), {"free": 4})())
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda _: os.statvfs_result([0] * 10) and type("U", (), {"free": 4})()
+    )
     with pytest.raises(UsageError, match=r"found 0\.0 GB free"):
         unpack_into(archive, tmp_path, quiet)

@@ -226,9 +226,18 @@ def test_a_series_is_taken_by_its_uid(shared_data, tmp_path):
         ("path,any,slice\na.png,0,-1\n", "line 2: found slice = '-1'; expected a number of 0 or more"),
         ("path,any,slice\na.png,0,0.5\n", "line 2: found slice = '0.5'; expected a whole number"),
         ("path,any,slice\na.png,1,0\na.png,0,\n", "line 2: found on slice 0 of a.png what its exam has not"),
-        ("path,any,age_years\na.png,1,old\n", "line 2: found age_years = 'old'; expected a number of 0 or more"),
-        ("path,any,slice,age_years\na.png,1,0,3\na.png,0,1,4\n", "line 3: found age_years = 4, unlike before"),
-        ("path,any,slice,patient\na.png,1,0,P\na.png,0,1,Q\n", "line 3: found another patient than in line 2"),
+        (
+            "path,any,age_years\na.png,1,old\n",
+            "line 2: found age_years = 'old'; expected a number of 0 or more",
+        ),
+        (
+            "path,any,slice,age_years\na.png,1,0,3\na.png,0,1,4\n",
+            "line 3: found age_years = 4, unlike before",
+        ),
+        (
+            "path,any,slice,patient\na.png,1,0,P\na.png,0,1,Q\n",
+            "line 3: found another patient than in line 2",
+        ),
         ("path,any\na.png,1\nmissing.png,1\n", "line 3: found no missing.png"),
         (b"path,any\n\xff.png,1\n", "no table that can be read"),
     ],

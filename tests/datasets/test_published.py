@@ -58,7 +58,9 @@ def test_bhsd_without_a_mask_or_with_other_classes(bhsd):
     lone = bhsd / "bhsd" / "ground truths" / "ID_a.nii.gz"
     save(lone, 9 * blood(), np.uint8)
     dataset = open_dataset("bhsd", bhsd)
-    with pytest.raises(RefusedInput, match=r"bhsd/ID_a: found a mask with the classes \[0, 9\]; expected 0 to 5"):
+    with pytest.raises(
+        RefusedInput, match=r"bhsd/ID_a: found a mask with the classes \[0, 9\]; expected 0 to 5"
+    ):
         dataset.load("ID_a")
     assert np.isnan(dataset.patients()["ID_a"]).all() and dataset.patients()["ID_b"][5] == 1
     save(lone, blood(n=5), np.uint8)
@@ -81,16 +83,22 @@ def ct_ich(request, tmp_path):
         mask = 255 * blood(at=(2, 3) if bleeds else ())
         save(root / "ct_scans" / f"{patient}.nii", head() + 30 * (mask > 0), affine=affine)
         save(root / "masks" / f"{patient}.nii", mask, np.uint8, affine)
-    rows = [["PatientNumber", "SliceNumber", "Intraventricular", "Intraparenchymal", "Subarachnoid", "Epidural"]]
+    rows = [
+        ["PatientNumber", "SliceNumber", "Intraventricular", "Intraparenchymal", "Subarachnoid", "Epidural"]
+    ]
     rows[0] += ["Subdural", "No_Hemorrhage", "Fracture_Yes_No"]
     for patient in (49, 50):
         for number in range(1, 7):
             bleeds = patient == 49 and number in (3, 4)
-            rows.append([patient, number, 0, 0, 0, int(bleeds), int(bleeds and number == 4), int(not bleeds), 0])
+            rows.append(
+                [patient, number, 0, 0, 0, int(bleeds), int(bleeds and number == 4), int(not bleeds), 0]
+            )
     rows.append([""] * 9)
     with (root / "hemorrhage_diagnosis_raw_ct.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    (root / "Patient_demographics.csv").write_text('"Patient Number","Age\n(years)",Gender\n49,4,Male\n50,,Female\n')
+    (root / "Patient_demographics.csv").write_text(
+        '"Patient Number","Age\n(years)",Gender\n49,4,Male\n50,,Female\n'
+    )
     return tmp_path, turned
 
 
@@ -104,7 +112,10 @@ def test_ct_ich_as_physionet_gives_it(ct_ich):
     expected = [0, 0, 1, 1, 0, 0]
     assert item.labels[:, 0].tolist() == expected
     told, untold = (3, 2) if turned else (2, 3)
-    assert set(np.unique(item.blood[told])) == {0, 1} and set(np.unique(item.blood[untold])) == {0, ANY_SUBTYPE}
+    assert set(np.unique(item.blood[told])) == {0, 1} and set(np.unique(item.blood[untold])) == {
+        0,
+        ANY_SUBTYPE,
+    }
     assert (item.exam.volume[item.blood > 0] == 65).all()
 
 
@@ -122,7 +133,9 @@ def test_ct_ich_with_a_slice_twice_or_too_many(ct_ich):
     with pytest.raises(UsageError, match=r"line 15: found a subtype where No_Hemorrhage is 1"):
         open_dataset("ct-ich", data)
     path.write_text(text + "51,1,0,0,0,0,0,1,0\n")
-    with pytest.raises(UsageError, match=r"found no ct_scans/051.nii; expected one for each of the table's 3"):
+    with pytest.raises(
+        UsageError, match=r"found no ct_scans/051.nii; expected one for each of the table's 3"
+    ):
         open_dataset("ct-ich", data)
 
 
@@ -183,7 +196,9 @@ def test_head_ct_pictures(shared_data):
     assert item.exam.n_slices == 1 and item.labels[0, 0] == 1 and np.isnan(item.labels[0, 1:]).all()
     assert {0, ANY_SUBTYPE} == set(np.unique(item.blood))
     marked = item.exam.volume[item.blood == ANY_SUBTYPE]
-    assert np.median(marked) > np.median(item.exam.volume[item.exam.volume > 5])  # blood is brighter than the rest
+    assert np.median(marked) > np.median(
+        item.exam.volume[item.exam.volume > 5]
+    )  # blood is brighter than the rest
     unmarked = next(p for p, v in labels.items() if v[0] and dataset.mask(p) is None)
     assert (dataset.load(unmarked).blood == UNKNOWN).all()
     negative = next(p for p, v in labels.items() if not v[0])
@@ -246,8 +261,18 @@ def test_the_jpeg_form_tells_what_it_leaves_out(jpeg_form):
 @pytest.mark.parametrize(
     ("name", "old", "new", "says"),
     [
-        ("slices.csv", ",1,0,0,0,0,1\n", ",1,0,0,0,0,0\n", "slices.csv, line 2: found any and the subtypes in contra"),
-        ("slices.csv", "049,1,brain", "051,1,brain", "slices.csv, line 3: found patient '051'; expected one of exams"),
+        (
+            "slices.csv",
+            ",1,0,0,0,0,1\n",
+            ",1,0,0,0,0,0\n",
+            "slices.csv, line 2: found any and the subtypes in contra",
+        ),
+        (
+            "slices.csv",
+            "049,1,brain",
+            "051,1,brain",
+            "slices.csv, line 3: found patient '051'; expected one of exams",
+        ),
         ("slices.csv", "049,1,brain", "049,2,brain", "found slice 2 of 049 again"),
         ("slices.csv", "bone/049/01.jpg", "bone/049/07.jpg", "slices.csv, line 3: found no bone/049/07.jpg"),
         ("boxes.csv", "049,1,EDH", "049,7,EDH", "boxes.csv, line 3: found a box on slice 7 of 049"),
@@ -275,7 +300,10 @@ def test_phe_sich_with_broken_rows(tmp_path):
     (root / "images" / "1").mkdir(parents=True)
     Image.fromarray(np.full((65, 65), 120, np.uint8)).save(root / "images" / "1" / "0.jpg")
     table = root / "slices.csv"
-    for row, says in (("images/1/0.jpg,2,", "label_hem = '2'"), ("images/1/1.jpg,1,", "found no images/1/1.jpg")):
+    for row, says in (
+        ("images/1/0.jpg,2,", "label_hem = '2'"),
+        ("images/1/1.jpg,1,", "found no images/1/1.jpg"),
+    ):
         table.write_text(f"patient,file,label_hem,boxes\n1,{row}\n")
         with pytest.raises(UsageError, match=f"line 2: .*{says}"):
             open_dataset("phe-sich", tmp_path)

@@ -119,7 +119,9 @@ def test_several_processes_read_what_one_does(rsna, monkeypatch):
     two = build_index(folder, data / "two.csv", log.append, processes=2)
     one = build_index(folder, data / "one.csv", log.append, processes=1)
     assert {k: v for k, v in one.items() if not v.fault} == {k: v for k, v in two.items() if not v.fault}
-    assert sorted((data / "one.csv").read_text().splitlines()) == sorted((data / "two.csv").read_text().splitlines())
+    assert sorted((data / "one.csv").read_text().splitlines()) == sorted(
+        (data / "two.csv").read_text().splitlines()
+    )
     assert log[0].startswith("headers: 7 of 20,")
 
 
@@ -149,7 +151,9 @@ def test_a_read_only_folder_keeps_its_index_elsewhere(rsna, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(data / "cache"))
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert Rsna(data / "rsna").patients()
-    assert (data / "cache" / "ichor" / "rsna-index.csv").exists() and not (data / "rsna" / "ichor-index.csv").exists()
+    assert (data / "cache" / "ichor" / "rsna-index.csv").exists() and not (
+        data / "rsna" / "ichor-index.csv"
+    ).exists()
 
 
 def test_ids_of_the_sample_submission(tmp_path):
@@ -207,7 +211,9 @@ def test_what_is_left_out_is_told(rsna):
     assert "5 images labelled without a file" in told
     assert "2 images in studies of fewer than 3 images" in told
     assert "1 images that lie where another one of their study does" in told
-    assert len(dataset.images("ID_st1")) == 5 and sum(i in dataset.images("ID_st1") for i in (twice, other)) == 1
+    assert (
+        len(dataset.images("ID_st1")) == 5 and sum(i in dataset.images("ID_st1") for i in (twice, other)) == 1
+    )
     assert dataset.load("ID_st1").labels.shape == (5, 6)
     (root / "leave-out.txt").write_text("ID_st3\n")
     dataset = Rsna(root)

@@ -71,7 +71,9 @@ def test_a_persons_exams_stay_together():
 
 def test_a_leak_is_refused_by_name(tmp_path):
     folds, groups = {"a": 0, "b": 1, "c": 1}, {"a": "x", "b": "x", "c": "c"}
-    with pytest.raises(UsageError, match=r"1 patients or near-duplicate groups on several sides \(x in 0, 1\)"):
+    with pytest.raises(
+        UsageError, match=r"1 patients or near-duplicate groups on several sides \(x in 0, 1\)"
+    ):
         guard(folds, groups, "made")
     guard({"a": "train", "b": "train", "c": "test"}, groups, "made")
     path = tmp_path / "split.json"
@@ -104,7 +106,14 @@ def test_validation_is_held_back_from_training():
 def test_near_duplicates_of_the_web_pictures_are_grouped(shared_data):
     """Seen by eye: 188 and 189 are equal; 011 and 061, 198 and 199, 009 and 065, 105 and 187, 010 and 066 alike."""
     split = split_of(open_dataset("head-ct-hemorrhage", shared_data), 5, 1)
-    for a, b in (("188", "189"), ("011", "061"), ("198", "199"), ("009", "065"), ("105", "187"), ("010", "066")):
+    for a, b in (
+        ("188", "189"),
+        ("011", "061"),
+        ("198", "199"),
+        ("009", "065"),
+        ("105", "187"),
+        ("010", "066"),
+    ):
         assert split.groups[a] == split.groups[b] and split.folds[a] == split.folds[b]
     sizes = np.unique(list(split.groups.values()), return_counts=True)[1]
     assert sizes.max() <= 6 and len(sizes) > 100

@@ -152,7 +152,9 @@ def test_what_is_not_whole_is_not_opened(tmp_path):
     shard = home / GROUP / "blood" / "c" / "2" / "0" / "0"
     kept = shard.read_bytes()
     shard.write_bytes(kept[:-1])
-    with pytest.raises(UsageError, match=rf"{len(kept) - 1} bytes, expected {len(kept)}.*remove the store's folder"):
+    with pytest.raises(
+        UsageError, match=rf"{len(kept) - 1} bytes, expected {len(kept)}.*remove the store's folder"
+    ):
         build_store(Made(), SPEC, tmp_path, lambda _: None, shard=16)
     shard.unlink()
     with pytest.raises(UsageError, match="no file"):
@@ -212,7 +214,9 @@ def test_a_process_that_is_ended_stops_the_build_and_it_goes_on(tmp_path):
 def test_two_at_once_do_not_disturb_each_other(tmp_path):
     stores, told = [], []
     threads = [
-        threading.Thread(target=lambda: stores.append(build_store(Made(0.01), SPEC, tmp_path, told.append, 1, 16)))
+        threading.Thread(
+            target=lambda: stores.append(build_store(Made(0.01), SPEC, tmp_path, told.append, 1, 16))
+        )
         for _ in range(2)
     ]
     for thread in threads:

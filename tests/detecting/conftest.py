@@ -45,7 +45,11 @@ def _head_hu(points: NDArray[np.float64], seed: int) -> NDArray[np.int16]:
     radius = np.sqrt(((points / [72.0, 90.0, 75.0]) ** 2).sum(axis=-1))
     grain = ndimage.gaussian_filter(rng.normal(size=radius.shape), (0, 4, 4))
     brain = 32 + 5 * grain / grain.std() + rng.normal(0, 2, radius.shape)
-    ventricle = (np.abs(np.abs(points[..., 0]) - 9) < 5) & (np.abs(points[..., 1]) < 28) & (np.abs(points[..., 2]) < 18)
+    ventricle = (
+        (np.abs(np.abs(points[..., 0]) - 9) < 5)
+        & (np.abs(points[..., 1]) < 28)
+        & (np.abs(points[..., 2]) < 18)
+    )
     brain = np.where(ventricle, 8 + rng.normal(0, 2, radius.shape), brain)
     hu = np.where(radius < 0.92, brain, np.where(radius < 0.99, 900, np.where(radius < 1.06, 20, -1000)))
     return hu.astype(np.int16)

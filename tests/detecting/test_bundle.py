@@ -120,7 +120,10 @@ def _change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
         (_change("exam_rule", "kind", to="vote"), r"exam_rule\.kind"),
         (_change("surprise", to=1), "surprise"),
         (_change("slice_rule", to={"weights": [1.0, 1.0]}), r"slice_rule\.weights.*odd"),
-        (_change("slice_rule", to={"kind": "graph"}), "slice_rule: expected the kind for the graphs slice, sequence"),
+        (
+            _change("slice_rule", to={"kind": "graph"}),
+            "slice_rule: expected the kind for the graphs slice, sequence",
+        ),
         (_change("slice_rule", to={"weights": [0.0]}), r"slice_rule\.weights"),
     ],
 )
@@ -133,12 +136,18 @@ def test_a_wrong_manifest_is_refused_by_field(
 
 def test_a_graph_that_may_be_left_out_is_left_out(edit_manifest: Edit) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        manifest["graphs"]["midline"] = {**manifest["graphs"]["slice"], "file": "none.onnx", "required": False}
+        manifest["graphs"]["midline"] = {
+            **manifest["graphs"]["slice"],
+            "file": "none.onnx",
+            "required": False,
+        }
 
     assert load_bundle(edit_manifest(change)).name == "default"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, pickle.dumps({"format": 1})])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, pickle.dumps({"format": 1})]
+)
 def test_what_is_no_manifest_is_refused_and_never_unpickled(bundle_copy: Path, content: bytes) -> None:
     (bundle_copy / "bundle.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"bundle\.json: found"):

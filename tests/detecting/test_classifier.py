@@ -13,7 +13,7 @@ import pytest
 
 from ichor.detecting import detect
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.engine import ClassifierEngine, open_engine
+from ichor.detecting.sessions import ClassifierEngine, open_engine
 from ichor.errors import BundleError
 from ichor.exam import Exam
 from ichor.reporting.report import not_written, write_report
@@ -53,12 +53,21 @@ def classifier(edit_manifest: Callable[..., Path]) -> Callable[..., Path]:
             sums = node("CumSum", ["features", "first"], ["sums"])
             product = node("MatMul", ["sums", "weight"], ["slice"])
             _save(
-                folder / "head.onnx", [sums, product], _value("features", "n", n), _value("slice", "n", labels), weight
+                folder / "head.onnx",
+                [sums, product],
+                _value("features", "n", n),
+                _value("slice", "n", labels),
+                weight,
             )
             graphs = {}
             for name, given, found in (("features", "stack", "features"), ("head", "features", "slice")):
                 digest = hashlib.sha256((folder / f"{name}.onnx").read_bytes()).hexdigest()
-                graphs[name] = {"file": f"{name}.onnx", "sha256": digest, "inputs": [given], "outputs": [found]}
+                graphs[name] = {
+                    "file": f"{name}.onnx",
+                    "sha256": digest,
+                    "inputs": [given],
+                    "outputs": [found],
+                }
             manifest.update(graphs=graphs, slice_rule={"kind": "graph"}, name="sums")
             scalings = [{"scale": 1.0, "offset": 0.0}, *[{"scale": 0.0, "offset": -7.0}] * 5]
             manifest["calibration"] = {"slice": scalings, "exam": scalings, "lone": scalings}
@@ -123,5 +132,7 @@ def test_graphs_that_do_not_fit_each_other_are_refused(classifier: Callable[...,
 
 
 def test_a_head_with_other_labels_is_refused(classifier: Callable[..., Path], head_exam: Exam) -> None:
-    with pytest.raises(BundleError, match=r"graph 'head': found an output of shape \(\d+, 5\) for \d+ slices"):
+    with pytest.raises(
+        BundleError, match=r"graph 'head': found an output of shape \(\d+, 5\) for \d+ slices"
+    ):
         detect(head_exam, bundle=str(classifier(labels=5)), device="cpu")

@@ -19,8 +19,8 @@ from ichor.datasets.ct_ich import CtIch
 from ichor.detecting import Detection, detect, detect_all
 from ichor.detecting.bundle import load_bundle
 from ichor.detecting.detect import _probabilities
-from ichor.detecting.engine import Judged, open_engine
 from ichor.detecting.manifest import Scaling
+from ichor.detecting.sessions import Prediction, open_engine
 from ichor.errors import BundleError, UsageError
 from ichor.exam import Exam, Picture, Source, hashed_uid
 from ichor.findings import Findings
@@ -108,7 +108,9 @@ def stored_upside_down(exam: Exam) -> Exam:
 
 @pytest.mark.parametrize("how", ["reversed", "mirrored"])
 @pytest.mark.parametrize("which", ["drawn", "demo"])
-def test_the_same_exam_gives_the_same_answer_in_any_orientation(which: str, how: str, head_exam: Exam) -> None:
+def test_the_same_exam_gives_the_same_answer_in_any_orientation(
+    which: str, how: str, head_exam: Exam
+) -> None:
     """The stored order of rows is no business of the model's, nor is on which side of the patient a bleed lies."""
     plain = head_exam if which == "drawn" else ichor.read(demo_exam())
     assert isinstance(plain, Exam)
@@ -124,7 +126,10 @@ def test_the_threshold_can_be_set(head_exam: Exam) -> None:
     plain = detect(head_exam)
     p = plain.probabilities.any
     assert p is not None
-    eager, strict = detect(head_exam, threshold=max(p / 2, 1e-6)), detect(head_exam, threshold=min(2 * p, 0.99999))
+    eager, strict = (
+        detect(head_exam, threshold=max(p / 2, 1e-6)),
+        detect(head_exam, threshold=min(2 * p, 0.99999)),
+    )
     assert (eager.positive.any, strict.positive.any) == (True, False)
     assert not any(strict.positive.model_dump().values())
     assert eager.probabilities == plain.probabilities
@@ -147,11 +152,15 @@ def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
     rng = np.random.default_rng(1)
     maps = rng.normal(-2, 2, (n, 6, 10, 8)).astype(np.float32)
     hottest, pooled = rng.normal(-4, 2, (2, n, 6)).astype(np.float32)
-    slices, exam = _probabilities(open_engine(bundle, "cpu"), Judged(maps, hottest, pooled), prepared, bundle)
+    slices, exam = _probabilities(
+        open_engine(bundle, "cpu"), Prediction(maps, hottest, pooled), prepared, bundle
+    )
     weights, half = m.slice_rule.weights, len(m.slice_rule.weights) // 2
     logits = np.empty((n, 6))
     for k in range(n):
-        around = [maps[min(max(k + d, 0), n - 1)] * w for d, w in zip(range(-half, half + 1), weights, strict=True)]
+        around = [
+            maps[min(max(k + d, 0), n - 1)] * w for d, w in zip(range(-half, half + 1), weights, strict=True)
+        ]
         for j in range(6):
             smooth = sum(a[j].astype(float) for a in around) / sum(weights)
             logits[k, j] = np.mean(sorted(smooth.ravel())[-m.slice_rule.pixels :])

@@ -151,7 +151,9 @@ def test_a_body_with_a_little_head_on_top_is_refused(head_exam: Exam) -> None:
 def test_metal_is_told_with_its_slices(head_exam: Exam) -> None:
     volume = head_exam.volume.copy()
     volume[12:14, 120:132, 120:132] = 3071
-    found = assess(replace(head_exam, volume=volume), prepare(replace(head_exam, volume=volume), Preparation()))
+    found = assess(
+        replace(head_exam, volume=volume), prepare(replace(head_exam, volume=volume), Preparation())
+    )
     assert [(n.code, n.slices) for n in found] == [("metal", (12, 13))]
 
 
@@ -169,7 +171,9 @@ def test_half_a_head_is_refused(head_exam: Exam) -> None:
 def test_a_jump_between_slices_is_told(head_exam: Exam) -> None:
     volume = head_exam.volume.copy()
     volume[15:] = np.roll(volume[15:], 14, axis=2)
-    found = assess(replace(head_exam, volume=volume), prepare(replace(head_exam, volume=volume), Preparation()))
+    found = assess(
+        replace(head_exam, volume=volume), prepare(replace(head_exam, volume=volume), Preparation())
+    )
     assert [n.code for n in found] == ["motion"]
     assert found[0].slices == (15,)
 

@@ -34,7 +34,9 @@ def with_points(edit_manifest: Edit) -> str:
     return str(edit_manifest(lambda m: m.update(operating_points=points)))
 
 
-def test_a_bundle_without_them_still_loads_and_says_nothing_of_them(head_exam: Exam, edit_manifest: Edit) -> None:
+def test_a_bundle_without_them_still_loads_and_says_nothing_of_them(
+    head_exam: Exam, edit_manifest: Edit
+) -> None:
     def strip(manifest: dict[str, Any]) -> None:
         for key in NEW:
             manifest.pop(key, None)
@@ -59,7 +61,9 @@ def test_a_sensitivity_takes_its_own_threshold(head_exam: Exam, with_points: str
 
 def test_a_lone_slice_takes_the_point_for_slices(head_exam: Exam, with_points: str) -> None:
     k, g = 14, head_exam.geometry
-    lone = replace(head_exam, volume=head_exam.volume[k : k + 1], geometry=replace(g, positions=g.positions[k : k + 1]))
+    lone = replace(
+        head_exam, volume=head_exam.volume[k : k + 1], geometry=replace(g, positions=g.positions[k : k + 1])
+    )
     lone = replace(lone, source=replace(lone.source, sop_instance_uids=("1.2.3.14",)))
     assert detect(lone, bundle=with_points, sensitivity=0.95).thresholds.any == 0.0456
 
@@ -82,12 +86,19 @@ def test_the_command_mirrors_it(tmp_path: Path, with_points: str, capfd: pytest.
 @pytest.mark.parametrize(
     ("low", "high", "uncertain", "says"),
     [
-        (0.0, 1.0, True, "Uncertain: between 0.00 and 1.00 neither hemorrhage nor its absence can be left out at the 90%"),
+        (
+            0.0,
+            1.0,
+            True,
+            "Uncertain: between 0.00 and 1.00 neither hemorrhage nor its absence can be left out at the 90%",
+        ),
         (0.0, 0.0, False, "above it"),
         (1.0, 1.0, False, "below it"),
     ],
 )
-def test_the_band(head_exam: Exam, edit_manifest: Edit, low: float, high: float, uncertain: bool, says: str) -> None:
+def test_the_band(
+    head_exam: Exam, edit_manifest: Edit, low: float, high: float, uncertain: bool, says: str
+) -> None:
     folder = edit_manifest(lambda m: m.update(uncertain_band=band(low, high)))
     findings = detect(head_exam, bundle=str(folder))
     assert findings.uncertain is uncertain
@@ -99,7 +110,9 @@ def test_the_band(head_exam: Exam, edit_manifest: Edit, low: float, high: float,
 def test_a_lone_slice_is_neither(head_exam: Exam, edit_manifest: Edit) -> None:
     folder = edit_manifest(lambda m: m.update(uncertain_band=band(0, 1)))
     g = head_exam.geometry
-    lone = replace(head_exam, volume=head_exam.volume[14:15], geometry=replace(g, positions=g.positions[14:15]))
+    lone = replace(
+        head_exam, volume=head_exam.volume[14:15], geometry=replace(g, positions=g.positions[14:15])
+    )
     lone = replace(lone, source=replace(lone.source, sop_instance_uids=("1.2.3.14",)))
     assert detect(lone, bundle=str(folder)).uncertain is None
 
@@ -117,7 +130,9 @@ def test_the_band_promises_nothing_of_an_exam_unlike_the_measured_ones(
     head_exam: Exam, edit_manifest: Edit, high: float, unlike: bool
 ) -> None:
     cut = {"low": 1.0, "high": 3.0 if unlike else 9.0}
-    folder = edit_manifest(lambda m: m.update(input_profile={"slice_step_mm": cut}, uncertain_band=band(0, high)))
+    folder = edit_manifest(
+        lambda m: m.update(input_profile={"slice_step_mm": cut}, uncertain_band=band(0, high))
+    )
     said = detect(head_exam, bundle=str(folder)).uncertainty
     assert said is not None and ("its level does not hold here" in said) is unlike
 

@@ -54,7 +54,9 @@ def test_what_is_missed_comes_first_then_the_worst_alarms(judged):
 
 def test_each_has_its_own_picture(judged):
     dataset, run, _ = judged
-    bright = [np.asarray(Image.open(io.BytesIO(f.picture)).convert("L")).mean() for f in failures(run, dataset)]
+    bright = [
+        np.asarray(Image.open(io.BytesIO(f.picture)).convert("L")).mean() for f in failures(run, dataset)
+    ]
     assert bright[0] > 150 > 120 > max(bright[1:])
     assert all(f.data_uri.startswith("data:image/png;base64,") for f in failures(run, dataset))
 

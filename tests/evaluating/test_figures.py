@@ -88,10 +88,16 @@ def test_a_table_of_logits_or_probabilities_is_joined_with_the_labels(tmp_path, 
         (lambda t: t + "p00,9,0" + ",0.5" * 6 + "\n", "found slices 0 to 9 of patient p00, 5 in all"),
         (lambda t: t + "p00,4,0" + ",0.5" * 6 + "\n", "found 5 slices of patient p00; expected 4"),
         (lambda t: t + "p00,4,1" + ",0.5" * 6 + "\n", "found a patient in two folds"),
-        (lambda t: t + "stranger,0,0" + ",0.5" * 6 + "\n", r"1 patients that made does not have \(stranger\)"),
+        (
+            lambda t: t + "stranger,0,0" + ",0.5" * 6 + "\n",
+            r"1 patients that made does not have \(stranger\)",
+        ),
         (lambda t: t + "p00,4,0,x" + ",0.5" * 5 + "\n", "line 122: found text"),
         (lambda t: t + "p00,4,0,nan" + ",0.5" * 5 + "\n", "line 122: found .*expected finite"),
-        (lambda t: "".join(line for line in t.splitlines(True) if not line.startswith("p07")), r"expected 1 more \(p07\)"),
+        (
+            lambda t: "".join(line for line in t.splitlines(True) if not line.startswith("p07")),
+            r"expected 1 more \(p07\)",
+        ),
         (lambda t: "", "found the columns none"),
     ],
 )
@@ -122,7 +128,10 @@ def test_what_a_system_does_not_tell_is_not_measured(tmp_path, run):
     path.write_text("patient,slice,p_ICH\n" + "\n".join(rows) + "\n")
     found = read_table(path, Made())
     names = {f.name for f in figures(found)}
-    assert "slice AUC, any" in names and not names & {"slice AUC, intraparenchymal", "slice weighted log loss"}
+    assert "slice AUC, any" in names and not names & {
+        "slice AUC, intraparenchymal",
+        "slice weighted log loss",
+    }
     assert not subtype_figures(found)
     assert {d.name for d in compare(run, found)} == {
         "slice AUC, any", "slice accuracy, any", "exam AUC, any", "exam accuracy, any"
@@ -130,7 +139,11 @@ def test_what_a_system_does_not_tell_is_not_measured(tmp_path, run):
 
 
 def kaggle(path, change=lambda rows: rows):
-    rows = [f"{p}_{name},{0.9 if Made('pictures').slice_labels(p)[0, 0] else 0.1}" for p in PATIENTS for name in LABEL_NAMES]
+    rows = [
+        f"{p}_{name},{0.9 if Made('pictures').slice_labels(p)[0, 0] else 0.1}"
+        for p in PATIENTS
+        for name in LABEL_NAMES
+    ]
     path.write_text("ID,Label\n" + "\n".join(change(rows)) + "\n")
     return path
 
@@ -154,7 +167,10 @@ def test_kaggles_long_form(tmp_path):
         (lambda rows: rows[1:], "line 2: found p00 without any; expected six rows"),
         (lambda rows: [*rows, rows[0]], "line 182: found p00_any again"),
         (lambda rows: ["p00_fracture,0.1", *rows], "found 'p00_fracture'; expected an ID that ends in _any"),
-        (lambda rows: [*rows, *(f"x_{name},0.1" for name in LABEL_NAMES)], "found image x, which made does not have"),
+        (
+            lambda rows: [*rows, *(f"x_{name},0.1" for name in LABEL_NAMES)],
+            "found image x, which made does not have",
+        ),
         (lambda rows: rows[6:], r"expected 1 more \(p00\)"),
     ],
 )
@@ -197,7 +213,9 @@ def test_the_clip_of_the_log_loss_is_as_asked(tmp_path):
     for clip in (1e-15, 0.01):
         found = {f.name: f.interval.value for f in figures(run, clip)}
         labels = run.labels.astype(float)
-        assert found["slice weighted log loss"] == pytest.approx(m.weighted_log_loss(labels, np.zeros((120, 6)), clip), rel=1e-6)
+        assert found["slice weighted log loss"] == pytest.approx(
+            m.weighted_log_loss(labels, np.zeros((120, 6)), clip), rel=1e-6
+        )
 
 
 def test_areas_are_scikit_learns(run):
@@ -255,7 +273,9 @@ def test_calibration_is_of_what_is_known():
     labels[:, 4] = 0
     labels[:2000, 1] = np.nan
     fitted = fit_calibration(logits, labels)
-    assert fitted.scale[:3] == pytest.approx([0.5] * 3, abs=0.06) and fitted.offset[:3] == pytest.approx([-1] * 3, abs=0.12)
+    assert fitted.scale[:3] == pytest.approx([0.5] * 3, abs=0.06) and fitted.offset[:3] == pytest.approx(
+        [-1] * 3, abs=0.12
+    )
     p = fitted.probabilities(logits)
     assert p[:, 3].max() < 0.01 and p[:, 4].max() < 0.01  # what was never seen is not called
 
@@ -281,10 +301,15 @@ def test_two_models_are_compared_pair_by_pair(tmp_path):
     )
     found = {d.name: d for d in compare(good, poor)}
     assert found["slice AUC, any"].better == "first" and found["slice AUC, any"].p < 0.01
-    assert found["slice weighted log loss"].better == "first" and found["slice weighted log loss"].interval.value < 0
+    assert (
+        found["slice weighted log loss"].better == "first"
+        and found["slice weighted log loss"].interval.value < 0
+    )
     backwards = {d.name: d for d in compare(poor, good)}
     assert backwards["slice AUC, any"].better == "second"
-    assert backwards["slice AUC, any"].interval.value == pytest.approx(-found["slice AUC, any"].interval.value)
+    assert backwards["slice AUC, any"].interval.value == pytest.approx(
+        -found["slice AUC, any"].interval.value
+    )
     for d in compare(good, same):
         assert (d.interval.value, d.better, d.p) == (0, "neither", 1)
     with pytest.raises(UsageError, match="expected both on the same slices"):

@@ -16,7 +16,9 @@ def cases():
     return labels, np.round(labels * 0.2 + rng.random(len(who)) * 0.8, 2), who
 
 
-@pytest.mark.parametrize("name", ["roc_auc", "pr_area", "accuracy", "sensitivity", "specificity", "precision", "f1", "log_loss"])
+@pytest.mark.parametrize(
+    "name", ["roc_auc", "pr_area", "accuracy", "sensitivity", "specificity", "precision", "f1", "log_loss"]
+)
 def test_fast_draws_are_slow_draws(cases, name):
     if name == "pr_area":
         pytest.importorskip("sklearn", reason="needs the extra 'train'")
@@ -27,7 +29,11 @@ def test_fast_draws_are_slow_draws(cases, name):
     fast = bootstrap(statistic, labels, scores, who, resamplings=60)
     slow = bootstrap(lambda y, s: statistic(y, s), labels, scores, who, resamplings=60)
     assert (fast.value, fast.low, fast.high) == pytest.approx((slow.value, slow.low, slow.high), rel=1e-9)
-    assert fast.low < fast.high and (fast.n, fast.patients, fast.positives) == (slow.n, slow.patients, slow.positives)
+    assert fast.low < fast.high and (fast.n, fast.patients, fast.positives) == (
+        slow.n,
+        slow.patients,
+        slow.positives,
+    )
 
 
 def test_fast_log_loss_of_six_labels(cases):
@@ -58,9 +64,12 @@ def test_draws_of_one_class_are_left_out():
 def test_counts_and_ranks_by_hand():
     labels, scores, group = np.array([1.0, 0, 1, 0]), np.array([0.5, 0.5, 0.9, 0.1]), np.array([0, 0, 1, 1])
     counts = np.array([[2, 0], [1, 1]], np.uint16)
-    (yes, no), = ranked(labels, scores, group, counts)
+    ((yes, no),) = ranked(labels, scores, group, counts)
     assert yes.tolist() == [[0, 2, 0], [0, 1, 1]] and no.tolist() == [[0, 2, 0], [1, 1, 0]]
-    assert sums(np.array([[1.0, 10], [2, 20], [3, 30], [4, 40]]), group, counts).tolist() == [[6, 60], [10, 100]]
+    assert sums(np.array([[1.0, 10], [2, 20], [3, 30], [4, 40]]), group, counts).tolist() == [
+        [6, 60],
+        [10, 100],
+    ]
 
 
 def test_pairs_are_drawn_alike(cases):
@@ -68,6 +77,8 @@ def test_pairs_are_drawn_alike(cases):
     same, p = paired_bootstrap(m.roc_auc, labels, scores, scores, who, resamplings=50)
     assert (same.value, same.low, same.high, p) == (0, 0, 0, 1)
     fast, p = paired_bootstrap(m.roc_auc, labels, scores + labels, scores, who, resamplings=50)
-    slow, q = paired_bootstrap(lambda y, s: m.roc_auc(y, s), labels, scores + labels, scores, who, resamplings=50)
+    slow, q = paired_bootstrap(
+        lambda y, s: m.roc_auc(y, s), labels, scores + labels, scores, who, resamplings=50
+    )
     assert (fast.value, fast.low, fast.high, p) == pytest.approx((slow.value, slow.low, slow.high, q))
     assert p == 1 / 50

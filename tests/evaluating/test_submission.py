@@ -31,7 +31,9 @@ def table(path, rows):
 
 
 def test_a_submission_by_the_command(sample, tmp_path, capfd):
-    found = table(tmp_path / "p.csv", [["ID_a", *np.arange(1, 7) / 10], ["ID_b", 0, 0, 0, 0, 0, 0], ["ID_c"] + [1] * 6])
+    found = table(
+        tmp_path / "p.csv", [["ID_a", *np.arange(1, 7) / 10], ["ID_b", 0, 0, 0, 0, 0, 0], ["ID_c"] + [1] * 6]
+    )
     assert run(["submit", str(found), "--sample", str(sample), "-o", str(tmp_path / "s.csv")]) == 0
     assert "3 images, 18 rows" in capfd.readouterr().out
     with (tmp_path / "s.csv").open(newline="") as file:
@@ -44,7 +46,9 @@ def test_a_submission_by_the_command(sample, tmp_path, capfd):
 
 
 def test_clipped_as_asked(sample, tmp_path):
-    write_submission({f"ID_{k}": np.array([0.0, 1, 0, 1, 0, 1]) for k in "abc"}, sample, tmp_path / "s.csv", 0.01)
+    write_submission(
+        {f"ID_{k}": np.array([0.0, 1, 0, 1, 0, 1]) for k in "abc"}, sample, tmp_path / "s.csv", 0.01
+    )
     values = {line.split(",")[1] for line in (tmp_path / "s.csv").read_text().splitlines()[1:]}
     assert values == {"0.01", "0.99"}
     with pytest.raises(UsageError, match=r"clip: found 0\.5"):

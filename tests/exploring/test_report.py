@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ichor.exploring.copies import Leak, Sides
 from ichor.exploring.drawings import histogram, skyline
-from ichor.exploring.gather import gather
+from ichor.exploring.duplicates import Leak, Sides
 from ichor.exploring.page import write_report
 from ichor.exploring.summary import Exploration, co_occurrence, counts, remarks, window_shares
+from ichor.exploring.survey import gather
 
 from .made import labels_of, made, volume
 

@@ -80,10 +80,14 @@ class Head:
     def points(self) -> NDArray[np.float64]:
         """``(slices, rows, columns, 3)`` patient mm of every voxel."""
         n, rows, columns = self.exam.volume.shape
-        grid = np.stack(np.meshgrid(np.arange(n), np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
+        grid = np.stack(
+            np.meshgrid(np.arange(n), np.arange(rows), np.arange(columns), indexing="ij"), axis=-1
+        )
         return self.exam.geometry.voxel_to_patient(grid)
 
-    def with_dot(self, at: NDArray[np.float64], sigma: float = 4.0, height: float = 900.0) -> NDArray[np.int16]:
+    def with_dot(
+        self, at: NDArray[np.float64], sigma: float = 4.0, height: float = 900.0
+    ) -> NDArray[np.int16]:
         """The volume with a bright ball (Gaussian, mm) at a patient point."""
         lit = self.exam.volume.copy()
         # Only slices and rows near the ball are worth computing.
@@ -117,7 +121,7 @@ def head_in() -> Callable[[str], Head]:
 @pytest.fixture(scope="session", params=["cq500/CQ500-CT-0", "dicom-oddities/ge_head_tilt_varspacing"])
 def tilted_exam(request: pytest.FixtureRequest, shared_data: Path) -> Exam:
     """Two real exams with gantry tilt; the second with uneven gaps, too."""
-    from ichor.reading.dicom import read_dicom
+    from ichor.reading.dicom.studies import read_dicom
     from ichor.reading.files import InputFile
     from ichor.reading.limits import Deadline, Limits
 

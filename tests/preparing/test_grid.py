@@ -45,10 +45,10 @@ def test_points_go_to_the_grid_and_back(head: Any) -> None:
 def test_a_dot_shows_where_its_coordinates_say(head: Any) -> None:
     exam = head.exam
     transform = plan_grid(exam.volume, exam.geometry, SPEC)
-    plain = transform.to_grid(exam.volume)
+    plain = transform.native_to_grid(exam.volume)
     assert plain.shape == (transform.n_slices, SPEC.rows, SPEC.columns)
     for point in INSIDE:
-        shown = transform.to_grid(head.with_dot(point)) - plain
+        shown = transform.native_to_grid(head.with_dot(point)) - plain
         expected = transform.patient_to_grid(point)
         k = int(shown.max(axis=(1, 2)).argmax())
         assert abs(k - expected[0]) <= 0.51
@@ -60,9 +60,9 @@ def test_the_grid_is_upright(head: Any) -> None:
     """Face up, the patient's left on the right, the vertex last."""
     exam = head.exam
     transform = plan_grid(exam.volume, exam.geometry, SPEC)
-    plain = transform.to_grid(exam.volume)
+    plain = transform.native_to_grid(exam.volume)
     left, back, up = (
-        transform.to_grid(head.with_dot(CENTRE + np.array(step))) - plain
+        transform.native_to_grid(head.with_dot(CENTRE + np.array(step))) - plain
         for step in ([40.0, 0, 0], [0, 40.0, 0], [0, 0, 35.0])
     )
     middle = transform.patient_to_grid(CENTRE)
@@ -83,7 +83,7 @@ def test_a_map_comes_back_to_where_it_was_drawn(head: Any) -> None:
         row, column = (expected[1:] - 0.5) / 2  # a map pixel covers two grid pixels
         maps = np.zeros((transform.n_slices, SPEC.rows // 2, SPEC.columns // 2), np.float32)
         maps[k] = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 2 / 2.5**2)
-        native = transform.to_native(maps)
+        native = transform.grid_to_native(maps)
         assert native.shape == exam.volume.shape
         hot = int(native.max(axis=(1, 2)).argmax())
         found = geometry.voxel_to_patient([hot, *centroid(native[hot])])
@@ -99,13 +99,13 @@ def test_only_the_wanted_slices_are_carried_back(head_in: Callable[[str], Any]) 
     exam = head_in("thin and tilted").exam
     transform = plan_grid(exam.volume, exam.geometry, SPEC)
     maps = np.random.default_rng(3).random((transform.n_slices, 160, 128), np.float32)
-    whole = transform.to_native(maps)
-    np.testing.assert_allclose(transform.to_native(maps, [5, 33, 2]), whole[[5, 33, 2]], atol=1e-6)
+    whole = transform.grid_to_native(maps)
+    np.testing.assert_allclose(transform.grid_to_native(maps, [5, 33, 2]), whole[[5, 33, 2]], atol=1e-6)
 
 
 def test_the_head_fills_the_grid_with_its_margin(head: Any) -> None:
     transform = plan_grid(head.exam.volume, head.exam.geometry, SPEC)
-    middle = transform.to_grid(head.exam.volume)[transform.n_slices // 2]
+    middle = transform.native_to_grid(head.exam.volume)[transform.n_slices // 2]
     tissue = middle > 0
     height = np.ptp(np.flatnonzero(tissue.any(axis=1))) / SPEC.rows
     width = np.ptp(np.flatnonzero(tissue.any(axis=0))) / SPEC.columns
@@ -118,12 +118,14 @@ def test_values_and_constant_volumes_are_kept(head: Any) -> None:
     transform = plan_grid(exam.volume, exam.geometry, SPEC)
     even = np.full_like(exam.volume, 37)
     inside = transform.patient_to_grid(INSIDE).astype(int)
-    planes = transform.to_grid(even)
+    planes = transform.native_to_grid(even)
     for _, row, column in inside:
         np.testing.assert_allclose(planes[:, row, column], 37, atol=1e-3)
-    np.testing.assert_allclose(transform.gather.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(transform.spread.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(transform.values_to_native(np.full((transform.n_slices, 6), 0.3)), 0.3, atol=1e-6)
+    np.testing.assert_allclose(transform.to_grid_weights.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(transform.to_native_weights.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(
+        transform.grid_values_to_native(np.full((transform.n_slices, 6), 0.3)), 0.3, atol=1e-6
+    )
 
 
 def test_thick_slices_are_not_mixed(head_in: Callable[[str], Any]) -> None:
@@ -131,7 +133,7 @@ def test_thick_slices_are_not_mixed(head_in: Callable[[str], Any]) -> None:
         exam = head_in(name).exam
         transform = plan_grid(exam.volume, exam.geometry, SPEC)
         assert transform.n_slices == exam.n_slices
-        np.testing.assert_array_equal(transform.gather, np.eye(exam.n_slices))
+        np.testing.assert_array_equal(transform.to_grid_weights, np.eye(exam.n_slices))
 
 
 def test_thin_slices_become_slabs_of_the_stated_thickness(head_in: Callable[[str], Any]) -> None:
@@ -141,7 +143,7 @@ def test_thin_slices_become_slabs_of_the_stated_thickness(head_in: Callable[[str
     # A lamp in one 1.25 mm slice gives a quarter of its light to the 5 mm slab around it.
     ramp = np.zeros(exam.n_slices)
     ramp[exam.n_slices // 2] = 1
-    assert (transform.gather @ ramp).max() == pytest.approx(0.25, abs=0.05)
+    assert (transform.to_grid_weights @ ramp).max() == pytest.approx(0.25, abs=0.05)
 
 
 def test_an_empty_volume_gets_a_grid_over_the_whole_slice() -> None:
@@ -156,7 +158,7 @@ def test_an_empty_volume_gets_a_grid_over_the_whole_slice() -> None:
     corners = transform.patient_to_grid(geometry.voxel_to_patient([[0, 0, 0], [1, 299, 199]]))
     assert (corners[:, 1:] >= 0).all()
     assert (corners[:, 1:] <= [319, 255]).all()
-    assert (transform.to_grid(volume) == AIR_HU).all()
+    assert (transform.native_to_grid(volume) == AIR_HU).all()
 
 
 # -- two real exams with gantry tilt -----------------------------------------------------------------
@@ -180,7 +182,7 @@ def test_real_dots_go_to_the_grid_and_back_within_half_a_voxel(tilted_exam: Exam
     """Light one voxel's neighbourhood, follow it over the grid and back, and find it where it was."""
     exam, geometry = tilted_exam, tilted_exam.geometry
     transform = plan_grid(exam.volume, geometry, SPEC)
-    plain = transform.to_grid(exam.volume)
+    plain = transform.native_to_grid(exam.volume)
     size = 9
     spot = np.hypot(*np.mgrid[-size : size + 1, -size : size + 1])
     spot = np.rint(800 * np.exp(-(spot**2) / 2 / 3.0**2)).astype(np.int16)
@@ -191,17 +193,19 @@ def test_real_dots_go_to_the_grid_and_back_within_half_a_voxel(tilted_exam: Exam
             continue
         lit = exam.volume.copy()
         lit[k, row - size : row + size + 1, column - size : column + size + 1] += spot
-        shown = transform.to_grid(lit) - plain
+        shown = transform.native_to_grid(lit) - plain
         expected = transform.patient_to_grid(geometry.voxel_to_patient([k, row, column]))
         if not ((expected[1:] > 12) & (expected[1:] < [SPEC.rows - 13, SPEC.columns - 13])).all():
             continue  # at the grid's edge part of the spot is cut away
         hot = int(shown.max(axis=(1, 2)).argmax())
         assert abs(hot - expected[0]) <= 0.51
         assert np.abs(centroid(shown[hot]) - expected[1:]).max() <= 0.5 / max(transform.scale)
-        back = transform.to_native(shown)
+        back = transform.grid_to_native(shown)
         again = int(back.max(axis=(1, 2)).argmax())
         # A slab may give its light back to the slice beside: with tilt, another row there is the same place.
-        error = geometry.voxel_to_patient([again, *centroid(back[again])]) - geometry.voxel_to_patient([k, row, column])
+        error = geometry.voxel_to_patient([again, *centroid(back[again])]) - geometry.voxel_to_patient(
+            [k, row, column]
+        )
         along = error @ geometry.normal
         assert np.linalg.norm(error - along * geometry.normal) <= 0.5 * min(geometry.spacing)
         assert abs(along) <= 0.51 * max(SPEC.slab_mm, geometry.gaps.max())

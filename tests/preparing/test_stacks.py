@@ -22,7 +22,9 @@ def plain_neighbour(distances: list[float], k: int, offset: int, max_gap: float)
 
 @pytest.mark.parametrize("offset", [-2, -1, 0, 1, 2])
 @pytest.mark.parametrize(
-    "distances", [[0.0], [0, 5, 10, 15, 20.0], [0, 5, 30, 35, 40, 60.0], [0, 20.0]], ids=["one", "even", "holes", "far"]
+    "distances",
+    [[0.0], [0, 5, 10, 15, 20.0], [0, 5, 30, 35, 40, 60.0], [0, 20.0]],
+    ids=["one", "even", "holes", "far"],
 )
 def test_neighbours_are_those_of_the_plain_walk(distances: list[float], offset: int) -> None:
     found = neighbour_indices(np.array(distances), offset, 12.0)

@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittle
 
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
-from ichor.reading.dicom import read_dicom
+from ichor.reading.dicom.studies import read_dicom
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Deadline, Limits
 

@@ -21,7 +21,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, 
 
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
-from ichor.reading.dataset import is_dicom, quiet_pydicom
+from ichor.reading.dicom.dataset import is_dicom, quiet_pydicom
 from ichor.reading.limits import Limits
 
 from .phantoms import (

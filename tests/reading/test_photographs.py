@@ -13,10 +13,10 @@ from PIL import Image
 from ichor.errors import RefusedInput
 from ichor.exam import Picture
 from ichor.reading.files import InputFile
-from ichor.reading.flattening import Plane, carry, find_plane, flatten, homography
-from ichor.reading.illumination import evened, hazy, tint, untinted
 from ichor.reading.limits import Limits
-from ichor.reading.picture import read_pictures
+from ichor.reading.picture.files import read_pictures
+from ichor.reading.picture.flattening import Plane, carry, find_plane, flatten, homography
+from ichor.reading.picture.illumination import evened, hazy, tint, untinted
 
 from .phantoms import codes
 from .test_picture import GREY

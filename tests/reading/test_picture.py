@@ -20,7 +20,7 @@ from ichor.errors import RefusedInput
 from ichor.exam import Picture
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
-from ichor.reading.picture import is_picture, read_pictures
+from ichor.reading.picture.files import is_picture, read_pictures
 
 from .phantoms import codes
 

@@ -7,10 +7,10 @@ import pytest
 from pydicom.uid import CTImageStorage, generate_uid
 
 from ichor.exam import Exam, hashed_uid
+from ichor.reading.dicom.headers import read_headers
+from ichor.reading.dicom.series import RULES, is_bone_kernel, names_contrast, score
 from ichor.reading.files import InputFile
-from ichor.reading.headers import read_headers
 from ichor.reading.limits import Limits
-from ichor.reading.series import RULES, is_bone_kernel, names_contrast, score
 
 from .phantoms import Plan, base_dataset, codes, head_series, read, read_one, refusal, store_hu, write
 

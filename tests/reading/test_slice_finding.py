@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from scipy import ndimage
 
-from ichor.reading.slice_finding import find_slice, without_letters
+from ichor.reading.picture.slice_finding import find_slice, without_letters
 
 SIDE = 512
 Made = tuple[Image.Image, tuple[float, float, float]]

@@ -10,7 +10,7 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
-from ichor.reading.streams import plain_jpeg, stream_fault
+from ichor.reading.dicom.streams import plain_jpeg, stream_fault
 
 from .phantoms import read
 

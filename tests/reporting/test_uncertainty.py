@@ -48,4 +48,6 @@ def test_where_an_operating_points_threshold_comes_from() -> None:
     said = threshold_origin(findings, known)
     assert "operating point for 95% sensitivity" in said
     assert "sensitivity 93% (95 % interval 77% to 99%) and specificity 68%" in said
-    assert "set for this run" in threshold_origin(findings, known.model_copy(update={"operating_points": OperatingPoints()}))
+    assert "set for this run" in threshold_origin(
+        findings, known.model_copy(update={"operating_points": OperatingPoints()})
+    )

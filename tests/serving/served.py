@@ -39,7 +39,17 @@ class Served:
         self.closed = False
 
     def start(self, *, wait: bool = True) -> Served:
-        command = [sys.executable, "-m", "ichor.cli", "serve", "--port", "0", "--state", str(self.state), *self.options]
+        command = [
+            sys.executable,
+            "-m",
+            "ichor.cli",
+            "serve",
+            "--port",
+            "0",
+            "--state",
+            str(self.state),
+            *self.options,
+        ]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -69,8 +79,10 @@ class Served:
         """Process id of the worker."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        pids = [int(p) for t in children.parent.parent.iterdir() for p in (t / "children").read_text().split()]
-        workers = [p for p in pids if b"ichor.serving.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        pids = [
+            int(p) for t in children.parent.parent.iterdir() for p in (t / "children").read_text().split()
+        ]
+        workers = [p for p in pids if b"ichor.jobs.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
         assert len(workers) == 1, workers
         return workers[0]
 
@@ -182,5 +194,7 @@ def exam(number: int = 0, *, bleed: bool = True) -> bytes:
     image = nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine)
     image.set_sform(affine, code="scanner")
     stream = io.BytesIO()
-    image.to_file_map({"image": nibabel.FileHolder(fileobj=stream), "header": nibabel.FileHolder(fileobj=stream)})
+    image.to_file_map(
+        {"image": nibabel.FileHolder(fileobj=stream), "header": nibabel.FileHolder(fileobj=stream)}
+    )
     return stream.getvalue()

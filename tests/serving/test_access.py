@@ -29,7 +29,9 @@ def token_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_it_refuses_to_start_open_to_the_world(tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_refuses_to_start_open_to_the_world(
+    tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["serve", "--host", host, "--port", "0", "--state", str(tmp_path / "s")]) == 2
     said = capsys.readouterr().err
     assert "neither a token nor users" in said
@@ -75,7 +77,9 @@ def test_without_the_token_nothing_is_told(serve: Callable[..., Served], token_f
             for method in operations:
                 if path.startswith("/health") or path.rpartition("/")[2] in ("session", "login", "logout"):
                     continue
-                url = served.url + path.replace("{study}", "0" * 32).replace("{upload}", "0" * 32).replace("{index}", "0")
+                url = served.url + path.replace("{study}", "0" * 32).replace("{upload}", "0" * 32).replace(
+                    "{index}", "0"
+                )
                 answer = client.request(method.upper(), url)
                 assert (answer.status_code, answer.json()["code"]) == (401, "login_needed"), (method, path)
                 asked += 1
@@ -92,7 +96,9 @@ def test_without_the_token_nothing_is_told(serve: Callable[..., Served], token_f
         assert client.get("/studies").status_code == 401
 
 
-def test_a_login_lasts_over_a_restart_and_ends_with_logout(serve: Callable[..., Served], token_file: Path) -> None:
+def test_a_login_lasts_over_a_restart_and_ends_with_logout(
+    serve: Callable[..., Served], token_file: Path
+) -> None:
     first = serve("--token-file", str(token_file))
     with first.client() as client:
         assert client.post("/login", json={"token": "wrong"}).status_code == 401

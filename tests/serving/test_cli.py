@@ -32,7 +32,9 @@ def test_without_its_packages_it_says_what_to_install(
     assert "found no uvicorn; expected the packages of the extra 'serve'" in capsys.readouterr().err
 
 
-def test_a_line_for_the_file_of_users_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_for_the_file_of_users_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "pass word")
     assert run(["serve", "--make-user", "anna"]) == 0
     name, _, hashed = capsys.readouterr().out.strip().partition(":")
@@ -71,7 +73,9 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "cannot be listened at" in capsys.readouterr().err
 
 
-def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_state_folder_that_cannot_be_made_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert run(["serve", "--port", "0", "--state", str(tmp_path / "file" / "s")]) == 2
     assert "--state" in capsys.readouterr().err
@@ -85,7 +89,18 @@ def test_the_state_is_for_its_owner_only(server: Served) -> None:
 def test_it_speaks_https_and_its_cookie_stays_there(serve: Callable[..., Served], tmp_path: Path) -> None:
     key, certificate, token = tmp_path / "key.pem", tmp_path / "cert.pem", tmp_path / "token"
     token.write_text("a-long-enough-token-for-a-test")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
     command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     try:
         subprocess.run(command, check=True, capture_output=True)

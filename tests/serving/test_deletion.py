@@ -12,8 +12,8 @@ pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
 from sqlalchemy import update
 
-from ichor.serving.database import Database
-from ichor.serving.tables import Study
+from ichor.jobs.database import Database
+from ichor.jobs.tables import Study
 from serving.served import Served, done, events, exam, listed, submit, until
 
 ALIAS, READER, NOTE = "alias-that-is-nowhere-else", "reader-that-is-nowhere-else", "note-that-is-nowhere-else"
@@ -35,7 +35,10 @@ def test_a_deleted_study_is_nowhere_on_the_disk(serve: Callable[..., Served], op
         said = {"reader": READER, "verdict": "agree", "labels": None, "note": NOTE}
         assert client.put(f"/studies/{study}/verdict", json=said).status_code == 200
         volume = client.get(f"/studies/{study}/volume.nii.gz").content
-        until(lambda: (served.state / "uploads" / sent["upload"]).exists() == bool(option), "the upload to be settled")
+        until(
+            lambda: (served.state / "uploads" / sent["upload"]).exists() == bool(option),
+            "the upload to be settled",
+        )
         marks = {
             "alias": ALIAS.encode(),
             "reader": READER.encode(),
@@ -75,7 +78,11 @@ def test_deleting_a_study_while_it_is_assessed_leaves_nothing(serve: Callable[..
         last = done(client, submit(client, ("b.nii", exam(9)))["studies"][0]["id"])
         assert last["state"] == "ready"
         assert [s["id"] for s in listed(client, duplicates=True)] == [last["id"]]
-    until(lambda: [p.name for p in (served.state / "studies").iterdir()] == [last["id"]], "what is left to be gone", 10)
+    until(
+        lambda: [p.name for p in (served.state / "studies").iterdir()] == [last["id"]],
+        "what is left to be gone",
+        10,
+    )
     assert not any(p.is_file() for p in (served.state / "scratch").rglob("*"))
     until(lambda: not any((served.state / "uploads").iterdir()), "the uploads to be gone", 10)
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.exam import AIR_HU, Exam, Geometry, Picture, Source
-from ichor.serving.display import Display, display_of
-from ichor.serving.volumes import read_plane, write_volume
+from ichor.jobs.display import Display, display_of
+from ichor.jobs.volumes import read_plane, write_volume
 
 RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -123,7 +123,7 @@ def test_an_even_upright_exam_is_shown_as_it_is() -> None:
 
 
 def test_a_huge_exam_is_thinned_for_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ichor.serving.display._MOST_VOXELS", 3000)
+    monkeypatch.setattr("ichor.jobs.display._MOST_VOXELS", 3000)
     exam = stack(z=EVEN)
     plan, volume = display_of(exam)
     assert plan.step > 1

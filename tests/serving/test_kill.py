@@ -63,7 +63,8 @@ def test_a_worker_that_dies_again_and_again_gives_its_study_up(serve: Callable[.
         study = submit(client, ("a.nii", exam(1)))["studies"][0]["id"]
         for death in range(1, 4):
             until(
-                lambda: client.get(f"/studies/{study}").json()["state"] in ("reading", "detecting"), "it to be taken"
+                lambda: client.get(f"/studies/{study}").json()["state"] in ("reading", "detecting"),
+                "it to be taken",
             )
             served.kill_worker()
             until(
@@ -93,7 +94,9 @@ def test_the_worker_of_a_killed_server_ends_by_itself(serve: Callable[..., Serve
     until(is_gone, "the worker to end", 10)
 
 
-def test_an_ordinary_end_finishes_what_is_being_done_and_counts_no_attempt(serve: Callable[..., Served]) -> None:
+def test_an_ordinary_end_finishes_what_is_being_done_and_counts_no_attempt(
+    serve: Callable[..., Served],
+) -> None:
     first = serve()
     with first.client() as client:
         ids = [submit(client, (f"{k}.nii", exam(k)))["studies"][0]["id"] for k in range(3)]

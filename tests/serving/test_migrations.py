@@ -19,7 +19,7 @@ from sqlalchemy import inspect, text
 from sqlmodel import SQLModel
 
 from ichor.errors import UsageError
-from ichor.serving.database import Database
+from ichor.jobs.database import Database
 from serving.served import Served, done, exam, listed, submit, until
 
 
@@ -30,7 +30,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *([Path(p)] if (p := shutil.which("initdb")) else [])]
+    found = [
+        *Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+        *([Path(p)] if (p := shutil.which("initdb")) else []),
+    ]
     if not found:
         pytest.skip("needs a PostgreSQL server: its programs here, or a URL in ICHOR_POSTGRES")
     programs = found[0].resolve().parent
@@ -48,9 +51,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     def run(program: str, *arguments: str) -> None:
         command = [*prefix, str(programs / program), *arguments]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder)
+        done = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder
+        )
         if done.returncode:
-            pytest.skip(f"needs a PostgreSQL server that starts; {program} here says: {done.stderr.strip()[-200:]}")
+            pytest.skip(
+                f"needs a PostgreSQL server that starts; {program} here says: {done.stderr.strip()[-200:]}"
+            )
 
     run("initdb", "-D", str(data), "-U", "ichor", "-A", "trust", "--no-sync")
     options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
@@ -96,7 +103,9 @@ def test_postgresql_has_the_same_tables(postgres: str) -> None:
     database = Database(url)
     database.migrate()
     assert differences(database) == []
-    assert {"job", "study", "findings", "verdict", "event", "session"} <= set(inspect(database.engine).get_table_names())
+    assert {"job", "study", "findings", "verdict", "event", "session"} <= set(
+        inspect(database.engine).get_table_names()
+    )
     database.close()
 
 

@@ -40,7 +40,9 @@ def filled(server: Served) -> Iterator[Served]:
 def operations(filled: Served) -> list[Any]:
     described = schemathesis.openapi.from_url(f"{filled.url}/api/v1/openapi.json")
     # A stream has no end, and deleting the one study would leave nothing to ask about.
-    described = described.exclude(path="/api/v1/events").exclude(method="DELETE", path="/api/v1/studies/{study}")
+    described = described.exclude(path="/api/v1/events").exclude(
+        method="DELETE", path="/api/v1/studies/{study}"
+    )
     return [result.ok() for result in described.get_all_operations()]
 
 
@@ -57,18 +59,24 @@ def test_no_request_breaks_it_or_its_description(filled: Served, mode: Any) -> N
     for operation in operations(filled):
 
         @seed(1)
-        @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
         @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
         def check(case: Any, known: bool) -> None:
             nonlocal asked
             if known and mode is schemathesis.GenerationMode.POSITIVE and case.path_parameters:
                 case.path_parameters |= {k: v for k, v in _known.items() if k in case.path_parameters}
             asked += 1
-            case.call_and_validate(excluded_checks=left_out.get(case.path, []) if case.method == "POST" else [])
+            case.call_and_validate(
+                excluded_checks=left_out.get(case.path, []) if case.method == "POST" else []
+            )
 
         try:
             check()
-        except BaseExceptionGroup as error:  # one operation after the other, so that all that is wrong is told
+        except (
+            BaseExceptionGroup
+        ) as error:  # one operation after the other, so that all that is wrong is told
             failed += 1
             told.append(f"{operation.label}: {error}")
         except Unsatisfiable:  # nothing in it that could be wrong
@@ -81,7 +89,9 @@ def test_events_are_described_too(filled: Served) -> None:
     answer = httpx.get(f"{filled.url}/api/v1/events", params={"once": True}, headers={"Last-Event-ID": "1"})
     assert answer.headers["content-type"].startswith("text/event-stream")
     for wrong in ({"Last-Event-ID": "x" * 41},):
-        assert httpx.get(f"{filled.url}/api/v1/events", params={"once": True}, headers=wrong).status_code == 422
+        assert (
+            httpx.get(f"{filled.url}/api/v1/events", params={"once": True}, headers=wrong).status_code == 422
+        )
 
 
 def test_every_operation_says_what_it_does(filled: Served) -> None:

@@ -21,12 +21,12 @@ from PIL import Image
 
 import ichor
 from ichor.cli.demo import demo_exam
-from ichor.datasets.manifest import open_manifest
+from ichor.datasets.listing import open_manifest
 from ichor.findings import Findings
+from ichor.jobs.tables import Study, Verdict
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import WINDOWS
 from ichor.serving.export import labels_of
-from ichor.serving.tables import Study, Verdict
 from serving.served import Served, done, exam, listed, submit
 
 
@@ -45,7 +45,16 @@ def test_findings_are_those_of_the_command(server: Served, demo: dict[str, Any])
     with server.client() as client:
         said = client.get(f"/studies/{demo['id']}/findings").json()
     own = json.loads(ichor.detect(demo_exam()).to_json())
-    for key in ("probabilities", "positive", "slices", "regions", "volume_ml", "study_uid", "series_uid", "warnings"):
+    for key in (
+        "probabilities",
+        "positive",
+        "slices",
+        "regions",
+        "volume_ml",
+        "study_uid",
+        "series_uid",
+        "warnings",
+    ):
         assert said[key] == own[key], key
     assert said["input"] == f"study {demo['label']}"
     assert Findings.model_validate(said).assessable
@@ -123,27 +132,33 @@ def test_a_verdict_is_kept_and_marks_the_study_read(server: Served, demo: dict[s
         row = client.put(f"/studies/{demo['id']}/verdict", json=said).json()
         assert (row["read_by"], row["verdict"]) == ("Anna", "disagree")
         kept = client.get(f"/studies/{demo['id']}/verdicts").json()
-        assert [(v["reader"], v["note"], v["labels"]["subdural"], v["labels"]["subarachnoid"]) for v in kept] == [
-            ("Anna", "=1+1, thin rim", True, None)
-        ]
+        assert [
+            (v["reader"], v["note"], v["labels"]["subdural"], v["labels"]["subarachnoid"]) for v in kept
+        ] == [("Anna", "=1+1, thin rim", True, None)]
         assert demo["id"] in {s["id"] for s in listed(client, read=True)}
         table = list(csv.DictReader(io.StringIO(client.get("/verdicts.csv").text)))
         mine = next(r for r in table if r["study"] == demo["id"])
         assert (mine["any"], mine["subdural"], mine["epidural"], mine["subarachnoid"]) == ("1", "1", "0", "")
         assert mine["note"] == "'=1+1, thin rim"  # not a formula
         assert client.put(f"/studies/{'0' * 32}/verdict", json=said).status_code == 404
-        assert client.put(f"/studies/{demo['id']}/verdict", json={**said, "verdict": "maybe"}).status_code == 422
+        assert (
+            client.put(f"/studies/{demo['id']}/verdict", json={**said, "verdict": "maybe"}).status_code == 422
+        )
         assert client.put(f"/studies/{demo['id']}/verdict", json={**said, "reader": "  "}).status_code == 422
         unread = client.delete(f"/studies/{demo['id']}/verdict").json()
         assert (unread["read_by"], unread["verdict"]) == (None, None)
 
 
-def test_what_readers_said_is_a_data_set_that_ichor_reads(server: Served, demo: dict[str, Any], tmp_path: Path) -> None:
+def test_what_readers_said_is_a_data_set_that_ichor_reads(
+    server: Served, demo: dict[str, Any], tmp_path: Path
+) -> None:
     with server.client() as client:
         other = done(client, submit(client, ("a.nii", exam(7, bleed=False)))["studies"][0]["id"])
         client.put(f"/studies/{demo['id']}/verdict", json={"reader": "a", "verdict": "agree"})
         none = dict.fromkeys(LABEL_NAMES, False)
-        client.put(f"/studies/{other['id']}/verdict", json={"reader": "a", "verdict": "disagree", "labels": none})
+        client.put(
+            f"/studies/{other['id']}/verdict", json={"reader": "a", "verdict": "disagree", "labels": none}
+        )
         answer = client.get("/dataset.zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
@@ -165,14 +180,22 @@ def test_what_readers_said_is_a_data_set_that_ichor_reads(server: Served, demo: 
         ({"any": False}, "agree", None, {"any": 0, "subdural": 0}),
         ({"any": True, "subdural": True}, "disagree", None, {"any": 0, "subdural": 0}),
         ({"any": False}, "disagree", None, {"any": 1, "subdural": None}),
-        ({"any": True}, "disagree", {"any": True, "epidural": True}, {"any": 1, "epidural": 1, "subdural": None}),
+        (
+            {"any": True},
+            "disagree",
+            {"any": True, "epidural": True},
+            {"any": 1, "epidural": 1, "subdural": None},
+        ),
         ({"any": False}, "disagree", {"epidural": True}, {"any": 1, "epidural": 1}),
         ({"any": True}, "disagree", {"any": False}, {"any": 0, "epidural": 0}),
         (None, "agree", None, {"any": None}),
     ],
 )
 def test_what_a_verdict_says_of_each_label(
-    model: dict[str, bool] | None, verdict: str, marked: dict[str, bool] | None, expected: dict[str, int | None]
+    model: dict[str, bool] | None,
+    verdict: str,
+    marked: dict[str, bool] | None,
+    expected: dict[str, int | None],
 ) -> None:
     study = Study(id="x", job=1, arrived=0, label="x", positive=model)
     told = labels_of(study, Verdict(study="x", reader="a", verdict=verdict, labels=marked, note="", at=0))
@@ -203,9 +226,17 @@ def test_the_model_and_the_limits_are_told(server: Served) -> None:
 
 def test_health_and_metrics(server: Served, demo: dict[str, Any]) -> None:
     assert httpx.get(f"{server.url}/health/live").json() == {"status": "ok"}
-    assert httpx.get(f"{server.url}/health/ready").json() == {"status": "ok", "database": True, "worker": True}
+    assert httpx.get(f"{server.url}/health/ready").json() == {
+        "status": "ok",
+        "database": True,
+        "worker": True,
+    }
     text = httpx.get(f"{server.url}/metrics").text
-    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    values = {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line[0] != "#"
+    }
     assert values['ichor_studies{state="ready"}'] >= 1
     assert values["ichor_worker_up"] == 1
     assert values["ichor_study_seconds_count"] >= 1

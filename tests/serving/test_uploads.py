@@ -20,7 +20,7 @@ from PIL import Image
 
 from ichor.cli.demo import demo_exam
 from ichor.reading.limits import Limits
-from ichor.serving.manifest import Manifest, UploadRefused
+from ichor.serving.upload_plan import Manifest, UploadRefused
 from reading import hostile
 from serving.served import Served, done, exam, listed, submit, until
 
@@ -67,7 +67,11 @@ def test_parts_are_put_together_and_an_upload_is_resumed(server: Served) -> None
         url = f"/uploads/{upload['id']}/files/0"
         assert client.put(url, content=content[:1000]).json() == {"received": 1000}
         wrong = client.put(url, content=content[:10])
-        assert (wrong.status_code, wrong.json()["code"], wrong.json()["received"]) == (409, "wrong_offset", 1000)
+        assert (wrong.status_code, wrong.json()["code"], wrong.json()["received"]) == (
+            409,
+            "wrong_offset",
+            1000,
+        )
         assert client.post(f"/uploads/{upload['id']}/complete").json()["code"] == "incomplete"
         told = client.get(f"/uploads/{upload['id']}").json()["files"]
         assert told == [{"index": 0, "path": "a.nii", "size": len(content), "received": 1000}]
@@ -94,12 +98,17 @@ def test_a_connection_that_breaks_leaves_what_came(server: Served) -> None:
         upload = begin(client, ("a.nii", len(content)))["id"]
         with pytest.raises(ConnectionError):
             client.put(f"/uploads/{upload}/files/0", content=broken())
-        until(lambda: client.get(f"/uploads/{upload}").json()["files"][0]["received"] > 0, "the half to be there")
+        until(
+            lambda: client.get(f"/uploads/{upload}").json()["files"][0]["received"] > 0,
+            "the half to be there",
+        )
         there = client.get(f"/uploads/{upload}").json()["files"][0]["received"]
         assert 0 < there <= half
 
         def go_on() -> bool:
-            answer = client.put(f"/uploads/{upload}/files/0", params={"offset": there}, content=content[there:])
+            answer = client.put(
+                f"/uploads/{upload}/files/0", params={"offset": there}, content=content[there:]
+            )
             return answer.status_code == 200
 
         until(go_on, "the first connection to be given up", 10)
@@ -115,7 +124,9 @@ def test_a_cancelled_upload_leaves_nothing(server: Served) -> None:
         assert client.delete(f"/uploads/{upload}").status_code == 204
         assert not (server.state / "uploads" / upload).exists()
         assert client.get(f"/uploads/{upload}").status_code == 404
-        assert client.put(f"/uploads/{upload}/files/0", params={"offset": 40}, content=b"x").status_code == 404
+        assert (
+            client.put(f"/uploads/{upload}/files/0", params={"offset": 40}, content=b"x").status_code == 404
+        )
 
 
 def test_one_upload_of_several_studies_gives_a_row_each(server: Served) -> None:
@@ -151,7 +162,10 @@ def test_the_same_study_again_is_recognised_however_it_comes(server: Served) -> 
         assert second["place"] is None
         assert again not in {s["id"] for s in listed(client)}
         assert {again} <= {s["id"] for s in listed(client, duplicates=True)} - known
-        assert client.get(f"/studies/{again}/findings").json() == client.get(f"/studies/{original}/findings").json()
+        assert (
+            client.get(f"/studies/{again}/findings").json()
+            == client.get(f"/studies/{original}/findings").json()
+        )
         assert not (server.state / "studies" / again).exists()
 
 
@@ -168,7 +182,8 @@ def test_a_picture_and_a_photograph_have_a_page_too(server: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "/etc/passwd", "..\\..\\x.dcm", "C:\\x.dcm", "a/../../b.dcm", "\0.dcm", "a/\0"]
+    "name",
+    ["../../etc/passwd", "/etc/passwd", "..\\..\\x.dcm", "C:\\x.dcm", "a/../../b.dcm", "\0.dcm", "a/\0"],
 )
 def test_names_that_leave_their_folder_are_refused(server: Served, name: str) -> None:
     with server.client() as client:
@@ -180,7 +195,24 @@ def test_names_that_leave_their_folder_are_refused(server: Served, name: str) ->
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_names_say_files_lie_where_the_server_wants(seed: int) -> None:
     rng = random.Random(seed)
-    alphabet = ["a", "/", "\\", ".", "..", "é", "\0", ":", "~", "%2e", "\n", "dcm", ".zip", ".nii.gz", " ", "C:"]
+    alphabet = [
+        "a",
+        "/",
+        "\\",
+        ".",
+        "..",
+        "é",
+        "\0",
+        ":",
+        "~",
+        "%2e",
+        "\n",
+        "dcm",
+        ".zip",
+        ".nii.gz",
+        " ",
+        "C:",
+    ]
     names = ["".join(rng.choices(alphabet, k=rng.randint(1, 9))) for _ in range(5)]
     try:
         manifest = Manifest.plan([(n, 1) for n in names], Limits())
@@ -226,12 +258,19 @@ def test_limits_of_the_environment_hold_here_too(serve: Callable[..., Served]) -
     served = serve(ICHOR_LIMIT_FILES="3", ICHOR_LIMIT_VOXELS="1000000")
     with served.client() as client:
         assert client.get("/limits").json()["limits"]["files"] == 3
-        assert client.post("/uploads", json={"files": [{"path": str(k), "size": 1} for k in range(4)]}).status_code == 413
+        assert (
+            client.post(
+                "/uploads", json={"files": [{"path": str(k), "size": 1} for k in range(4)]}
+            ).status_code
+            == 413
+        )
         row = done(client, submit(client, ("a.nii", exam(1)))["studies"][0]["id"])
         assert (row["state"], row["refusal"]["code"]) == ("refused", "limit_exceeded")
 
 
-@pytest.mark.parametrize("make", [hostile.bomb, hostile.traversal, hostile.link, hostile.overlapping, hostile.crowded])
+@pytest.mark.parametrize(
+    "make", [hostile.bomb, hostile.traversal, hostile.link, hostile.overlapping, hostile.crowded]
+)
 def test_a_hostile_archive_is_refused_with_a_word_and_the_queue_goes_on(server: Served, make: Any) -> None:
     with server.client() as client:
         row = done(client, submit(client, ("study.zip", make(random.Random(3))))["studies"][0]["id"])
@@ -246,7 +285,9 @@ def test_a_hostile_archive_is_refused_with_a_word_and_the_queue_goes_on(server: 
 def test_a_body_that_is_no_form_is_refused(server: Served) -> None:
     with server.client() as client:
         assert client.post("/studies", content=b"x").status_code == 415
-        broken = client.post("/studies", content=b"x", headers={"Content-Type": "multipart/form-data; boundary=a"})
+        broken = client.post(
+            "/studies", content=b"x", headers={"Content-Type": "multipart/form-data; boundary=a"}
+        )
         assert broken.status_code in (400, 422)
         assert client.post("/studies", files={"other": ("a", b"x")}).status_code == 422
         assert client.post("/studies", data={"alias": "x"}, files={"a": ("", b"")}).status_code in (400, 422)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from ichor.exam import hashed_uid
-from ichor.serving.database import Database
-from ichor.serving.queue import MOST_ATTEMPTS, Lost, Queue
-from ichor.serving.storage import Storage, new_id
-from ichor.serving.tables import Event, Job, Said, Study, Verdict
+from ichor.jobs.database import Database
+from ichor.jobs.queue import MOST_ATTEMPTS, Lost, Queue
+from ichor.jobs.storage import Storage, new_id
+from ichor.jobs.tables import Event, Job, Said, Study, Verdict
 from ichor.serving.worklist import Wanted, Worklist
 
 
@@ -107,8 +107,12 @@ def test_high_goes_up_and_low_never_down(worklist: Worklist, rows: list[tuple[st
 def test_filters_and_search(worklist: Worklist) -> None:
     database = worklist.database
     uid = "1.2.840.113619.2.55"
-    a = add(database, state="ready", flagged=True, probability=0.9, study_uid=hashed_uid(uid), alias="Bed 100%_a")
-    b = add(database, state="ready", flagged=False, probability=0.1, read_at=3.0, read_by="Anna", verdict="agree")
+    a = add(
+        database, state="ready", flagged=True, probability=0.9, study_uid=hashed_uid(uid), alias="Bed 100%_a"
+    )
+    b = add(
+        database, state="ready", flagged=False, probability=0.1, read_at=3.0, read_by="Anna", verdict="agree"
+    )
     c = add(database, state="queued", alias="bed 100x")
     d = add(database, state="ready", duplicate_of=a, alias="bed again")
 
@@ -148,7 +152,10 @@ def test_the_last_word_of_each_reader_is_kept(worklist: Worklist) -> None:
     say("anna", "agree", 1.0)
     say("ben", "disagree", 2.0)
     say("anna", "disagree", 3.0)
-    assert [(v.reader, v.verdict) for _, v in worklist.verdicts(study)] == [("ben", "disagree"), ("anna", "disagree")]
+    assert [(v.reader, v.verdict) for _, v in worklist.verdicts(study)] == [
+        ("ben", "disagree"),
+        ("anna", "disagree"),
+    ]
     row = worklist.get(study).study  # type: ignore[union-attr]
     assert (row.read_by, row.read_at, row.verdict) == ("anna", 3.0, "disagree")
     worklist.clear_verdict(study, "anna")
@@ -178,7 +185,7 @@ def test_a_lease_that_ran_out_is_given_to_another_and_the_first_writes_nothing(
 ) -> None:
     queue = Queue(worklist.database)
     queue.add(new_id(), ["000000"])
-    monkeypatch.setattr("ichor.serving.queue.LEASE_S", -1.0)
+    monkeypatch.setattr("ichor.jobs.queue.LEASE_S", -1.0)
     first = queue.lease("one")
     assert first is not None
     part = queue.open_part(first, 0)

@@ -76,7 +76,7 @@ def sampler_of(recipe, hold_out=()):
 
 def main():
     """Train, printing a line a step."""
-    from ichor.training.engine import Hardware, fit
+    from ichor.training.fitting import Hardware, fit
 
     folder, kind, devices = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     # Twenty epochs of a step each: every step's loss is a row of the log.

@@ -45,7 +45,9 @@ def test_a_map_model_is_one_graph(tmp_path, mirrored):
     torch.manual_seed(0)
     model = build_network(MapSpec(pretrained=False, mirrored=mirrored), 4, (64, 64)).eval()
     graphs, difference = export_graphs(model, SMALL, tmp_path, exams(1, 3, 7))
-    assert [(g.name, g.outputs) for g in graphs] == [("slice", ["map", "slice", "pooled"])] and difference < TOLERANCE
+    assert [(g.name, g.outputs) for g in graphs] == [
+        ("slice", ["map", "slice", "pooled"])
+    ] and difference < TOLERANCE
 
 
 def test_graphs_that_differ_are_refused_and_not_kept(tmp_path, monkeypatch):

@@ -43,7 +43,9 @@ def test_the_space_within_the_bone_is_found():
 def test_an_open_skull_gives_no_space():
     plane = head()[1]
     plane[:, COLUMNS // 2 - 20 : COLUMNS // 2 + 20] = np.where(
-        plane[:, COLUMNS // 2 - 20 : COLUMNS // 2 + 20] > 300, -1000, plane[:, COLUMNS // 2 - 20 : COLUMNS // 2 + 20]
+        plane[:, COLUMNS // 2 - 20 : COLUMNS // 2 + 20] > 300,
+        -1000,
+        plane[:, COLUMNS // 2 - 20 : COLUMNS // 2 + 20],
     )
     assert not intracranial(plane, False).any()
 
@@ -58,7 +60,9 @@ def test_blood_is_brighter_and_the_rest_stays(drawn):
         assert 30 < np.median(after[1][marked]) < 90
         if LABEL_NAMES[bleed.subtype] != "intraparenchymal":  # an edema may lie around
             far = ndimage.binary_dilation(bleed.blood > 0, iterations=6)
-            np.testing.assert_allclose(after[1][~far], before[1][~far], atol=4)  # less than what counts as its edge
+            np.testing.assert_allclose(
+                after[1][~far], before[1][~far], atol=4
+            )  # less than what counts as its edge
 
 
 def test_blood_lies_where_its_subtype_does(drawn):

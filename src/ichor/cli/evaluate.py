@@ -44,7 +44,9 @@ def evaluate(
     ] = False,
     pictures: Annotated[
         bool,
-        typer.Option("--failures", help="On the page: a picture of every exam that is called wrongly; needs -o."),
+        typer.Option(
+            "--failures", help="On the page: a picture of every exam that is called wrongly; needs -o."
+        ),
     ] = False,
     clip: Annotated[
         float, typer.Option(help="For the log loss, keep probabilities this far from 0 and 1.")

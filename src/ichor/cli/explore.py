@@ -56,10 +56,10 @@ def explore(
             "run pip install -e '.[train]' in the clone"
         ) from error
     from ichor.cli.progress import ProgressLine
-    from ichor.exploring.copies import find_copies, find_leaks, read_sides
-    from ichor.exploring.gather import gather
+    from ichor.exploring.duplicates import find_copies, find_leaks, read_sides
     from ichor.exploring.page import write_report
     from ichor.exploring.summary import Exploration, remarks
+    from ichor.exploring.survey import gather
 
     since = time.monotonic()
     if output.is_dir():

@@ -16,18 +16,22 @@ __all__ = ["export"]
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run whose folds are done.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the bundle; 'bundle' in the run by default.")
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the bundle; 'bundle' in the run by default."),
     ] = None,
     part: Annotated[
-        str | None, typer.Option(help="Whose weights: what the recipe ships by default, or fold-0, fold-1 ...")
+        str | None,
+        typer.Option(help="Whose weights: what the recipe ships by default, or fold-0, fold-1 ..."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the bundle; the recipe's by default, with -int8 where that is asked for.")
+        str | None,
+        typer.Option(help="Of the bundle; the recipe's by default, with -int8 where that is asked for."),
     ] = None,
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="Weights and activations of 8 bits: a quarter of the size; calibrated and measured as such."
+            "--int8",
+            help="Weights and activations of 8 bits: a quarter of the size; calibrated and measured as such.",
         ),
     ] = False,
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),

@@ -13,7 +13,9 @@ __all__ = ["submit"]
 def submit(
     probabilities: Annotated[
         list[Path],
-        typer.Argument(help="CSV with id and six probabilities, or findings as JSON lines with original UIDs."),
+        typer.Argument(
+            help="CSV with id and six probabilities, or findings as JSON lines with original UIDs."
+        ),
     ],
     sample: Annotated[Path, typer.Option(help="Kaggle's stage_2_sample_submission.csv.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("submission.csv"),

@@ -50,7 +50,8 @@ def train(
         ),
     ] = "hub",
     start_from: Annotated[
-        Path | None, typer.Option(help="Weights to start from: a run's folder (what it ships) or a safetensors file.")
+        Path | None,
+        typer.Option(help="Weights to start from: a run's folder (what it ships) or a safetensors file."),
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, a machine.", min=1)] = 1,
@@ -64,7 +65,7 @@ def train(
     try:
         import torch
 
-        from ichor.training.engine import Hardware
+        from ichor.training.fitting import Hardware
         from ichor.training.recipe import load_recipe, recipe_names
         from ichor.training.run import ALL, Run
     except ImportError as error:

@@ -203,4 +203,3 @@ class CtIch:
             blood[...] = np.where(mask, present[0] if len(present) == 1 else ANY_SUBTYPE, 0)
         elif not boxes:
             blood[...] = UNKNOWN
-

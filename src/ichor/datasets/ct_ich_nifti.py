@@ -83,7 +83,9 @@ class CtIchNifti:
         unlabelled = sorted(files - set(rows))
         self.notes: list[str] = []
         if unlabelled:
-            self.notes.append(f"{len(unlabelled)} volumes without labels were left out, first {unlabelled[0]}")
+            self.notes.append(
+                f"{len(unlabelled)} volumes without labels were left out, first {unlabelled[0]}"
+            )
         self._ages = self._read_ages()
 
     def patients(self) -> dict[str, NDArray[np.float32]]:

@@ -23,7 +23,7 @@ class Folder:
     ``normal`` (or no, negative, 0 ...) and ``hemorrhage`` (or yes, positive, 1, ich ...) are understood, and
     the names of the five subtypes, short or long. Each file, and each sub-folder of a class, is an exam or a
     picture of its own: where a person has several, name the groups in a CSV instead
-    (:mod:`ichor.datasets.manifest`).
+    (:mod:`ichor.datasets.listing`).
 
     Parameters
     ----------
@@ -68,7 +68,9 @@ class Folder:
             items = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
             usable = [p for p in items if p.is_dir() or p.name.lower().endswith((*PICTURE_NAMES, *_VOLUMES))]
             if not usable:
-                raise UsageError(f"{folder}: found no picture and no volume among {len(items)} files; expected some")
+                raise UsageError(
+                    f"{folder}: found no picture and no volume among {len(items)} files; expected some"
+                )
             if others := sorted(set(items) - set(usable)):
                 self.notes.append(
                     f"{len(others):,} files of {folder.name} are neither pictures nor volumes and were left out, "
@@ -78,7 +80,9 @@ class Folder:
                 self._items[f"{folder.name}/{item.name}"] = (item, _labels(place))
         loose = [p for p in self.root.iterdir() if p.is_file() and not p.name.startswith(".")]
         if loose:
-            self.notes.append(f"{len(loose):,} files beside the classes were left out, first {min(loose).name}")
+            self.notes.append(
+                f"{len(loose):,} files beside the classes were left out, first {min(loose).name}"
+            )
         pictures = all(p.name.lower().endswith(PICTURE_NAMES) for p, _ in self._items.values())
         self.info = DatasetInfo(
             title=f"folder {self.root.name}",

@@ -16,7 +16,7 @@ from ichor.labels import LABEL_NAMES
 from ichor.preparing.stacks import picture_geometry
 from ichor.preparing.windows import BRAIN, from_grey
 from ichor.reading import read
-from ichor.reading.dicom import read_dicom
+from ichor.reading.dicom.studies import read_dicom
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Deadline, Limits
 
@@ -69,7 +69,10 @@ def exam_of(path: Path, name: str, series: str | None = None) -> tuple[Exam, tup
     subject = read(path, series=series)
     if isinstance(subject, Picture):
         source = Source(name, "picture")
-        return Exam(from_grey(subject.grey)[None], picture_geometry(), source, subject.notices), (BRAIN.low, BRAIN.high)
+        return Exam(from_grey(subject.grey)[None], picture_geometry(), source, subject.notices), (
+            BRAIN.low,
+            BRAIN.high,
+        )
     return subject, HU_RANGE
 
 

@@ -59,5 +59,7 @@ def read_mask(path: Path, name: str) -> NDArray[np.int16]:
     try:
         stored = np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
     except (OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise broken(name, f"no mask that can be read in {path.name} ({type(error).__name__})", "NIfTI") from None
+        raise broken(
+            name, f"no mask that can be read in {path.name} ({type(error).__name__})", "NIfTI"
+        ) from None
     return np.asarray(np.rint(stored).astype(np.int16))

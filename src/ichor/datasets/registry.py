@@ -13,7 +13,7 @@ from ichor.datasets.ct_ich_nifti import CtIchNifti
 from ichor.datasets.folder import Folder
 from ichor.datasets.head_ct import HeadCt
 from ichor.datasets.labelled import Dataset
-from ichor.datasets.manifest import open_manifest
+from ichor.datasets.listing import open_manifest
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.rsna import Rsna
 from ichor.errors import UsageError

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ichor.errors import UsageError
-from ichor.reading.dataset import quiet_pydicom
+from ichor.reading.dicom.dataset import quiet_pydicom
 
 __all__ = ["IndexedImage", "build_index", "read_submission_ids"]
 

@@ -101,12 +101,12 @@ def on_grid(
         ``(m, rows, columns)`` int16 and uint8, ``(m, 6)`` float32.
     """
     transform = plan_grid(item.exam.volume, item.exam.geometry, spec)
-    planes = np.rint(transform.to_grid(item.exam.volume)).astype(np.int16)
+    planes = np.rint(transform.native_to_grid(item.exam.volume)).astype(np.int16)
     marks = np.zeros(planes.shape, np.uint8)
     for value in np.unique(item.blood):
         if value:
             # Air outside the scan would read as -1024: a mask's share is told as 0 to 1000.
-            share = transform.to_grid(np.where(item.blood == value, 1000, 0).astype(np.int16))
+            share = transform.native_to_grid(np.where(item.blood == value, 1000, 0).astype(np.int16))
             marks[share >= (300 if value == UNKNOWN else 500)] = value
     labels = item.labels
     if len(planes) != len(labels):

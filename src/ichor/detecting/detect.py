@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.detecting.aggregate import exam_logits, slice_logits
 from ichor.detecting.bundle import Bundle, load_bundle
-from ichor.detecting.engine import ClassifierEngine, Engine, Judged, open_engine
 from ichor.detecting.localise import Regions, localise
-from ichor.detecting.manifest import Manifest, UncertainBand
+from ichor.detecting.manifest import UncertainBand
+from ichor.detecting.out_of_distribution import traits, unlike
 from ichor.detecting.quality import assess
-from ichor.detecting.unlike import traits, unlike
+from ichor.detecting.scoring import Prediction, score
+from ichor.detecting.sessions import ClassifierEngine, Engine, open_engine
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture, hashed_uid
 from ichor.findings import (
@@ -38,7 +38,7 @@ from ichor.preparing.windows import from_grey
 if TYPE_CHECKING:
     from ichor.reading.limits import Limits
 
-__all__ = ["Detection", "Options", "detect", "detect_all", "grid_logits"]
+__all__ = ["Detection", "Options", "detect", "detect_all"]
 
 Progress = Callable[[str, float], None]
 _UNLIKE = ("unlike_training", "contrast")
@@ -230,44 +230,17 @@ def _detect_one(subject: Exam | Picture, options: Options, bundle: Bundle) -> Fi
     return findings.with_mask(regions.mask) if regions else findings
 
 
-def grid_logits(
-    engine: Engine | ClassifierEngine, judged: Judged, prepared: Prepared, manifest: Manifest
-) -> NDArray[np.float64]:
-    """Logits ``(m, 6)`` of the grid's slices, as the bundle says that they come about.
-
-    Parameters
-    ----------
-    engine, judged
-        What ran, and what it said of ``prepared``.
-    prepared
-        The exam.
-    manifest
-        Of the engine's bundle.
-    """
-    if judged.maps is None:
-        return judged.slices.astype(np.float64)
-    ruled = slice_logits(
-        judged.maps,
-        prepared.transform.distances,
-        weights=manifest.slice_rule.weights,
-        pixels=manifest.slice_rule.pixels,
-        max_gap_mm=manifest.preparation.max_gap_mm,
-    )
-    # A lone slice has no others to be weighed with.
-    return engine.together(ruled, judged) if len(ruled) > 1 and isinstance(engine, Engine) else ruled
-
-
 def _probabilities(
-    engine: Engine | ClassifierEngine, judged: Judged, prepared: Prepared, bundle: Bundle
+    engine: Engine | ClassifierEngine, judged: Prediction, prepared: Prepared, bundle: Bundle
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Calibrated probabilities of native slices ``(n, 6)`` and of the exam ``(6,)``.
 
     No subtype is more probable than a hemorrhage at all: where it came out so, it is lowered to ``any``.
     """
     manifest = bundle.manifest
-    logits = grid_logits(engine, judged, prepared, manifest)
-    native = prepared.transform.values_to_native(logits)
-    exam = exam_logits(logits, manifest.exam_rule.slices)
+    stacking = engine.together if isinstance(engine, Engine) and engine.sequence is not None else None
+    scores = score(judged, prepared.transform.slice_distances, manifest.scoring_rules, stacking)
+    native, exam = scores.native, scores.exam
     calibration = manifest.calibration
     if len(native) == 1:  # one slice is judged as a slice, and nothing could be smoothed
         lone = calibration.lone_probabilities(native)

@@ -162,8 +162,8 @@ def blood_map(
     """
     edge = min(rule.edge_probability, rule.probability)
     warm = (any_map >= edge).any(axis=(1, 2))
-    wanted = np.flatnonzero((transform.spread[:, warm] > 0).any(axis=1))
-    planes = transform.to_native(any_map, wanted)
+    wanted = np.flatnonzero((transform.to_native_weights[:, warm] > 0).any(axis=1))
+    planes = transform.grid_to_native(any_map, wanted)
     bone = bone_hu(volume)
     sigma = _smoothing(transform.geometry, volume.shape[2])
     looks = [_look(volume[k], plane, bone, rule, sigma) for k, plane in zip(wanted, planes, strict=True)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from scipy.special import expit
 
+from ichor.detecting.rules import ExamRule, ScoringRules, SliceRule
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import Preparation
 
@@ -65,33 +66,6 @@ class GraphFile(_Model):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     required: bool = True
-
-
-class SliceRule(_Model):
-    """How a slice's logit comes about.
-
-    ``hottest_of_smoothed_map``: see :func:`ichor.detecting.aggregate.slice_logits`; a graph ``sequence``, where there
-    is one, then weighs what this rule, the map slice by slice and the pooled head say of all slices of an exam.
-    ``graph``: as the graph ``head`` gives it, and the other keys say nothing.
-    """
-
-    kind: Literal["hottest_of_smoothed_map", "graph"] = "hottest_of_smoothed_map"
-    weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
-    pixels: int = Field(default=16, ge=1)
-
-    @field_validator("weights")
-    @classmethod
-    def _has_a_middle(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if len(weights) % 2 == 0 or min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError("expected an odd number of weights, none below 0, not all 0")
-        return weights
-
-
-class ExamRule(_Model):
-    """How slices make an exam's logit: the mean of the ``slices`` most suspicious ones, label by label."""
-
-    kind: Literal["mean_of_hottest"] = "mean_of_hottest"
-    slices: int = Field(default=2, ge=1)
 
 
 class Scaling(_Model):
@@ -277,6 +251,11 @@ class Manifest(_Model):
         if (self.slice_rule.kind == "graph") == self.locates:
             raise ValueError(f"slice_rule: expected the kind for the graphs {', '.join(self.graphs)}")
         return self
+
+    @property
+    def scoring_rules(self) -> ScoringRules:
+        """The rules by which the graphs' outputs become scores."""
+        return ScoringRules(self.slice_rule, self.exam_rule, self.preparation.max_gap_mm)
 
     @property
     def locates(self) -> bool:

@@ -44,7 +44,7 @@ _MIN_SHELL = 0.45
 _MIN_ENCLOSED_AND_ROUND = 1.4
 _MAX_FLAT = 0.3
 _MAX_CONTRAST_HU = 16.0
-"""Of a picture: solid bone around a space neither drawn (flat) nor a pattern; see benchmarks/quality.py."""
+"""Of a picture: solid bone around a space neither drawn (flat) nor a pattern; see benchmarks/accuracy/quality.py."""
 _CLIPPED_HU = 130.0
 """A volume without anything denser was saved through a brain window: bone is what is white in it."""
 _MIN_BRAIN_SLICES = 4
@@ -230,7 +230,7 @@ def _too_little_brain(subject: Exam | Picture, brains: int, slices: int) -> Noti
 
 def _native_slices(mask: NDArray[np.bool_], prepared: Prepared) -> list[int]:
     """Native slices that a choice of the grid's slices speaks for."""
-    return np.flatnonzero((prepared.transform.spread[:, mask] > 0.5).any(axis=1)).tolist()
+    return np.flatnonzero((prepared.transform.to_native_weights[:, mask] > 0.5).any(axis=1)).tolist()
 
 
 def _clipped(exam: Exam, brains: NDArray[np.bool_], prepared: Prepared) -> list[Notice]:

@@ -108,7 +108,9 @@ def _failure(item: LabelledExam, missed: bool, p: float, slices: NDArray[np.floa
     if missed and bleeds.any():
         # Most marked blood; where none is marked, the most suspicious of those that bleed.
         index = int(np.lexsort((slices, marked.sum(axis=(1, 2)), bleeds))[-1])
-    told = [n for n, v in zip(LABEL_NAMES[1:], np.nanmax(item.labels[:, 1:], axis=0, initial=0), strict=True) if v]
+    told = [
+        n for n, v in zip(LABEL_NAMES[1:], np.nanmax(item.labels[:, 1:], axis=0, initial=0), strict=True) if v
+    ]
     return Failure(
         item.patient,
         missed,

@@ -125,7 +125,9 @@ def figures(run: OutOfFold, clip: float = 1e-15) -> list[Figure]:
     last = found[-1]
     # What a bundle calls by, so that its verdicts are what is measured.
     protocol = _threshold_protocol(run, f"{EXAM_SENSITIVITY:.0%} sensitivity")
-    out += _verdicts(run, last, sensitive_threshold(EXAM_SENSITIVITY), protocol, ("sensitivity", "specificity"))
+    out += _verdicts(
+        run, last, sensitive_threshold(EXAM_SENSITIVITY), protocol, ("sensitivity", "specificity")
+    )
     return out
 
 

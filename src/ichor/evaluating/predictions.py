@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.datasets.labelled import Dataset
-from ichor.detecting.aggregate import exam_logits
+from ichor.detecting.rules import ExamRule
+from ichor.detecting.scoring import top_k_mean
 from ichor.errors import UsageError
 from ichor.labels import LABEL_NAMES, LABELS
 
@@ -131,7 +132,9 @@ def read_predictions(folder: Path, dataset: Dataset, head: str | None = None) ->
         logits |= said
     if head == _SEQUENCE:
         if not weighed.is_file():
-            raise UsageError(f"{weighed}: found no file; expected one: this run does not weigh slices together")
+            raise UsageError(
+                f"{weighed}: found no file; expected one: this run does not weigh slices together"
+            )
         logits = _said(weighed, head)
         if logits.keys() != fold_of.keys():
             raise UsageError(
@@ -346,7 +349,7 @@ def _joined(
         labels=np.concatenate([truth[n] for n in names]),
         exam_patients=np.array(names),
         exam_folds=np.array([fold_of[n] for n in names]),
-        exam_logits=np.stack([exam_logits(logits[n]) for n in names]),
+        exam_logits=np.stack([top_k_mean(logits[n], ExamRule().slices) for n in names]),
         exam_labels=np.stack([exam_truth[n] for n in names]),
         kind=dataset.info.kind,
         calibrated=calibrated,

@@ -48,7 +48,9 @@ def read_probabilities(paths: Iterable[Path]) -> dict[str, NDArray[np.float64]]:
             if image in found:
                 raise UsageError(f"{path}, line {line}: found image {image} again; expected each once")
             if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
-                raise UsageError(f"{path}, line {line}: found {values.tolist()}; expected probabilities, 0 to 1")
+                raise UsageError(
+                    f"{path}, line {line}: found {values.tolist()}; expected probabilities, 0 to 1"
+                )
             found[image] = values
     if not found:
         raise UsageError("submission: found no probabilities; expected a row an image")
@@ -126,7 +128,9 @@ def _from_findings(path: Path, text: str) -> Iterable[tuple[int, str, NDArray[np
             continue
         try:
             slices = json.loads(one)["slices"]
-            rows = [(s["sop_instance_uid"], [s["probabilities"][name] for name in LABEL_NAMES]) for s in slices]
+            rows = [
+                (s["sop_instance_uid"], [s["probabilities"][name] for name in LABEL_NAMES]) for s in slices
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{path}, line {line}: found no findings ({type(error).__name__}); expected what "
@@ -134,5 +138,7 @@ def _from_findings(path: Path, text: str) -> Iterable[tuple[int, str, NDArray[np
             ) from None
         for uid, values in rows:
             if not uid:
-                raise UsageError(f"{path}, line {line}: found a slice without a UID; expected --original-uids")
+                raise UsageError(
+                    f"{path}, line {line}: found a slice without a UID; expected --original-uids"
+                )
             yield line, uid, np.array(values, np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ichor.exploring.gather import HU_LOW, SIDES, ExamFacts, Gathered
+from ichor.exploring.survey import HU_LOW, SIDES, ExamFacts, Gathered
 from ichor.preparing.windows import WINDOWS, Window
 
 __all__ = ["Plot", "Series", "Skyline", "brain_plot", "histogram", "hu_plot", "skyline", "window_plots"]

@@ -15,8 +15,8 @@ from PIL import Image
 
 import ichor
 from ichor.exploring.drawings import brain_plot, histogram, hu_plot, skyline, window_plots
-from ichor.exploring.gather import Gathered
 from ichor.exploring.summary import Exploration, measures, remarks
+from ichor.exploring.survey import Gathered
 from ichor.labels import LABELS, SUBTYPES
 
 __all__ = ["write_report"]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ichor.datasets.duplicates import DuplicatePair, groups_of
 from ichor.datasets.labelled import DatasetInfo
-from ichor.exploring.copies import Copy, Leak, Sides
-from ichor.exploring.gather import HU_LOW, SIDES, ExamFacts, Gathered
+from ichor.exploring.duplicates import Copy, Leak, Sides
+from ichor.exploring.survey import HU_LOW, SIDES, ExamFacts, Gathered
 from ichor.labels import LABELS
 from ichor.preparing.windows import WINDOWS, Window
 

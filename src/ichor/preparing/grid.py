@@ -9,6 +9,7 @@ wants, and thin slices are averaged to slabs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,7 @@ from PIL import Image
 from ichor.exam import AIR_HU, Geometry
 from ichor.preparing.head import head_boxes, robust_box
 
-__all__ = ["GridSpec", "GridTransform", "plan_grid"]
+__all__ = ["GridSpec", "GridTransform", "SliceDistances", "plan_grid"]
 
 _IDENTITY_SHARE = 0.7
 """Slices at least this share of a slab apart are taken as they are."""
@@ -47,6 +48,21 @@ class GridSpec:
     border: int = 0
 
 
+class SliceDistances(NamedTuple):
+    """Where slices lie along their normal, in mm; both rise.
+
+    Attributes
+    ----------
+    grid
+        ``(m,)`` of the model's grid.
+    native
+        ``(n,)`` of the exam's own slices.
+    """
+
+    grid: NDArray[np.float64]
+    native: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class GridTransform:
     """The way from an exam's voxels to the grid and back.
@@ -73,9 +89,9 @@ class GridTransform:
         Unit vectors ``(3,)``: growing rows and columns of the grid.
     distances
         ``(m,)`` mm along the normal of the grid's slices.
-    gather
+    to_grid_weights
         ``(m, n)`` weights that make the grid's slices from native ones; rows sum to 1.
-    spread
+    to_native_weights
         ``(n, m)`` weights that carry values of the grid's slices to native ones; rows sum to 1.
     """
 
@@ -92,8 +108,13 @@ class GridTransform:
     down: NDArray[np.float64]
     right: NDArray[np.float64]
     distances: NDArray[np.float64]
-    gather: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    to_grid_weights: NDArray[np.float32]
+    to_native_weights: NDArray[np.float32]
+
+    @property
+    def slice_distances(self) -> SliceDistances:
+        """Where the grid's slices and the exam's own lie along their normal."""
+        return SliceDistances(self.distances, self.geometry.distances)
 
     @property
     def n_slices(self) -> int:
@@ -126,7 +147,7 @@ class GridTransform:
             planes = planes.swapaxes(-1, -2)
         return planes[..., :: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
-    def to_grid(self, volume: NDArray[np.int16]) -> NDArray[np.float32]:
+    def native_to_grid(self, volume: NDArray[np.int16]) -> NDArray[np.float32]:
         """Resample an exam's volume to the grid.
 
         Each slice is resized with an antialiased bilinear filter; outside the scan is air.
@@ -162,11 +183,13 @@ class GridTransform:
             box = (starts[1] + shift[1], starts[0] + shift[0], ends[1] + shift[1], ends[0] + shift[0])
             box = (max(0.0, box[0]), max(0.0, box[1]), min(part.shape[1], box[2]), min(part.shape[0], box[3]))
             planes[k] = np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BILINEAR, box=box))
-        if self.gather.shape[0] == self.gather.shape[1]:
+        if self.to_grid_weights.shape[0] == self.to_grid_weights.shape[1]:
             return planes
-        return np.tensordot(self.gather, planes, axes=1)
+        return np.tensordot(self.to_grid_weights, planes, axes=1)
 
-    def to_native(self, maps: NDArray[np.float32], slices: ArrayLike | None = None) -> NDArray[np.float32]:
+    def grid_to_native(
+        self, maps: NDArray[np.float32], slices: ArrayLike | None = None
+    ) -> NDArray[np.float32]:
         """Carry maps on the grid back to native slices.
 
         Parameters
@@ -186,7 +209,7 @@ class GridTransform:
         stride = (self.spec.rows / maps.shape[1], self.spec.columns / maps.shape[2])
         out = np.zeros((len(wanted), *self.native_shape), np.float32)
         upright = self.upright(out)
-        at_slices = np.tensordot(self.spread[wanted], maps, axes=1)
+        at_slices = np.tensordot(self.to_native_weights[wanted], maps, axes=1)
         for plane, values, k in zip(upright, at_slices, wanted, strict=True):
             # Native pixels whose centre lies within the grid, and where the map has them.
             spans, boxes = [], []
@@ -208,9 +231,9 @@ class GridTransform:
             )
         return out
 
-    def values_to_native(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    def grid_values_to_native(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Carry one row of values a grid slice ``(m, ...)`` to native slices ``(n, ...)``, linearly."""
-        return np.tensordot(self.spread.astype(np.float64), values, axes=1)
+        return np.tensordot(self.to_native_weights.astype(np.float64), values, axes=1)
 
 
 def plan_grid(volume: NDArray[np.int16], geometry: Geometry, spec: GridSpec) -> GridTransform:
@@ -266,7 +289,7 @@ def plan_grid(volume: NDArray[np.int16], geometry: Geometry, spec: GridSpec) -> 
     origin = centre - half  # in upright pixels of the first slice
     origins = origin - drift
     point = corner[0] + origin[0] * spacing[0] * down + origin[1] * spacing[1] * right
-    distances, gather, spread = _slabs(geometry, spec.slab_mm)
+    distances, to_grid_weights, to_native_weights = _slabs(geometry, spec.slab_mm)
     return GridTransform(
         spec=spec,
         geometry=geometry,
@@ -281,8 +304,8 @@ def plan_grid(volume: NDArray[np.int16], geometry: Geometry, spec: GridSpec) -> 
         down=down,
         right=right,
         distances=distances,
-        gather=gather,
-        spread=spread,
+        to_grid_weights=to_grid_weights,
+        to_native_weights=to_native_weights,
     )
 
 
@@ -315,14 +338,14 @@ def _slabs(
     edges = np.concatenate([[z[0] - half], (z[1:] + z[:-1]) / 2, [z[-1] + half]])
     low = np.maximum(edges[None, :-1], distances[:, None] - half)
     high = np.minimum(edges[None, 1:], distances[:, None] + half)
-    gather = np.clip(high - low, 0, None)
-    gather /= gather.sum(axis=1, keepdims=True)
+    to_grid = np.clip(high - low, 0, None)
+    to_grid /= to_grid.sum(axis=1, keepdims=True)
     at = np.interp(z, distances, np.arange(m))
     base = np.minimum(at.astype(int), m - 2)
-    spread = np.zeros((n, m))
-    spread[np.arange(n), base] = 1 - (at - base)
-    spread[np.arange(n), base + 1] = at - base
-    return distances, gather.astype(np.float32), spread.astype(np.float32)
+    to_native = np.zeros((n, m))
+    to_native[np.arange(n), base] = 1 - (at - base)
+    to_native[np.arange(n), base + 1] = at - base
+    return distances, to_grid.astype(np.float32), to_native.astype(np.float32)
 
 
 def _interp_line(

@@ -139,5 +139,5 @@ def prepare(subject: Exam | Picture, preparation: Preparation) -> Prepared:
     else:
         volume, geometry = subject.volume, subject.geometry
     transform = plan_grid(volume, geometry, preparation.grid)
-    hu = transform.to_grid(volume)
+    hu = transform.native_to_grid(volume)
     return Prepared(hu, transform, preparation.stack(hu, transform.distances))

@@ -12,11 +12,11 @@ from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.notices import Notice, notice
 from ichor.reading.archive import is_zip, unpack
-from ichor.reading.dicom import is_dicom, read_dicom
+from ichor.reading.dicom.studies import is_dicom, read_dicom
 from ichor.reading.files import InputFile, shown
 from ichor.reading.limits import Deadline, Limits
 from ichor.reading.nifti import is_nifti, read_nifti
-from ichor.reading.picture import is_picture, read_pictures
+from ichor.reading.picture.files import is_picture, read_pictures
 
 __all__ = ["read", "read_all"]
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ichor.errors import RefusedInput
 from ichor.exam import AIR_HU, Exam, Geometry, Source
 from ichor.notices import Notice, notice
+from ichor.reading.dicom.hounsfield import no_hounsfield_reason
+from ichor.reading.dicom.stack import AXIAL_COSINE, MIN_COVERAGE_MM, MIN_SLICES
 from ichor.reading.files import InputFile
-from ichor.reading.hounsfield import no_hounsfield_reason
 from ichor.reading.limits import Limits
-from ichor.reading.stack import AXIAL_COSINE, MIN_COVERAGE_MM, MIN_SLICES
 
 __all__ = ["is_nifti", "read_nifti", "to_nifti_space"]
 

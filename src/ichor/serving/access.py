@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select
 from sqlmodel import col
 
-from ichor.serving.database import Database
+from ichor.jobs.database import Database
+from ichor.jobs.tables import Session
 from ichor.serving.passwords import hash_password, password_fits
 from ichor.serving.settings import Settings
-from ichor.serving.tables import Session
 
 __all__ = ["COOKIE", "Access", "Person"]
 

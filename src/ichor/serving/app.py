@@ -15,19 +15,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import ichor
 from ichor.detecting import load_bundle
+from ichor.jobs.database import Database
+from ichor.jobs.logs import log
+from ichor.jobs.queue import Queue
+from ichor.jobs.storage import Storage
+from ichor.jobs.supervisor import Supervisor
 from ichor.serving.access import Access
 from ichor.serving.api import about, results, studies, uploads, verdicts, watching
-from ichor.serving.database import Database
 from ichor.serving.errors import ApiError, add_handlers
 from ichor.serving.events import Hub
-from ichor.serving.logs import log
 from ichor.serving.metrics import Metrics
-from ichor.serving.queue import Queue
 from ichor.serving.schemas import Study
 from ichor.serving.settings import Settings
 from ichor.serving.state import Server, who
-from ichor.serving.storage import Storage
-from ichor.serving.supervisor import Supervisor
 from ichor.serving.web import Guard, Pages
 from ichor.serving.worklist import Worklist
 
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     database.migrate()
     worklist = Worklist(database, storage)
     queue = Queue(database)
-    supervisor = Supervisor(settings, queue)
+    supervisor = Supervisor(settings.worker, queue)
     metrics = Metrics(worklist, supervisor)
     hub = Hub(database, lambda study: _described(worklist, study))
     access = Access(settings, database)

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from ichor.serving.logs import log
-from ichor.serving.manifest import UploadRefused
+from ichor.jobs.logs import log
+from ichor.serving.upload_plan import UploadRefused
 
 __all__ = ["ApiError", "Problem", "add_handlers", "problem_response", "problems"]
 

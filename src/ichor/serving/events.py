@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
 
-from ichor.serving.database import Database
-from ichor.serving.logs import log
-from ichor.serving.tables import Event
+from ichor.jobs.database import Database
+from ichor.jobs.logs import log
+from ichor.jobs.tables import Event
 
 __all__ = ["HEARTBEAT_S", "Change", "Hub"]
 
@@ -100,9 +100,7 @@ class Hub:
         finally:
             self._listeners.discard(queue)
 
-    async def _changes(
-        self, queue: asyncio.Queue[Change], after: int | None
-    ) -> AsyncIterator[Change | None]:
+    async def _changes(self, queue: asyncio.Queue[Change], after: int | None) -> AsyncIterator[Change | None]:
         told = set()
         for change in await anyio.to_thread.run_sync(self._missed, after):
             told.add(change.id)

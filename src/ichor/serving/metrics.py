@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ichor.serving.supervisor import Supervisor
+from ichor.jobs.supervisor import Supervisor
 from ichor.serving.worklist import Worklist
 
 __all__ = ["Metrics"]

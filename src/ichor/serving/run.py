@@ -10,11 +10,11 @@ import sys
 import uvicorn
 
 from ichor.errors import UsageError
+from ichor.jobs.logs import start_logs
+from ichor.jobs.storage import Storage
 from ichor.serving.app import create_app
 from ichor.serving.events import Hub
-from ichor.serving.logs import start_logs
 from ichor.serving.settings import Settings
-from ichor.serving.storage import Storage
 
 __all__ = ["serve"]
 

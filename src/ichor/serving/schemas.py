@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ichor.findings import LabelFlags, LabelValues
-from ichor.serving.tables import Study as Row
-from ichor.serving.tables import Verdict as VerdictRow
+from ichor.jobs.tables import Study as Row
+from ichor.jobs.tables import Verdict as VerdictRow
 from ichor.serving.worklist import Placed
 
 __all__ = [

@@ -6,13 +6,14 @@ import ipaddress
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ichor.errors import UsageError
+from ichor.jobs.settings import WorkerSettings
 from ichor.reading.limits import Limits
 
-__all__ = ["Settings", "WorkerSettings", "default_state", "is_loopback"]
+__all__ = ["Settings", "default_state", "is_loopback"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,17 @@ class Settings:
                 return "postgresql+psycopg://" + url.removeprefix(plain)
         return url
 
+    @property
+    def worker(self) -> WorkerSettings:
+        """What the server's worker is told."""
+        return WorkerSettings(
+            state=str(self.state.resolve()),
+            database=self.database_url,
+            bundle=self.bundle,
+            keep_originals=self.keep_originals,
+            limits=asdict(self.limits),
+        )
+
     def allows_host(self, name: str) -> bool:
         """Tell whether a request may name this server so (no port): another name is a rebound DNS entry."""
         name = name.strip("[]").lower()
@@ -105,24 +117,6 @@ class Settings:
             }
         # A page of another site has a name; whoever types an address means this machine.
         return address.is_loopback or not is_loopback(self.host)
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What a worker is told at its start; the attributes are those of :class:`Settings`.
-
-    Attributes
-    ----------
-    name
-        By which its leases are known.
-    """
-
-    state: str
-    database: str
-    bundle: str
-    keep_originals: bool
-    limits: dict[str, float]
-    name: str
 
 
 def is_loopback(host: str) -> bool:

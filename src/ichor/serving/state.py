@@ -8,15 +8,15 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from ichor.detecting import BundleCard
+from ichor.jobs.database import Database
+from ichor.jobs.queue import Queue
+from ichor.jobs.storage import Storage
+from ichor.jobs.supervisor import Supervisor
 from ichor.serving.access import COOKIE, Access, Person
-from ichor.serving.database import Database
 from ichor.serving.errors import ApiError
 from ichor.serving.events import Hub
 from ichor.serving.metrics import Metrics
-from ichor.serving.queue import Queue
 from ichor.serving.settings import Settings
-from ichor.serving.storage import Storage
-from ichor.serving.supervisor import Supervisor
 from ichor.serving.worklist import Worklist
 
 __all__ = ["Here", "Id", "Server", "Who", "bearer_of", "who"]

@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ichor.jobs.logs import log
 from ichor.serving.errors import ApiError, problem_response
-from ichor.serving.logs import log
 from ichor.serving.metrics import Metrics
 from ichor.serving.settings import Settings
 

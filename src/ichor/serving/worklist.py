@@ -15,10 +15,10 @@ from sqlalchemy import Select, and_, case, delete, func, or_, select
 from sqlmodel import Session, col
 
 from ichor.exam import hashed_uid
-from ichor.serving.database import Database
-from ichor.serving.queue import tell
-from ichor.serving.storage import Storage, remove
-from ichor.serving.tables import Event, Job, Said, Study, Verdict
+from ichor.jobs.database import Database
+from ichor.jobs.queue import tell
+from ichor.jobs.storage import Storage, remove
+from ichor.jobs.tables import Event, Job, Said, Study, Verdict
 
 __all__ = ["Placed", "Wanted", "Worklist"]
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from ichor.datasets.registry import open_dataset
-from ichor.detecting.unlike import TRAITS
+from ichor.detecting.out_of_distribution import TRAITS
 from ichor.evaluating.compare import Difference
 from ichor.evaluating.failures import failures
 from ichor.evaluating.groups import group_figures, groups_of
 from ichor.evaluating.predictions import OutOfFold
 from ichor.models import MapSpec
 from ichor.training.recipe import recipe_names
+from ichor.training.reliability import calibration_rows, robustness_rows
 from ichor.training.run import Run
-from ichor.training.trust import calibration_rows, robustness_rows
 
 __all__ = ["card_text", "limits_of", "provenance"]
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ichor.detecting.engine import open_session
+from ichor.detecting.sessions import open_session
 from ichor.errors import BundleError
 from ichor.models.classifier import SliceClassifier
 from ichor.preparing import Preparation
-from ichor.training.sequence import Together
+from ichor.training.stacking import Together
 
 __all__ = ["MAP_STRIDE", "TOLERANCE", "ExportedGraph", "export_graphs", "export_together"]
 
@@ -133,7 +133,9 @@ def export_together(
 
 
 def _written(
-    parts: Sequence[tuple[ExportedGraph, nn.Module, Tensor]], folder: Path, exams: Sequence[NDArray[np.float32]]
+    parts: Sequence[tuple[ExportedGraph, nn.Module, Tensor]],
+    folder: Path,
+    exams: Sequence[NDArray[np.float32]],
 ) -> tuple[list[ExportedGraph], float]:
     for graph, module, example in parts:
         _export(module.eval(), example, graph, folder / graph.file)

@@ -23,7 +23,7 @@ __all__ = ["TrainingModule", "channels_of", "depthwise_in_fp32"]
 def depthwise_in_fp32(network: nn.Module) -> None:
     """Keep a network's depthwise convolutions out of bf16 autocast on a CPU.
 
-    Their backward pass in bf16 is slower there than in fp32 (``benchmarks/step.py``); nothing changes elsewhere.
+    Their backward pass in bf16 is slower there than in fp32 (``benchmarks/speed/step.py``); nothing changes elsewhere.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split
-from ichor.detecting.engine import open_session
+from ichor.detecting.sessions import open_session
 from ichor.errors import UsageError
 from ichor.models import MapSpec
-from ichor.training.engine import load_model
 from ichor.training.export import ExportedGraph, export_graphs
+from ichor.training.fitting import load_model
 from ichor.training.run import SPLIT, WEIGHTS, Run, predict, write_predictions
 
 __all__ = ["GraphNetwork", "quantise", "quantised_graphs", "quantised_run"]

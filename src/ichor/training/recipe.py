@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ichor.detecting.rules import SliceRule
 from ichor.errors import UsageError
 from ichor.models import ClassifierSpec, HeadSpec, MapSpec, ModelSpec
 from ichor.preparing import Preparation
@@ -32,13 +33,6 @@ __all__ = [
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SliceRuleRecipe(_Strict):
-    """How maps make a slice's logit; see :func:`ichor.detecting.aggregate.slice_logits`."""
-
-    weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
-    pixels: int = Field(default=16, ge=1)
 
 
 class MixedSampling(_Strict):
@@ -129,7 +123,7 @@ class CachedFeatures(_Strict):
 
 
 class SequenceRecipe(_Strict):
-    """Heads over all slices of an exam, weighed with the rule and the pooled head; see :mod:`ichor.training.sequence`.
+    """Heads over all slices of an exam, weighed with the rule and the pooled head; see :mod:`ichor.training.stacking`.
 
     They learn on the slices of the target set as they are, and judge the grid's: a target of thick slices has the same.
     """
@@ -137,7 +131,9 @@ class SequenceRecipe(_Strict):
     head: HeadSpec = HeadSpec(kind="lstm", units=(16,), bidirectional=True, dropout=0.2)
     networks: int = Field(default=5, ge=1, description="heads from other seeds, whose mean is taken")
     rule_share: float = Field(default=0.5, ge=0, le=1, description="of the final logit, the rule's")
-    pooled_share: float = Field(default=0.25, ge=0, le=1, description="the pooled head's; the rest is the heads'")
+    pooled_share: float = Field(
+        default=0.25, ge=0, le=1, description="the pooled head's; the rest is the heads'"
+    )
     steps: int = Field(default=300, ge=1)
     learning_rate: float = Field(default=0.01, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
@@ -174,7 +170,7 @@ class Recipe(_Strict):
     border: int = Field(default=16, ge=0)
     preparation: Preparation = Preparation()
     model: ModelSpec = MapSpec()
-    slice_rule: SliceRuleRecipe = SliceRuleRecipe()
+    slice_rule: SliceRule = SliceRule()
     sampling: Annotated[MixedSampling | PlainSampling, Field(discriminator="kind")] = PlainSampling()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()

@@ -35,14 +35,14 @@ from ichor.labels import LABEL_NAMES
 from ichor.models import MapSpec
 from ichor.preparing import prepare
 from ichor.training.card import card_text, limits_of, provenance
-from ichor.training.engine import load_model
 from ichor.training.export import MAP_STRIDE, ExportedGraph, export_graphs, export_together
-from ichor.training.profile import exam_traits, input_profile
+from ichor.training.fitting import load_model
 from ichor.training.quantise import quantised_graphs, quantised_run
+from ichor.training.reference_ranges import exam_traits, input_profile
+from ichor.training.reliability import measured as measured_figure
+from ichor.training.reliability import operating_points, uncertain_band
 from ichor.training.run import SEQUENCE, WEIGHTS, Run
-from ichor.training.sequence import read_opinions
-from ichor.training.trust import measured as measured_figure
-from ichor.training.trust import operating_points, uncertain_band
+from ichor.training.stacking import read_opinions
 
 __all__ = ["part_graphs", "release"]
 
@@ -127,7 +127,9 @@ def release(
     return home
 
 
-def part_graphs(run: Run, part: str, folder: Path, *, int8: bool = False) -> tuple[list[ExportedGraph], float]:
+def part_graphs(
+    run: Run, part: str, folder: Path, *, int8: bool = False
+) -> tuple[list[ExportedGraph], float]:
     """Write the graphs of a part of a run.
 
     Parameters
@@ -231,8 +233,8 @@ def _manifest(
         },
         "map_stride": MAP_STRIDE,
         "slice_rule": {
-            "kind": "hottest_of_smoothed_map" if locates else "graph",
             **recipe.slice_rule.model_dump(mode="json"),
+            "kind": "hottest_of_smoothed_map" if locates else "graph",
         },
         "exam_rule": {"kind": "mean_of_hottest", "slices": 2},
         "calibration": {

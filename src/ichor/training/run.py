@@ -21,21 +21,32 @@ from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split, save_split, split_of, train_validation
 from ichor.datasets.store import Store
 from ichor.datasets.store_build import build_store
-from ichor.detecting.aggregate import slice_logits
+from ichor.detecting.rules import ExamRule, ScoringRules
+from ichor.detecting.scoring import Prediction, score
 from ichor.errors import UsageError
 from ichor.labels import LABEL_NAMES
 from ichor.models import ClassifierSpec, build_network
 from ichor.models.classifier import SliceClassifier
 from ichor.preparing import prepare
-from ichor.training.engine import Hardware, fit, load_model
 from ichor.training.features import cached_views, inference_device
+from ichor.training.fitting import Hardware, fit, load_model
 from ichor.training.plain import PlainSampler, label_weights
 from ichor.training.recipe import MixedSampling, PlainSampling, Recipe, load_recipe
 from ichor.training.sampling import Batch, MixedSampler, Sampler
-from ichor.training.sequence import Together, judged, learn, load_together, read_opinions
-from ichor.training.soup import soup
+from ichor.training.stacking import Together, judged, learn, load_together, read_opinions
+from ichor.training.weight_averaging import soup
 
-__all__ = ["ALL", "SEQUENCE", "SOUP", "SPLIT", "WEIGHTS", "Run", "predict", "read_recipe", "write_predictions"]
+__all__ = [
+    "ALL",
+    "SEQUENCE",
+    "SOUP",
+    "SPLIT",
+    "WEIGHTS",
+    "Run",
+    "predict",
+    "read_recipe",
+    "write_predictions",
+]
 
 ALL = "all"
 """Name of the part of a run that trains on every patient."""
@@ -191,7 +202,9 @@ class Run:
         opinions = read_opinions(folder, self._target)
         by_part = {part: together for part in self.folds() if (together := self.together(part)) is not None}
         weighed = judged(by_part, opinions, {p: f"fold-{k}" for p, k in self._split.items()})
-        rows = [row for patient, said in weighed for row in _rows(self.recipe.target, patient, {SEQUENCE: said})]
+        rows = [
+            row for patient, said in weighed for row in _rows(self.recipe.target, patient, {SEQUENCE: said})
+        ]
         path = folder / SEQUENCE / "predictions.csv"
         path.parent.mkdir(exist_ok=True)
         write_predictions(path, rows)
@@ -200,7 +213,9 @@ class Run:
         """Learn, for each fold on the others and for what ships on all, how slices are weighed together."""
         recipe = self.recipe.sequence
         if recipe is None:
-            raise UsageError(f"recipe {self.recipe.name}: found no 'sequence'; expected one to train this part")
+            raise UsageError(
+                f"recipe {self.recipe.name}: found no 'sequence'; expected one to train this part"
+            )
         self._need("predictions.csv", SEQUENCE)
         opinions = read_opinions(self.folder, self._target)
         state: dict[str, torch.Tensor] = {}
@@ -421,16 +436,14 @@ def predict(
                 features = torch.cat([network.features(p) for p in parts])  # type: ignore[operator]
                 logits = {"rule": network.head(features).cpu().numpy()}  # type: ignore[operator]
             else:
-                maps, hottest, pooled = (torch.cat(v).cpu().numpy() for v in zip(*map(network, parts), strict=True))
-                ruled = slice_logits(
-                    maps,
-                    prepared.transform.distances,
-                    weights=recipe.slice_rule.weights,
-                    pixels=recipe.slice_rule.pixels,
-                    max_gap_mm=recipe.preparation.max_gap_mm,
+                maps, hottest, pooled = (
+                    torch.cat(v).cpu().numpy() for v in zip(*map(network, parts), strict=True)
                 )
+                rules = ScoringRules(recipe.slice_rule, ExamRule(), recipe.preparation.max_gap_mm)
+                distances = prepared.transform.slice_distances
+                ruled = score(Prediction(maps, hottest, pooled), distances, rules).rule
                 logits = {"rule": ruled, "map": hottest, "pooled": pooled}
-        native = {name: prepared.transform.values_to_native(values) for name, values in logits.items()}
+        native = {name: prepared.transform.grid_values_to_native(values) for name, values in logits.items()}
         yield from _rows(dataset.name, patient, native)
 
 

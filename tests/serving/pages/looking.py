@@ -13,7 +13,9 @@ from PIL import Image
 from ichor.preparing.windows import WINDOWS
 from serving.served import Served, done, exam, submit
 
-FRAMES = "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(r))))"
+FRAMES = (
+    "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(r))))"
+)
 
 
 def picture_of(number: int = 0, *, margin: int = 0) -> bytes:
@@ -88,7 +90,9 @@ class Looker:
         image = Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2])))
         return np.asarray(image.convert("RGB"))
 
-    def changed(self, before: NDArray[np.uint8], axis: str = "axial", *, share: float = 0.005) -> NDArray[np.uint8]:
+    def changed(
+        self, before: NDArray[np.uint8], axis: str = "axial", *, share: float = 0.005
+    ) -> NDArray[np.uint8]:
         """Wait until enough pixels of a plane differ; return how it looks then."""
         seen = 0.0
         for _ in range(150):
@@ -101,7 +105,9 @@ class Looker:
 
     def slice(self) -> int:
         """Number of the axial slice that is shown, from 1."""
-        return int(self.page.locator(".plane[data-axis=axial] .slice-number").first.inner_text().split("/")[0])
+        return int(
+            self.page.locator(".plane[data-axis=axial] .slice-number").first.inner_text().split("/")[0]
+        )
 
     def middle(self, axis: str = "axial") -> tuple[float, float]:
         box = self.page.locator(f".plane[data-axis={axis}]").first.bounding_box()
@@ -112,11 +118,15 @@ class Looker:
         row = self.page.locator("tr[data-state]", has=self.page.get_by_role("link", name=name, exact=True))
         return row.get_attribute("data-state") if row.count() else None
 
-    def wait_states(self, n: int, states: tuple[str, ...] = ("ready", "refused"), seconds: float = 90) -> None:
+    def wait_states(
+        self, n: int, states: tuple[str, ...] = ("ready", "refused"), seconds: float = 90
+    ) -> None:
         """Wait, without a reload, until so many rows are in one of some states."""
         script = "([n, states]) => [...document.querySelectorAll('tr[data-state]')].filter(r => states.includes(r.dataset.state)).length >= n"
         self.page.wait_for_function(script, arg=[n, list(states)], timeout=1000 * seconds)
 
     def wide(self) -> bool:
         """Whether the page is wider than its window."""
-        return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+        return bool(
+            self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        )

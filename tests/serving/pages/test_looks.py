@@ -21,7 +21,12 @@ from serving.served import Served
 
 STATIC = Path(__file__).parents[3] / "src/ichor/serving/static"
 SOURCES = Path(__file__).parents[3] / "web"
-PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+PHONE = {
+    "viewport": {"width": 360, "height": 740},
+    "is_mobile": True,
+    "has_touch": True,
+    "device_scale_factor": 2,
+}
 
 
 def scan(looker: Looker) -> None:
@@ -29,13 +34,19 @@ def scan(looker: Looker) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra 'test-serve'")
     looker.page.wait_for_timeout(300)
     found = axe.Axe().run(looker.page).response["violations"]
-    grave = [(v["id"], v["impact"], v["nodes"][0]["html"][:160]) for v in found if v["impact"] in ("serious", "critical")]
+    grave = [
+        (v["id"], v["impact"], v["nodes"][0]["html"][:160])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
     assert not grave
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_axe_finds_nothing_serious(look: Callable[..., Looker], filled_server: Served, theme: str, size: str) -> None:
+def test_axe_finds_nothing_serious(
+    look: Callable[..., Looker], filled_server: Served, theme: str, size: str
+) -> None:
     looker = look(filled_server.url, **(PHONE if size == "phone" else {}))
     looker.page.evaluate(f"localStorage.setItem('ichor.theme', '{theme}')")
     looker.page.reload()
@@ -59,7 +70,9 @@ def test_axe_finds_nothing_serious(look: Callable[..., Looker], filled_server: S
     scan(looker)
 
 
-def test_a_photograph_from_a_phone(serve: Callable[..., Served], look: Callable[..., Looker], tmp_path: Path) -> None:
+def test_a_photograph_from_a_phone(
+    serve: Callable[..., Served], look: Callable[..., Looker], tmp_path: Path
+) -> None:
     served = serve("--keep-originals")
     looker = look(served.url, **PHONE)
     photograph = tmp_path / "PXL_20260101_DOE_JANE.jpg"
@@ -121,7 +134,9 @@ def test_everything_is_done_by_keys(look: Callable[..., Looker], filled_server: 
     keys.press("Escape")
     looker.page.get_by_role("dialog").wait_for(state="detached")
     keys.press(".")
-    looker.page.wait_for_function("name => document.querySelector('h1').textContent !== 'Study ' + name", arg=name)
+    looker.page.wait_for_function(
+        "name => document.querySelector('h1').textContent !== 'Study ' + name", arg=name
+    )
     keys.press("Escape")
     looker.page.get_by_role("heading", name="Worklist").wait_for()
     keys.press("/")
@@ -132,7 +147,9 @@ def test_everything_is_done_by_keys(look: Callable[..., Looker], filled_server: 
     looker.page.wait_for_function("() => document.querySelectorAll('tr[data-state]').length === 1")
 
 
-def test_the_app_keeps_its_shell_and_nothing_of_a_study(look: Callable[..., Looker], filled_server: Served) -> None:
+def test_the_app_keeps_its_shell_and_nothing_of_a_study(
+    look: Callable[..., Looker], filled_server: Served
+) -> None:
     looker = look(filled_server.url)
     looker.page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     looker.page.reload()
@@ -161,11 +178,15 @@ def test_the_app_keeps_its_shell_and_nothing_of_a_study(look: Callable[..., Look
 def test_motion_is_left_out_for_who_asks(look: Callable[..., Looker], filled_server: Served) -> None:
     looker = look(filled_server.url, reduced_motion="reduce")
     looker.wait_states(4)
-    durations = looker.page.evaluate("[...document.querySelectorAll('*')].map(e => getComputedStyle(e).transitionDuration)")
+    durations = looker.page.evaluate(
+        "[...document.querySelectorAll('*')].map(e => getComputedStyle(e).transitionDuration)"
+    )
     assert set(durations) <= {"0s"}
 
 
-def test_the_page_prints_with_the_verdict_and_without_buttons(look: Callable[..., Looker], filled_server: Served) -> None:
+def test_the_page_prints_with_the_verdict_and_without_buttons(
+    look: Callable[..., Looker], filled_server: Served
+) -> None:
     looker = look(filled_server.url)
     looker.open("bleed")
     looker.drawn()
@@ -182,7 +203,9 @@ def test_labels_and_windows_are_those_of_the_code() -> None:
     said = [tuple(found) for found in re.findall(row, text)]
     assert said == [(x.name, x.abbreviation, x.display, x.colour) for x in LABELS]
     windows = re.findall(r'name: "(\w+)", display: "\w+", level: (\d+), width: (\d+)', text)
-    assert {n: (float(a), float(b)) for n, a, b in windows} == {n: (w.level, w.width) for n, w in WINDOWS.items()}
+    assert {n: (float(a), float(b)) for n, a, b in windows} == {
+        n: (w.level, w.width) for n, w in WINDOWS.items()
+    }
 
 
 def test_the_build_is_whole_and_asks_no_other_server() -> None:

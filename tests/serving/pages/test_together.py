@@ -24,7 +24,9 @@ def one_exam(served: Served, name: str = "bleed", number: int = 0) -> str:
     return study
 
 
-def test_a_verdict_is_kept_over_a_restart_and_exported(serve: Callable[..., Served], look: Callable[..., Looker]) -> None:
+def test_a_verdict_is_kept_over_a_restart_and_exported(
+    serve: Callable[..., Served], look: Callable[..., Looker]
+) -> None:
     first = serve()
     one_exam(first)
     looker = look(first.url)
@@ -34,7 +36,14 @@ def test_a_verdict_is_kept_over_a_restart_and_exported(serve: Callable[..., Serv
     page.get_by_role("button", name="Save verdict").click()
     page.get_by_text("Choose agree or disagree.").wait_for()
     page.get_by_role("radio", name="Disagree").check()
-    for box in ("Any hemorrhage", "Epidural", "Intraparenchymal", "Intraventricular", "Subarachnoid", "Subdural"):
+    for box in (
+        "Any hemorrhage",
+        "Epidural",
+        "Intraparenchymal",
+        "Intraventricular",
+        "Subarachnoid",
+        "Subdural",
+    ):
         page.get_by_role("checkbox", name=box).set_checked(box in ("Any hemorrhage", "Subdural"))
     page.get_by_role("textbox", name="Note").fill("Rim along the tentorium, <b>thin</b>")
     page.get_by_label("Reader").fill("Dr. A")
@@ -87,7 +96,9 @@ def test_two_people_at_once_see_each_other(serve: Callable[..., Served], look: C
     assert one.page.get_by_role("link", name="bleed", exact=True).count() == 0
 
 
-def test_a_page_stays_true_while_the_server_is_killed(serve: Callable[..., Served], look: Callable[..., Looker]) -> None:
+def test_a_page_stays_true_while_the_server_is_killed(
+    serve: Callable[..., Served], look: Callable[..., Looker]
+) -> None:
     first = serve("--port", str(free_port()))
     looker = look(first.url)
     with first.client() as client:

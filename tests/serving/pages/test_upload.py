@@ -25,7 +25,9 @@ def page(look: Callable[..., Looker], serve: Callable[..., Served]) -> Iterator[
 
 
 def choose(looker: Looker, kind: str, *paths: Path) -> None:
-    looker.page.locator(f"[data-input={kind}]").set_input_files([str(p) for p in paths] if len(paths) > 1 else str(paths[0]))
+    looker.page.locator(f"[data-input={kind}]").set_input_files(
+        [str(p) for p in paths] if len(paths) > 1 else str(paths[0])
+    )
 
 
 def test_a_zip_comes_in_and_is_read_without_a_reload(page: tuple[Looker, Served], tmp_path: Path) -> None:
@@ -84,7 +86,9 @@ def test_several_are_dropped_and_wait_their_turn(page: tuple[Looker, Served]) ->
 
 def test_pause_resume_and_cancel(page: tuple[Looker, Served], tmp_path: Path) -> None:
     looker, served = page
-    looker.page.route("**/uploads/*/files/*", lambda route: (looker.page.wait_for_timeout(150), route.continue_()))
+    looker.page.route(
+        "**/uploads/*/files/*", lambda route: (looker.page.wait_for_timeout(150), route.continue_())
+    )
     folder = tmp_path / "many"
     folder.mkdir()
     with zipfile.ZipFile(demo_exam()) as archive:
@@ -96,14 +100,20 @@ def test_pause_resume_and_cancel(page: tuple[Looker, Served], tmp_path: Path) ->
     sent = int(looker.page.locator(".transfer progress").evaluate("p => p.value"))
     assert sent < int(looker.page.locator(".transfer progress").evaluate("p => p.max"))
     looker.page.wait_for_timeout(600)
-    assert int(looker.page.locator(".transfer progress").evaluate("p => p.value")) <= sent + 600_000  # what was on its way
+    assert (
+        int(looker.page.locator(".transfer progress").evaluate("p => p.value")) <= sent + 600_000
+    )  # what was on its way
     upload.get_by_role("button", name="Resume").click()
     looker.wait_states(1, ("ready",))
     choose(looker, "folder", folder)
     upload = looker.page.locator(".transfer.sending")
     upload.get_by_role("button", name="Cancel").click()
     upload.wait_for(state="detached")
-    until(lambda: not any((served.state / "uploads").iterdir()), "the cancelled upload to be gone from the disk", 20)
+    until(
+        lambda: not any((served.state / "uploads").iterdir()),
+        "the cancelled upload to be gone from the disk",
+        20,
+    )
 
 
 def test_an_upload_goes_on_after_a_reload(page: tuple[Looker, Served], demo_folder: Path) -> None:
@@ -147,7 +157,9 @@ def bomb() -> bytes:
     return stream.getvalue()
 
 
-def test_wrong_files_and_bombs_are_refused_with_a_plain_word(page: tuple[Looker, Served], tmp_path: Path) -> None:
+def test_wrong_files_and_bombs_are_refused_with_a_plain_word(
+    page: tuple[Looker, Served], tmp_path: Path
+) -> None:
     looker, served = page
     (tmp_path / "letter.txt").write_text("Dear colleague")
     (tmp_path / "bomb.zip").write_bytes(bomb())

@@ -116,13 +116,17 @@ def test_both_ways_of_drawing_show_the_same(look: Callable[..., Looker], filled_
             looker.page.keyboard.press("v")
         looker.page.keyboard.press("m")
         x, y = looker.middle()
-        looker.page.mouse.click(x + 50, y - 40)  # away from the middle: a mirrored plane would show another slice
+        looker.page.mouse.click(
+            x + 50, y - 40
+        )  # away from the middle: a mirrored plane would show another slice
         looker.page.mouse.move(x + 30, y - 20)
         looker.page.keyboard.down("Control")
         looker.page.mouse.wheel(0, -150)
         looker.page.keyboard.up("Control")
         looker.page.wait_for_timeout(1500)
-        seen[renderer] = {axis: looker.pixels(axis).astype(float) for axis in ("axial", "coronal", "sagittal")}
+        seen[renderer] = {
+            axis: looker.pixels(axis).astype(float) for axis in ("axial", "coronal", "sagittal")
+        }
     for axis, least in (("axial", 0.99), ("coronal", 0.9), ("sagittal", 0.9)):
         one, other = seen["plain"][axis], seen["niivue"][axis]
         assert one.shape == other.shape
@@ -132,7 +136,8 @@ def test_both_ways_of_drawing_show_the_same(look: Callable[..., Looker], filled_
 def numbers_of(looker: Looker) -> tuple[int, int, int]:
     """Column, row and slice that the three planes pass through, from 0."""
     found = {
-        axis: int(looker.page.locator(f".plane[data-axis={axis}] .slice-number").inner_text().split("/")[0]) - 1
+        axis: int(looker.page.locator(f".plane[data-axis={axis}] .slice-number").inner_text().split("/")[0])
+        - 1
         for axis in ("sagittal", "coronal", "axial")
     }
     return found["sagittal"], found["coronal"], found["axial"]
@@ -179,7 +184,9 @@ def test_no_other_patients_images_are_ever_shown(look: Callable[..., Looker], fi
     assert looker.page.locator(".plane").count() == 0
     assert "no images" in looker.page.locator(".waiting").inner_text()
     # Of a study whose images are slow to come, none but its own.
-    looker.page.route("**/volume.nii.gz", lambda route: (looker.page.wait_for_timeout(1500), route.continue_()))
+    looker.page.route(
+        "**/volume.nii.gz", lambda route: (looker.page.wait_for_timeout(1500), route.continue_())
+    )
     looker.open("none")
     assert looker.page.locator(".plane").count() == 0
     looker.drawn()

@@ -15,11 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import ichor
 from ichor.detecting import BundleCard
+from ichor.jobs.logs import log
 from ichor.preparing import WINDOWS
 from ichor.serving import schemas
 from ichor.serving.access import COOKIE
 from ichor.serving.errors import ApiError, problems
-from ichor.serving.logs import log
 from ichor.serving.state import Here, Server, bearer_of, who
 
 __all__ = ["health", "private", "public"]

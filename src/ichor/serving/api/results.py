@@ -14,13 +14,13 @@ from PIL import Image
 from scipy import ndimage
 
 from ichor.findings import Findings
+from ichor.jobs.tables import Said
+from ichor.jobs.volumes import read_plane
 from ichor.preparing import WINDOWS
 from ichor.serving import schemas
 from ichor.serving.api.studies import found
 from ichor.serving.errors import ApiError, problems
 from ichor.serving.state import Here, Id, Server
-from ichor.serving.tables import Said
-from ichor.serving.volumes import read_plane
 
 __all__ = ["router"]
 

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.datastructures import UploadFile as FormFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from ichor.jobs.storage import remove
 from ichor.serving import schemas
 from ichor.serving.errors import ApiError, problems
-from ichor.serving.manifest import Manifest
 from ichor.serving.state import Here, Id, Server
-from ichor.serving.storage import remove
+from ichor.serving.upload_plan import Manifest
 
 __all__ = ["router"]
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
+from ichor.jobs.tables import Verdict
 from ichor.serving import schemas
 from ichor.serving.api.studies import found
 from ichor.serving.errors import ApiError, problems
 from ichor.serving.export import stream_dataset, verdicts_csv
 from ichor.serving.state import Here, Id, Who
-from ichor.serving.tables import Verdict
 
 __all__ = ["router"]
 

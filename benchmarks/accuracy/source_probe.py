@@ -1,0 +1,111 @@
+"""Can the source be told from the score, where there is no bleed? All exams of phe-sich bleed; most of ct-ich do not.
+
+Usage: python benchmarks/accuracy/source_probe.py RUN [DATA] [--cache DIR] [--exams N]
+
+The fear is that "looks like phe-sich" has been learnt for "bleeds": then its slices without a bleed would score higher
+(AUC above 0.5). Every network has trained on phe-sich, also on its negative slices; so they are compared with negatives
+of ct-ich twice: judged out of fold, as measured elsewhere (what was trained on scores lower, whatever its source), and
+judged by a network that trained on them as well, which is the fair comparison. Each fold's network judges a fifth of
+phe-sich, and scores are compared less the mean of that network's ct-ich. Slices within reach of the smoothing along
+the stack of a positive one are left out of both. Uses the bundles that robustness.py exports to its cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ichor.datasets.labelled import Dataset
+from ichor.datasets.registry import open_dataset
+from ichor.detecting.bundle import load_bundle
+from ichor.detecting.detect import grid_logits
+from ichor.detecting.sessions import open_engine
+from ichor.evaluating.metrics import bootstrap, roc_auc
+from ichor.evaluating.predictions import OutOfFold, read_predictions
+from ichor.preparing import prepare
+from ichor.training.run import Run, read_recipe
+from robustness import fold_bundle
+
+OTHER = "phe-sich"
+Scored = tuple[int, str, float]
+"""Fold of the network, patient, logit of any."""
+_REACH = 2
+"""Slices on either side that the rule's smoothing takes in."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
+    parser.add_argument("--cache", type=Path, help="RUN/robustness by default")
+    parser.add_argument("--exams", type=int, default=80, help="of phe-sich, the first so many")
+    options = parser.parse_args()
+    cache = options.cache or options.run / "robustness"
+    cache.mkdir(parents=True, exist_ok=True)
+    run = Run(read_recipe(options.run), options.data, options.run, None, lambda *_: None)
+    target, other = (open_dataset(name, run.data) for name in (run.recipe.target, OTHER))
+    oof = read_predictions(run.folder, target)
+    folds = sorted(set(oof.exam_folds.tolist()))
+    own_fold = dict(zip(oof.exam_patients.tolist(), oof.exam_folds.tolist(), strict=True))
+    # Each exam of the other source is judged once, by the networks in turn; each of the target by the next fold's.
+    patients = sorted(other.patients())[: options.exams]
+    theirs = _judged(run, other, {p: folds[k % len(folds)] for k, p in enumerate(patients)}, cache)
+    trained = _judged(run, target, {p: folds[(f + 1) % len(folds)] for p, f in own_fold.items()}, cache)
+    unseen = _out_of_fold(oof)
+    print("| ct-ich was | slices of ct-ich | of phe-sich | AUC of the score for phe-sich | 95 % interval |")
+    print("|---|---|---|---|---|")
+    for name, ours in (("not trained on (out of fold)", unseen), ("trained on, as phe-sich was", trained)):
+        means = {f: float(np.mean([s for g, _, s in ours if g == f])) for f in folds}
+        both = [[(f"{k}/{p}", s - means[f]) for f, p, s in some] for k, some in enumerate((ours, theirs))]
+        who = np.array([p for some in both for p, _ in some])
+        score = np.array([s for some in both for _, s in some])
+        source = np.repeat([0.0, 1.0], [len(some) for some in both])
+        i = bootstrap(roc_auc, source, score, who)
+        print(f"| {name} | {len(both[0])} | {len(both[1])} | {i.value:.3f} | {i.low:.3f} to {i.high:.3f} |")
+
+
+def _out_of_fold(oof: OutOfFold) -> list[Scored]:
+    found: list[Scored] = []
+    for patient in np.unique(oof.patients):
+        rows = oof.patients == patient
+        clear = _clear(oof.labels[rows, 0])
+        fold = int(oof.folds[rows][0])
+        found += [(fold, str(patient), float(s)) for s in oof.logits[rows, 0][clear]]
+    return found
+
+
+def _clear(labels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell slices that have no bleed, nor one within reach of the smoothing."""
+    return ~ndimage.binary_dilation(~(labels == 0), iterations=_REACH)
+
+
+def _judged(run: Run, dataset: Dataset, fold_of: dict[str, int], cache: Path) -> list[Scored]:
+    """Score the negative slices of exams, each by one fold's network; kept in the cache."""
+    path = cache / f"{dataset.name}.csv"
+    known: dict[str, list[float]] = {}
+    if path.is_file():
+        with path.open(newline="") as file:
+            for patient, score in csv.reader(file):
+                known.setdefault(patient, []).append(float(score))
+    for patient, fold in fold_of.items():
+        if patient in known:
+            continue
+        bundle = load_bundle(fold_bundle(run, fold, cache))
+        item = dataset.load(patient)
+        prepared = prepare(item.exam, bundle.manifest.preparation)
+        engine = open_engine(bundle, "cpu")
+        given = grid_logits(engine, engine.run(prepared.stack), prepared, bundle.manifest)
+        native = prepared.transform.grid_values_to_native(given)[:, 0]
+        known[patient] = native[_clear(item.labels[:, 0])].tolist()
+        with path.open("a", newline="") as file:
+            csv.writer(file).writerows([patient, f"{s:.5f}"] for s in known[patient])
+    return [(fold, p, s) for p, fold in fold_of.items() for s in known.get(p, [])]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""From a network's outputs to slices and to an exam: the one scorer of detection, training, evaluation and release.
+
+A network sees the slices of the model's grid. What they are worth is decided here once: the slice rule pools each map
+and smooths it along the stack, a stacking model may weigh all slices of an exam together, and the exam rule pools the
+slices **of the grid**. Native slices get values by interpolation and decide nothing: of a thin-slice exam they are more
+than the grid's, so that their top k would lie higher than what detection compares with a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor.detecting.rules import ScoringRules
+from ichor.preparing.grid import SliceDistances
+from ichor.preparing.stacks import neighbour_indices
+
+__all__ = ["Prediction", "Scores", "Stacking", "interpolated", "score", "top_k_mean"]
+
+
+class Prediction(NamedTuple):
+    """What a network predicts for the grid's slices of one exam, in order.
+
+    Attributes
+    ----------
+    maps
+        ``(m, 6, rows / stride, columns / stride)`` logits; None of a model that draws none.
+    slices
+        ``(m, 6)`` logits: of a map model, the mean of the map's top pixels, slice by slice.
+    pooled
+        ``(m, 6)`` logits of the auxiliary head of a map model; None where it was not asked for.
+    """
+
+    maps: NDArray[np.float32] | None
+    slices: NDArray[np.float32]
+    pooled: NDArray[np.float32] | None = None
+
+
+class Scores(NamedTuple):
+    """Logits of one exam, before calibration.
+
+    Attributes
+    ----------
+    rule
+        ``(m, 6)`` of the grid's slices by the slice rule alone.
+    grid
+        ``(m, 6)`` of the grid's slices: ``rule``, or what stacking made of it.
+    native
+        ``(n, 6)`` of the exam's own slices, interpolated from ``grid``.
+    exam
+        ``(6,)`` of the exam, pooled over ``grid``.
+    """
+
+    rule: NDArray[np.float64]
+    grid: NDArray[np.float64]
+    native: NDArray[np.float64]
+    exam: NDArray[np.float64]
+
+
+Stacking = Callable[[NDArray[np.float64], Prediction], NDArray[np.float64]]
+"""Weighs the slices of an exam together: the rule's logits ``(m, 6)`` and the prediction, to logits ``(m, 6)``."""
+
+
+def score(
+    outputs: Prediction, distances: SliceDistances, rules: ScoringRules, stacking: Stacking | None = None
+) -> Scores:
+    """Score one exam.
+
+    Parameters
+    ----------
+    outputs
+        What the network predicts for the grid's slices.
+    distances
+        Of the same exam's slices.
+    rules
+        The bundle's.
+    stacking
+        The bundle's model over all slices of an exam; a single slice has no others, and is left as it is.
+
+    Returns
+    -------
+    Scores
+        Logits of the grid's slices, of the native slices and of the exam.
+
+    Raises
+    ------
+    ValueError
+        Where outputs and distances are not of equally many slices.
+    """
+    m = len(distances.grid)
+    if len(outputs.slices) != m:
+        raise ValueError(f"outputs: found {len(outputs.slices)} slices; expected {m}, as the grid has")
+    if outputs.maps is None or rules.slice_rule.kind == "graph":
+        rule = outputs.slices.astype(np.float64)
+    else:
+        rule = _smoothed_top_pixels(outputs.maps, distances.grid, rules)
+    grid = rule if stacking is None or m < 2 else stacking(rule, outputs)
+    return Scores(rule, grid, interpolated(grid, distances), top_k_mean(grid, rules.exam_rule.slices))
+
+
+def top_k_mean(values: NDArray[np.floating], k: int) -> NDArray[np.float64]:
+    """Top-k pooling: for each label the mean of its ``k`` largest values.
+
+    Blood in one slice makes an exam positive; asking for two slices (about 10 mm) keeps one noisy slice from
+    deciding alone, and a single slice stands for itself.
+
+    Parameters
+    ----------
+    values
+        ``(m, 6)`` of the grid's slices.
+    k
+        How many count.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(6,)``.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=0)
+    return np.asarray(ordered[-k:].mean(axis=0))
+
+
+def interpolated(values: NDArray[np.floating], distances: SliceDistances) -> NDArray[np.float64]:
+    """Carry values of the grid's slices ``(m, ...)`` to native slices ``(n, ...)``: linear, flat beyond the ends."""
+    grid, native = distances
+    values = np.asarray(values, dtype=np.float64)
+    m = len(grid)
+    if m < 2:
+        return np.repeat(values, len(native), axis=0)
+    if np.array_equal(grid, native):
+        return values
+    at = np.interp(native, grid, np.arange(m))
+    low = np.minimum(at.astype(int), m - 2)
+    share = (at - low).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray((1 - share) * values[low] + share * values[low + 1])
+
+
+def _smoothed_top_pixels(
+    maps: NDArray[np.float32], distances: NDArray[np.float64], rules: ScoringRules
+) -> NDArray[np.float64]:
+    """Logits of slices: the mean over the top pixels of the map, smoothed along the stack.
+
+    Blood goes on from slice to slice; noise, and the partial volume of one slice with bone, do not. A bleed
+    anywhere makes a slice positive, however small: only its top pixels count.
+    """
+    weights, pixels = rules.slice_rule.weights, rules.slice_rule.pixels
+    half = len(weights) // 2
+    total = sum(weights)
+    m = len(maps)
+    kernel = np.zeros((m, m), np.float32)
+    for offset, weight in zip(range(-half, half + 1), weights, strict=True):
+        at = neighbour_indices(distances, offset, rules.max_gap_mm)
+        kernel[np.arange(m), at] += np.float32(weight / total)
+    flat = (kernel @ maps.reshape(m, -1)).reshape(*maps.shape[:2], -1)
+    return np.asarray(np.partition(flat, -pixels, axis=2)[:, :, -pixels:].mean(axis=2, dtype=np.float64))

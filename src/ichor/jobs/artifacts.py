@@ -1,0 +1,144 @@
+"""What is kept of a study once it is assessed: all that the page and the API hand out, and nothing of the upload."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ichor.detecting import BundleCard
+from ichor.exam import AIR_HU, Exam, Picture
+from ichor.findings import Findings
+from ichor.jobs.display import Display, display_of
+from ichor.jobs.volumes import write_volume
+from ichor.preparing import WINDOWS
+from ichor.reporting import write_html, write_mask, write_overlays
+from ichor.reporting.choice import reported_slices
+
+__all__ = ["LAST_FILE", "content_key", "keep_images", "keep_report"]
+
+_ABOUT = "ichor: {}; research use, not a medical device"
+_THUMBNAIL = 128
+LAST_FILE = "overlays.zip"
+"""Written last: where it is, all is."""
+
+
+def content_key(image: Exam | Picture, bundle: str) -> str:
+    """Hash what is assessed, and by which model: the same study again gives the same.
+
+    Parameters
+    ----------
+    image
+        As read; the names of its files do not count.
+    bundle
+        The model's hash.
+    """
+    digest = hashlib.sha256(bundle.encode())
+    if isinstance(image, Picture):
+        digest.update(repr(image.grey.shape).encode())
+        digest.update(np.ascontiguousarray(image.grey).data)
+    else:
+        g = image.geometry
+        place = [g.positions, g.row_direction, g.column_direction, np.array(g.spacing)]
+        digest.update(repr((image.volume.shape, image.source.study_uid, image.source.series_uid)).encode())
+        for numbers in place:
+            digest.update(np.ascontiguousarray(np.round(numbers, 4) + 0.0).data)
+        digest.update(np.ascontiguousarray(image.volume).data)
+    return digest.hexdigest()
+
+
+def keep_images(findings: Findings, image: Exam | Picture, folder: Path) -> dict[str, Any]:
+    """Write what a reader needs to look at a study.
+
+    Parameters
+    ----------
+    findings
+        What was said, assessable or not; with its mask.
+    image
+        What it was said of.
+    folder
+        There, and empty.
+
+    Returns
+    -------
+    dict
+        How the shown volume stands to the native slices, in plain types.
+    """
+    plan, volume = display_of(image)
+    n = len(plan.source)
+    about = _ABOUT.format("the exam as shown")
+    write_volume(folder / "volume.nii.gz", _planes(plan, volume, AIR_HU), n, plan.affine, about)
+    if findings.mask is not None:
+        about = _ABOUT.format("suspected, by region")
+        write_volume(folder / "mask.nii.gz", _planes(plan, findings.mask, 0), n, plan.affine, about)
+        if isinstance(image, Exam):
+            write_mask(findings, image, folder / "mask-native.nii.gz")
+    if isinstance(image, Picture):
+        Image.fromarray(image.grey).save(folder / "picture.png")
+    told = plan.as_dict()
+    told["suspicious"] = _first(findings, plan)
+    _thumbnail(plan, volume, told["suspicious"], folder / "thumbnail.png")
+    return told
+
+
+def keep_report(
+    findings: Findings, image: Exam | Picture, made: Path, folder: Path, card: BundleCard
+) -> None:
+    """Write what can come a second later: the report and the overlays.
+
+    Parameters
+    ----------
+    findings, image
+        As in :func:`keep_images`.
+    made
+        Empty; files are made here.
+    folder
+        Of the study; files go there whole, the one named :data:`LAST_FILE` last.
+    card
+        Of the model.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the study was deleted meanwhile.
+    """
+    write_html(findings, image, made / "report.html", card)
+    _pack(write_overlays(findings, image, made / "overlay"), made / LAST_FILE)
+    for name in ("report.html", LAST_FILE):
+        (made / name).rename(folder / name)
+
+
+def _planes(plan: Display, native: NDArray[Any], empty: int) -> Iterator[NDArray[Any]]:
+    return (plan.plane(native, k, empty) for k in range(len(plan.source)))
+
+
+def _first(findings: Findings, plan: Display) -> int:
+    """Return the shown slice to look at first: the most suspicious, or the middle."""
+    chosen = reported_slices(findings)
+    shown = plan.shown_of(chosen[0]) if chosen else None
+    return len(plan.source) // 2 if shown is None else shown
+
+
+def _thumbnail(plan: Display, volume: NDArray[np.int16], shown: int, path: Path) -> None:
+    grey = WINDOWS["brain"].to_grey(plan.plane(volume, shown, AIR_HU))
+    spacing = np.linalg.norm(plan.affine[:3, :2], axis=0)
+    width, height = grey.shape[1] * spacing[0], grey.shape[0] * spacing[1]
+    scale = _THUMBNAIL / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS).save(path)
+
+
+def _pack(paths: list[Path], target: Path) -> None:
+    """Put the overlays into one zip, and remove them."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in paths:
+            archive.write(path, path.name)
+            path.unlink()
+    if paths:
+        paths[0].parent.rmdir()

@@ -1,0 +1,154 @@
+"""The tables of the worklist. Nothing in them names, dates or identifies a patient."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, Column, Float, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+__all__ = ["Event", "Job", "Said", "Session", "Study", "Verdict"]
+
+
+class Job(SQLModel, table=True):
+    """One upload to be read: the queue.
+
+    Attributes
+    ----------
+    seq
+        Order of arrival.
+    upload
+        Random id of the upload, by which completing it twice gives one job.
+    arrived
+        Seconds since 1970, UTC, as every time here.
+    state
+        ``queued``, ``leased`` or ``done``.
+    leased_by, lease_until
+        Which worker has it, and until when without word from it.
+    attempts
+        Leases since something of it was last finished.
+    inputs
+        Names within the upload's folder, given by the server, in order of reading.
+    dropped
+        Parts deleted before they were done.
+    alias
+        What the user calls it.
+    """
+
+    __tablename__: ClassVar[Any] = "job"
+    __table_args__: ClassVar[Any] = {"sqlite_autoincrement": True}
+
+    seq: int | None = Field(default=None, primary_key=True)
+    upload: str = Field(sa_column=Column(String(32), unique=True, nullable=False))
+    arrived: float = Field(sa_column=Column(Float(53), nullable=False))
+    state: str = Field(default="queued", sa_column=Column(String(8), nullable=False, index=True))
+    leased_by: str | None = Field(default=None, sa_column=Column(String(32)))
+    lease_until: float | None = Field(default=None, sa_column=Column(Float(53)))
+    attempts: int = 0
+    inputs: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    dropped: list[int] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    alias: str | None = Field(default=None, sa_column=Column(String(80)))
+
+
+class Study(SQLModel, table=True):
+    """One row of the worklist.
+
+    Attributes
+    ----------
+    id
+        Random.
+    job, part
+        Which result of which job: found again when a job is taken up a second time.
+    state
+        ``queued``, ``reading``, ``detecting``, ``ready`` or ``refused``.
+    content
+        Hash of what was assessed and of the model: the same again is recognised.
+    study_uid, series_uid
+        Hashed.
+    started, finished
+        When it was taken up, and when done.
+    """
+
+    __tablename__: ClassVar[Any] = "study"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("job", "part"),)
+
+    id: str = Field(sa_column=Column(String(32), primary_key=True))
+    job: int = Field(sa_column=Column(Integer, ForeignKey("job.seq"), nullable=False, index=True))
+    part: int = 0
+    arrived: float = Field(sa_column=Column(Float(53), nullable=False, index=True))
+    state: str = Field(default="queued", sa_column=Column(String(9), nullable=False, index=True))
+    label: str = Field(sa_column=Column(String(16), nullable=False))
+    alias: str | None = Field(default=None, sa_column=Column(String(80)))
+    kind: str | None = Field(default=None, sa_column=Column(String(8)))
+    content: str | None = Field(default=None, sa_column=Column(String(64), index=True))
+    study_uid: str | None = Field(default=None, sa_column=Column(String(64), index=True))
+    series_uid: str | None = Field(default=None, sa_column=Column(String(64), index=True))
+    started: float | None = Field(default=None, sa_column=Column(Float(53)))
+    finished: float | None = Field(default=None, sa_column=Column(Float(53)))
+    n_slices: int | None = None
+    probability: float | None = Field(default=None, sa_column=Column(Float(53)))
+    flagged: bool = False
+    uncertain: bool | None = None
+    probabilities: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    positive: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    volume_ml: float | None = Field(default=None, sa_column=Column(Float(53)))
+    warnings_n: int = 0
+    refusal_code: str | None = Field(default=None, sa_column=Column(String(40)))
+    refusal_message: str | None = Field(default=None, sa_column=Column(Text))
+    duplicate_of: str | None = Field(default=None, sa_column=Column(String(32), index=True))
+    read_by: str | None = Field(default=None, sa_column=Column(String(80)))
+    read_at: float | None = Field(default=None, sa_column=Column(Float(53)))
+    verdict: str | None = Field(default=None, sa_column=Column(String(8)))
+
+
+class Said(SQLModel, table=True):
+    """What detection said of a study, written in one transaction with the study's new state.
+
+    Attributes
+    ----------
+    findings
+        ``ichor.findings/1`` as text.
+    display
+        How the kept volume stands to the native slices (:class:`ichor.jobs.display.Display`).
+    """
+
+    __tablename__: ClassVar[Any] = "findings"
+
+    study: str = Field(sa_column=Column(String(32), ForeignKey("study.id"), primary_key=True))
+    findings: str = Field(sa_column=Column(Text, nullable=False))
+    display: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+
+
+class Verdict(SQLModel, table=True):
+    """What a reader said of a study: one a reader and study, the last."""
+
+    __tablename__: ClassVar[Any] = "verdict"
+
+    study: str = Field(sa_column=Column(String(32), ForeignKey("study.id"), primary_key=True))
+    reader: str = Field(sa_column=Column(String(80), primary_key=True))
+    verdict: str = Field(sa_column=Column(String(8), nullable=False))
+    labels: dict[str, bool] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    note: str = Field(default="", sa_column=Column(Text, nullable=False))
+    at: float = Field(sa_column=Column(Float(53), nullable=False))
+
+
+class Event(SQLModel, table=True):
+    """That something of a study changed; what it now is stands in its own row."""
+
+    __tablename__: ClassVar[Any] = "event"
+    __table_args__: ClassVar[Any] = {"sqlite_autoincrement": True}
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str = Field(sa_column=Column(String(8), nullable=False))
+    study: str = Field(sa_column=Column(String(32), nullable=False))
+    at: float = Field(sa_column=Column(Float(53), nullable=False))
+
+
+class Session(SQLModel, table=True):
+    """A browser that has logged in: the hash of its cookie, and who it is."""
+
+    __tablename__: ClassVar[Any] = "session"
+
+    hash: str = Field(sa_column=Column(String(64), primary_key=True))
+    user: str = Field(sa_column=Column(String(80), nullable=False))
+    expires: float = Field(sa_column=Column(Float(53), nullable=False))

@@ -1,0 +1,160 @@
+"""Decoding a sorted series straight into its volume, and saying what the pixels needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor.errors import RefusedInput
+from ichor.notices import Notice, notice
+from ichor.reading.dicom.dataset import READ_ERRORS, unreadable
+from ichor.reading.dicom.decode import LOSSY_SYNTAXES, decode, decode_file
+from ichor.reading.dicom.headers import SliceHeader
+from ichor.reading.dicom.hounsfield import Scale, to_hounsfield
+from ichor.reading.dicom.stack import Stack, stack_slices
+from ichor.reading.limits import Deadline, Limits
+
+__all__ = ["MOST_BROKEN", "details", "pixel_notices", "read_middle", "read_volume"]
+
+MOST_BROKEN = 0.2
+"""With more of its slices unreadable than this, a series is refused as a whole."""
+_MIDDLE = (0.4, 0.55, 0.7)
+"""Where in a series a head shows brain and skull: as fractions of its slices, from the base."""
+
+
+def read_volume(
+    stack: Stack, source: str, limits: Limits, deadline: Deadline, *, single_file: bool
+) -> tuple[Stack, NDArray[np.int16], list[Scale], list[Notice]]:
+    """Decode every slice; a few broken ones are left out, with a notice, and the stack is made again.
+
+    Parameters
+    ----------
+    stack
+        Sorted slices.
+    source
+        The input's name, for refusals.
+    limits, deadline
+        What may be spent.
+    single_file
+        As :func:`ichor.reading.dicom.studies.read_dicom` has it.
+
+    Returns
+    -------
+    stack, volume, scales, notices
+        The slices that could be decoded; their ``(n, rows, columns)`` HU; what each needed; what was lost.
+
+    Raises
+    ------
+    RefusedInput
+        ``unreadable``, ``limit_exceeded``, or what stacking the remaining slices raises.
+    """
+    n, rows, columns = len(stack.headers), stack.headers[0].rows, stack.headers[0].columns
+    if n * rows * columns > limits.voxels:
+        raise limits.refuse(source, "voxels", f"{n} slices of {rows} x {columns}")
+    by_file: dict[object, list[int]] = {}
+    for k, header in enumerate(stack.headers):
+        by_file.setdefault(header.file.path, []).append(k)
+    try:
+        # Pages are committed as slices arrive: a series that only claims to be large costs nothing.
+        volume = np.empty((n, rows, columns), np.int16)
+    except MemoryError:
+        raise limits.refuse(
+            source, "voxels", f"{n} slices of {rows} x {columns}, more than memory holds"
+        ) from None
+    scales: dict[int, Scale] = {}
+    refused: list[RefusedInput] = []
+    for indices in by_file.values():
+        slices = decode_file([stack.headers[k] for k in indices], limits)
+        for k, stored in zip(indices, slices, strict=True):
+            deadline.check()
+            if isinstance(stored, RefusedInput):
+                refused.append(stored)
+                continue
+            try:
+                scales[k] = to_hounsfield(stored, stack.headers[k], volume[k])
+            except READ_ERRORS as error:  # elements that are parsed only when they are asked for
+                name = stack.headers[k].file.name
+                refused.append(unreadable(name, f"a rescale that cannot be read ({type(error).__name__})"))
+    if len(refused) == 1 == n or (refused and all(r.code == "limit_exceeded" for r in refused)):
+        raise refused[0]
+    if len(refused) > MOST_BROKEN * n:
+        raise unreadable(source, f"{len(refused)} of {n} slices that cannot be decoded", "a whole series")
+    if not refused:
+        return stack, volume, [scales[k] for k in range(n)], []
+    text = (
+        f"{len(refused)} of {n} {'slice' if len(refused) == 1 else 'slices'} could not be decoded; left out."
+    )
+    places = {(stack.headers[k].file.path, stack.headers[k].frame): k for k in scales}
+    again = stack_slices([stack.headers[k] for k in sorted(scales)], source, single=single_file)
+    order = [places[h.file.path, h.frame] for h in again.headers]
+    told = {n for n in stack.notices if n.decision == "leave_out"}
+    kept = tuple(n for n in stack.notices if n in told) + tuple(n for n in again.notices if n not in told)
+    return (
+        Stack(again.headers, again.geometry, kept),
+        volume[order],
+        [scales[k] for k in order],
+        [notice("slice_unreadable", text)],
+    )
+
+
+def read_middle(headers: Sequence[SliceHeader], limits: Limits) -> list[NDArray[np.int16]]:
+    """HU of three slices from the middle of a series; fewer where some cannot be decoded."""
+    ordered = sorted(
+        headers, key=lambda h: float(h.position[2]) if h.position is not None else float(h.number or 0)
+    )
+    out = []
+    for k in sorted({int(f * (len(ordered) - 1)) for f in _MIDDLE}):
+        header = ordered[k]
+        try:
+            stored = decode(header, limits)
+            hu = np.empty((header.rows, header.columns), np.int16)
+            to_hounsfield(stored, header, hu)
+        except (RefusedInput, *READ_ERRORS):
+            continue
+        out.append(hu)
+    return out
+
+
+def details(headers: Sequence[SliceHeader]) -> dict[str, str]:
+    """Technical facts of a series, for people."""
+    facts = dict(headers[0].facts)
+    thickness = sorted({h.thickness for h in headers if h.thickness})
+    if thickness:
+        facts["slice thickness"] = " and ".join(f"{t:g}" for t in thickness[:4]) + " mm"
+    return facts
+
+
+def pixel_notices(headers: Sequence[SliceHeader], scales: Sequence[Scale]) -> list[Notice]:
+    """Say what the pixels of a series needed to become HU."""
+    out = []
+
+    def where(name: str) -> list[int]:
+        return [k for k, scale in enumerate(scales) if getattr(scale, name)]
+
+    if assumed := where("assumed"):
+        shown = " and ".join(f"{i:g}" for i in sorted({scales[k].intercept for k in assumed}))
+        text = f"Rescale is absent in {len(assumed)} of {len(scales)} slices: slope 1, intercept {shown}."
+        out.append(notice("rescale_assumed", text, assumed))
+    if wrapped := where("wrapped"):
+        text = f"The wrapped 12-bit values of {len(wrapped)} of {len(scales)} slices were restored."
+        out.append(notice("wrapped_intercept", text, wrapped))
+    if len({(s.slope, s.intercept) for s in scales if not s.wrapped}) > 1:
+        out.append(
+            notice("rescale_varies", "Rescale differs between slices; each was converted with its own.")
+        )
+    if padded := where("padded"):
+        text = f"Padding around the scan was set to air in {len(padded)} of {len(scales)} slices."
+        out.append(notice("padding_replaced", text))
+    if where("inverted"):
+        out.append(
+            notice(
+                "monochrome1", "Stored for inverted display (MONOCHROME1); Hounsfield units are not affected."
+            )
+        )
+    if any(h.lossy or h.transfer_syntax in LOSSY_SYNTAXES for h in headers):
+        out.append(
+            notice("lossy_compression", "The pixels went through lossy compression; faint blood may be lost.")
+        )
+    return out

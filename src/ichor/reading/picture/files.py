@@ -1,0 +1,196 @@
+"""Files of pictures: PNG, JPEG, BMP, TIFF; any depth, any number of pages; to 8-bit pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+# Pillow knows TIFF only once it is imported, or after all its other formats were.
+from PIL import TiffImagePlugin as _tiff  # noqa: F401
+
+from ichor.errors import RefusedInput
+from ichor.exam import Picture
+from ichor.notices import notice
+from ichor.reading.files import InputFile
+from ichor.reading.limits import Deadline, Limits
+from ichor.reading.muting import native_stderr_muted
+from ichor.reading.picture.slices import slices_of_picture
+
+__all__ = ["is_picture", "read_pictures"]
+
+_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+"""Pillow opens a JPEG of several pictures (MPO) as JPEG, too."""
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
+_STORED_OFFSETS = (1024, 32768)
+"""What is commonly added to HU to store them as unsigned 16-bit numbers."""
+_BRAIN_WINDOW = (0, 80)
+"""HU of black and of white, as every picture is taken to have them."""
+_READ_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow raises on broken files."""
+
+
+def is_picture(path_name: str, head: bytes) -> bool:
+    """Tell by name or first bytes whether a file is a picture."""
+    return path_name.lower().endswith(_EXTENSIONS) or head.startswith(_MAGIC)
+
+
+def read_pictures(
+    file: InputFile, limits: Limits, deadline: Deadline | None = None
+) -> Iterator[Picture | RefusedInput]:
+    """Read a picture file: one result for each slice of each page.
+
+    Parameters
+    ----------
+    file
+        PNG, JPEG, BMP or TIFF.
+    limits
+        Sizes are checked before pixels are decoded.
+    deadline
+        Checked before each page.
+
+    Yields
+    ------
+    Picture or RefusedInput
+        A page that cannot be judged gives its refusal; one that shows several slices gives each of them, row
+        by row, as ``name slice 1`` and on.
+
+    Raises
+    ------
+    RefusedInput
+        ``unreadable`` or ``limit_exceeded``, for the file, or for what is left of it.
+    """
+    size = file.path.stat().st_size
+    if size > limits.file_bytes:
+        raise limits.refuse(file.name, "file_bytes", f"{size:,} bytes")
+    try:
+        with _open(file, limits) as image:
+            with _quiet():
+                pages = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+            if pages > limits.frames:
+                raise limits.refuse(file.name, "frames", f"{pages:,} pages")
+            total = 0
+            for page in range(pages):
+                if deadline is not None:
+                    deadline.check()
+                began = time.perf_counter()
+                with _quiet():
+                    if pages > 1:
+                        image.seek(page)
+                    total += image.width * image.height
+                    if image.width * image.height > limits.pixels:
+                        raise limits.refuse(file.name, "pixels", f"{image.height} x {image.width} pixels")
+                    if total > limits.voxels:
+                        raise limits.refuse(file.name, "voxels", f"{total:,} pixels on {page + 1} pages")
+                    results = list(_page(image, file, page if pages > 1 else None, began))
+                yield from results
+    except _READ_ERRORS as error:
+        raise _unreadable(file.name, error) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep remarks on metadata and broken data (libtiff's) off standard error; sizes are checked here."""
+    with warnings.catch_warnings(), native_stderr_muted():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _open(file: InputFile, limits: Limits) -> Image.Image:
+    """Open a picture without decoding it."""
+    try:
+        with _quiet():
+            return Image.open(file.path, formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise limits.refuse(file.name, "pixels", "a picture of very many pixels") from None
+
+
+def _unreadable(name: str, error: Exception) -> RefusedInput:
+    return RefusedInput(
+        name,
+        "unreadable",
+        found=f"a picture that cannot be decoded ({type(error).__name__})",
+        expected="PNG, JPEG, BMP or TIFF",
+        remedy="save the picture again",
+    )
+
+
+def _page(
+    image: Image.Image, file: InputFile, page: int | None, began: float
+) -> Iterator[Picture | RefusedInput]:
+    name = file.name if page is None else f"{file.name} page {page + 1}"
+    notices = (
+        ()
+        if page is None
+        else (notice("picture_multipage", f"This is page {page + 1} of a file of several."),)
+    )
+    try:
+        pixels = _pixels(_upright(image))
+        yield from slices_of_picture(pixels, name, notices, began)
+    except RefusedInput as refusal:
+        yield refusal
+    except _READ_ERRORS as error:
+        yield _unreadable(name, error)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its metadata say; broken metadata say nothing."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except _READ_ERRORS:
+        return image
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Pixels ``(rows, columns)`` of a grey picture, ``(rows, columns, 3)`` of a colour one."""
+    if image.mode.startswith(("I", "F")):
+        return _from_numbers(np.asarray(image, dtype=np.float32))
+    if image.mode in ("L", "1"):
+        return np.asarray(image.convert("L"))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def _from_numbers(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Greys of a picture of 16 or 32 bits: stretched, unless the numbers are HU with an offset.
+
+    Those span from air to bone, and the brain is but a sliver of the span: stretched, it would be one grey.
+    """
+    known = np.where(np.isfinite(values), values, np.nan)
+    if np.isnan(known).all():
+        return np.zeros(values.shape, np.uint8)
+    low, high = np.nanpercentile(known, [0.5, 99.8])
+    rows, columns = (max(1, n // 4) for n in values.shape)
+    core = known[rows:-rows, columns:-columns]
+    middle = float(np.nanmedian(core)) if np.isfinite(core).any() else float(low)
+    for offset in _STORED_OFFSETS:
+        if low < offset - 700 and high > offset + 300 and 0 <= middle - offset <= 100:
+            low, high = (offset + hu for hu in _BRAIN_WINDOW)
+            break
+    scaled = (np.nan_to_num(known, nan=low) - low) * (255 / max(float(high - low), 1e-6))
+    return np.asarray(np.clip(scaled, 0, 255).astype(np.uint8))

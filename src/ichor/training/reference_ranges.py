@@ -1,0 +1,73 @@
+"""What a run's exams are like: the traits that a bundle compares an input with."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ichor.datasets.registry import open_dataset
+from ichor.detecting.out_of_distribution import TRAITS, cuts, traits
+from ichor.preparing import prepare
+from ichor.training.run import Run
+
+__all__ = ["TRAITS_FILE", "exam_traits", "input_profile"]
+
+TRAITS_FILE = "traits.csv"
+Row = Mapping[str, str]
+
+
+def exam_traits(run: Run) -> list[Row]:
+    """Measure the traits of every exam that a run learns from, and keep them in its folder.
+
+    Returns
+    -------
+    list of dict
+        ``dataset``, ``patient`` and the traits as text, empty where unknown.
+    """
+    path = run.folder / TRAITS_FILE
+    names = ("dataset", "patient", *TRAITS)
+    if path.is_file():
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows: list[Row] = list(reader)
+        if tuple(reader.fieldnames or ()) == names:
+            return rows
+    rows = []
+    for name in (run.recipe.target, *run.recipe.extra):
+        dataset = open_dataset(name, run.data)
+        if dataset.info.kind != "exams":
+            continue
+        for patient in dataset.patients():
+            exam = dataset.load(patient).exam
+            found = traits(exam, prepare(exam, run.recipe.preparation))
+            told = {key: f"{value:.5g}" for key, value in found.items()}
+            rows.append({"dataset": name, "patient": patient, **dict.fromkeys(TRAITS, ""), **told})
+    _write(path, names, rows)
+    return rows
+
+
+def input_profile(rows: Iterable[Row]) -> dict[str, tuple[float, float]]:
+    """Return the cuts of each trait over some rows of :func:`exam_traits`.
+
+    Each data set has its own cuts, and the widest count: two sources that are far apart must not make each other's
+    tails look short.
+    """
+    by_source: dict[str, list[Row]] = {}
+    for row in rows:
+        by_source.setdefault(row["dataset"], []).append(row)
+    found: dict[str, tuple[float, float]] = {}
+    for some in by_source.values():
+        for key, (low, high) in cuts({k: [float(r[k]) for r in some if r[k]] for k in TRAITS}).items():
+            before = found.get(key, (low, high))
+            found[key] = (min(low, before[0]), max(high, before[1]))
+    return found
+
+
+def _write(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
+    temporary = path.with_suffix(".new")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
