@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from ichor.notices import Notice
 
 __all__ = ["BundleError", "IchorError", "RefusedInput", "UsageError"]
@@ -32,9 +35,19 @@ class RefusedInput(IchorError):
         Three short clauses, without a patient's name, identifier or date in them.
     notices
         What else was noticed before the refusal.
-    study_uid
-        Original UID of the study concerned; empty where it is unknown or there is none.
+    study_uid, series_uid
+        Original UIDs of the study and the series concerned; empty where unknown or none. They leave ichor
+        only hashed, unless the user asks.
     """
+
+    source: str
+    code: str
+    found: str
+    expected: str
+    remedy: str
+    notices: tuple[Notice, ...]
+    study_uid: str
+    series_uid: str
 
     def __init__(
         self,
@@ -46,6 +59,7 @@ class RefusedInput(IchorError):
         remedy: str,
         notices: tuple[Notice, ...] = (),
         study_uid: str = "",
+        series_uid: str = "",
     ) -> None:
         self.source = source
         self.code = code
@@ -54,7 +68,38 @@ class RefusedInput(IchorError):
         self.remedy = remedy
         self.notices = notices
         self.study_uid = study_uid
+        self.series_uid = series_uid
         super().__init__(f"{source}: found {found}; expected {expected}; {remedy} [{code}]")
+
+    def with_context(
+        self,
+        *,
+        notices: tuple[Notice, ...] | None = None,
+        study_uid: str | None = None,
+        series_uid: str | None = None,
+    ) -> RefusedInput:
+        """Make the same refusal with more that is known of the input.
+
+        Parameters
+        ----------
+        notices, study_uid, series_uid
+            What takes the place of the present values; None leaves them.
+        """
+        return RefusedInput(
+            self.source,
+            self.code,
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy,
+            notices=self.notices if notices is None else notices,
+            study_uid=self.study_uid if study_uid is None else study_uid,
+            series_uid=self.series_uid if series_uid is None else series_uid,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arguments, so that a refusal crosses from one process to another."""
+        known = {name: value for name, value in vars(self).items() if name not in ("source", "code")}
+        return partial(RefusedInput, self.source, self.code, **known), ()
 
     @property
     def sentence(self) -> str:

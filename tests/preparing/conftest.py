@@ -121,16 +121,13 @@ def head_in() -> Callable[[str], Head]:
 @pytest.fixture(scope="session", params=["cq500/CQ500-CT-0", "dicom-oddities/ge_head_tilt_varspacing"])
 def tilted_exam(request: pytest.FixtureRequest, shared_data: Path) -> Exam:
     """Two real exams with gantry tilt; the second with uneven gaps, too."""
-    from ichor.reading.dicom.studies import read_dicom
+    from ichor.reading.context import ReadContext
+    from ichor.reading.dicom import read_dicom
     from ichor.reading.files import InputFile
-    from ichor.reading.limits import Deadline, Limits
+    from ichor.reading.limits import Limits
 
     files = [InputFile(p, p.name) for p in sorted((shared_data / request.param).rglob("*")) if p.is_file()]
-    limits = Limits()
-    deadline = Deadline(limits, request.param)
-    found = read_dicom(
-        files, source=request.param, series=None, limits=limits, deadline=deadline, single_file=False
-    )
+    found = read_dicom(files, ReadContext.begin(request.param, Limits()))
     assert len(found) == 1
     assert isinstance(found[0], Exam)
     return found[0]

@@ -12,9 +12,10 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittle
 
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
-from ichor.reading.dicom.studies import read_dicom
+from ichor.reading.context import ReadContext
+from ichor.reading.dicom import read_dicom
 from ichor.reading.files import InputFile
-from ichor.reading.limits import Deadline, Limits
+from ichor.reading.limits import Limits
 
 AIR, BRAIN, BONE, BEAD = -1000, 32, 900, 1500
 BEAD_CENTRE = np.array([30.0, -40.0, 20.0])
@@ -155,14 +156,9 @@ def read(
 ) -> list[Exam | RefusedInput]:
     """Read a folder, or one file, as the command does."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return read_dicom(
-        [InputFile(p, str(p.relative_to(path.parent))) for p in files],
-        source=path.name,
-        series=series,
-        limits=limits,
-        deadline=Deadline(limits, path.name),
-        single_file=path.is_file() if single_file is None else single_file,
-    )
+    single = path.is_file() if single_file is None else single_file
+    context = ReadContext.begin(path.name, limits, series=series, single_file=single)
+    return read_dicom([InputFile(p, str(p.relative_to(path.parent))) for p in files], context)
 
 
 def read_one(path: Path, **options: object) -> Exam:

@@ -15,7 +15,8 @@ import ichor
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
 from ichor.reading.archive import is_zip, unpack
-from ichor.reading.limits import Deadline, Limits
+from ichor.reading.context import ReadContext
+from ichor.reading.limits import Limits
 
 from . import hostile
 
@@ -218,7 +219,7 @@ def test_files_get_names_of_our_own(tmp_path, temporary):
     target = tmp_path / "target"
     target.mkdir()
     path = write(tmp_path / "a.zip", ("deep/x.NII.GZ", b"1"), ("y", b"2"))
-    files = unpack(path, "a.zip", target, Limits(), Deadline(Limits(), "a.zip"))
+    files = unpack(path, target, ReadContext.begin("a.zip", Limits()))
     assert [(f.path.name, f.name) for f in files] == [
         ("000000.nii.gz", "a.zip:deep/x.NII.GZ"),
         ("000001", "a.zip:y"),

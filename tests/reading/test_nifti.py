@@ -16,6 +16,7 @@ import pytest
 import ichor
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
+from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 from ichor.reading.nifti import is_nifti, read_nifti, to_nifti_space
@@ -60,7 +61,7 @@ def save(path: Path, affine: np.ndarray, data: np.ndarray | None = None, kind=ni
 
 
 def read(path: Path, **limits: float) -> Exam:
-    return read_nifti(InputFile(path, path.name), Limits(**limits))  # type: ignore[arg-type]
+    return read_nifti(InputFile(path, path.name), ReadContext.begin(path.name, Limits(**limits)))  # type: ignore[arg-type]
 
 
 def refusal(path: Path, **limits: float) -> RefusedInput:

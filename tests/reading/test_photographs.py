@@ -12,6 +12,7 @@ from PIL import Image
 
 from ichor.errors import RefusedInput
 from ichor.exam import Picture
+from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 from ichor.reading.picture.files import read_pictures
@@ -21,7 +22,7 @@ from ichor.reading.picture.illumination import evened, hazy, tint, untinted
 from .phantoms import codes
 from .test_picture import GREY
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "robustness"))
 import synthetic_camera as camera
 
 
@@ -30,7 +31,7 @@ def results(
 ) -> list[Picture | RefusedInput]:
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     image.save(tmp_path / name)
-    return list(read_pictures(InputFile(tmp_path / name, name), Limits()))
+    return list(read_pictures(InputFile(tmp_path / name, name), ReadContext.begin(name, Limits())))
 
 
 def only(tmp_path: Path, image: Image.Image | np.ndarray) -> Picture:

@@ -18,6 +18,7 @@ from scipy import ndimage
 import ichor
 from ichor.errors import RefusedInput
 from ichor.exam import Picture
+from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 from ichor.reading.picture.files import is_picture, read_pictures
@@ -51,7 +52,7 @@ HEAD = (25, 52, 251, 197)
 
 
 def read(path: Path, **limits: float) -> Picture:
-    (result,) = read_pictures(InputFile(path, path.name), Limits(**limits))  # type: ignore[arg-type]
+    (result,) = read_pictures(InputFile(path, path.name), ReadContext.begin(path.name, Limits(**limits)))  # type: ignore[arg-type]
     if isinstance(result, RefusedInput):
         raise result
     return result
@@ -140,7 +141,7 @@ def test_numbers_that_are_none(tmp_path):
     same_head(read(saved(tmp_path, Image.fromarray(values), "p.tif")))
     (result,) = read_pictures(
         InputFile(saved(tmp_path, Image.fromarray(np.full((90, 90), np.nan, np.float32)), "n.tif"), "n"),
-        Limits(),
+        ReadContext.begin("n", Limits()),
     )
     assert isinstance(result, RefusedInput) and "1 grey" in result.found
 
@@ -160,7 +161,7 @@ def test_pages(tmp_path):
     pages = [SLICE, SLICE.resize((200, 200)), Image.new("L", (30, 30)), SLICE.convert("RGB")]
     path = tmp_path / "p.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:])
-    results = list(read_pictures(InputFile(path, "p.tif"), Limits()))
+    results = list(read_pictures(InputFile(path, "p.tif"), ReadContext.begin("p.tif", Limits())))
     assert [getattr(r, "code", "read") for r in results] == ["read", "read", "picture_too_small", "read"]
     assert [r.source if isinstance(r, RefusedInput) else r.source.input for r in results] == [
         f"p.tif page {k}" for k in (1, 2, 3, 4)
@@ -174,7 +175,11 @@ def test_limits_of_pages(tmp_path, frames, voxels, name):
     path = tmp_path / "p.tif"
     SLICE.save(path, save_all=True, append_images=[SLICE] * 2)
     with pytest.raises(RefusedInput) as caught:
-        list(read_pictures(InputFile(path, "p.tif"), Limits(frames=frames, voxels=voxels)))
+        list(
+            read_pictures(
+                InputFile(path, "p.tif"), ReadContext.begin("p.tif", Limits(frames=frames, voxels=voxels))
+            )
+        )
     assert caught.value.code == "limit_exceeded" and f"({name})" in caught.value.expected
 
 
@@ -454,7 +459,11 @@ def test_two_slices_in_a_picture_are_told(tmp_path):
     image.paste(SLICE, (0, 0))
     image.paste(SLICE, (SIDE, 0))
     path = saved(tmp_path, image)
-    found = [r for r in read_pictures(InputFile(path, path.name), Limits()) if isinstance(r, Picture)]
+    found = [
+        r
+        for r in read_pictures(InputFile(path, path.name), ReadContext.begin(path.name, Limits()))
+        if isinstance(r, Picture)
+    ]
     assert [p.source.input for p in found] == ["p.png slice 1", "p.png slice 2"]
     for k, picture in enumerate(found):
         assert "picture_several" in codes(picture)

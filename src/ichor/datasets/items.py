@@ -16,9 +16,9 @@ from ichor.labels import LABEL_NAMES
 from ichor.preparing.stacks import picture_geometry
 from ichor.preparing.windows import BRAIN, from_grey
 from ichor.reading import read
-from ichor.reading.dicom.studies import read_dicom
+from ichor.reading.context import ReadContext
+from ichor.reading.dicom import read_dicom
 from ichor.reading.files import InputFile
-from ichor.reading.limits import Deadline, Limits
 
 __all__ = [
     "HU_RANGE",
@@ -84,15 +84,7 @@ def read_files(paths: Sequence[Path], name: str) -> Exam:
     RefusedInput
         Where they are no exam, or more than one.
     """
-    limits = Limits.from_environment()
-    found = read_dicom(
-        [InputFile(path, path.name) for path in paths],
-        source=name,
-        series=None,
-        limits=limits,
-        deadline=Deadline(limits, name),
-        single_file=False,
-    )
+    found = read_dicom([InputFile(path, path.name) for path in paths], ReadContext.begin(name))
     exams = [exam for exam in found if isinstance(exam, Exam)]
     if len(exams) == 1 == len(found):
         return exams[0]

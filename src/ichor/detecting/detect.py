@@ -334,6 +334,6 @@ def _refused(refusal: RefusedInput, bundle: Bundle) -> Findings:
         kind=None,
         n_slices=0,
         assessable=False,
-        warnings=[own, *_warnings(list(getattr(refusal, "notices", ())))],
+        warnings=[own, *_warnings(list(refusal.notices))],
         bundle=BundleReference(name=bundle.name, version=bundle.version, sha256=bundle.sha256),
     )

@@ -11,8 +11,9 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from ichor.errors import RefusedInput
+from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile, shown
-from ichor.reading.limits import Deadline, Limits
+from ichor.reading.limits import Limits
 
 __all__ = ["is_zip", "unpack"]
 
@@ -67,19 +68,19 @@ def is_zip(path: Path) -> bool:
         return False
 
 
-def unpack(path: Path, name: str, folder: Path, limits: Limits, deadline: Deadline) -> list[InputFile]:
+def unpack(path: Path, folder: Path, context: ReadContext) -> list[InputFile]:
     """Unpack an archive.
 
     Sizes are counted while unpacking; what the archive says of itself is not believed.
 
     Parameters
     ----------
-    path, name
-        The archive, and how messages name it.
+    path
+        The archive.
     folder
         Private and empty; files get numbers for names there, and keep their extension.
-    limits, deadline
-        What may be spent.
+    context
+        Of the reading; messages name the archive as its source.
 
     Returns
     -------
@@ -91,6 +92,7 @@ def unpack(path: Path, name: str, folder: Path, limits: Limits, deadline: Deadli
     RefusedInput
         ``unsafe_archive``, ``limit_exceeded`` or ``unreadable``.
     """
+    name, limits = context.source, context.limits
     packed = path.stat().st_size
     if packed > limits.total_bytes:
         raise limits.refuse(name, "total_bytes", f"an archive of {packed:,} bytes")
@@ -101,13 +103,13 @@ def unpack(path: Path, name: str, folder: Path, limits: Limits, deadline: Deadli
             total = 0
             files = []
             for number, entry in enumerate(entries):
-                deadline.check()
+                context.check_time()
                 target = folder / f"{number:06d}{_extension(entry.filename)}"
                 with archive.open(entry) as source, target.open("wb") as sink:
                     while chunk := source.read(_CHUNK):
                         total += sink.write(chunk)
                         _check_size(sink.tell(), total, packed, name, limits)
-                        deadline.check()
+                        context.check_time()
                 files.append(InputFile(target, f"{name}:{shown(entry.filename)}"))
             return files
     except _Crowded:

@@ -12,11 +12,12 @@ from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.notices import Notice, notice
 from ichor.reading.archive import is_zip, unpack
-from ichor.reading.dicom.studies import is_dicom, read_dicom
+from ichor.reading.context import ReadContext
+from ichor.reading.dicom import is_dicom, read_dicom
 from ichor.reading.files import InputFile, shown
-from ichor.reading.limits import Deadline, Limits
+from ichor.reading.limits import Limits
 from ichor.reading.nifti import is_nifti, read_nifti
-from ichor.reading.picture.files import is_picture, read_pictures
+from ichor.reading.picture import is_picture, read_pictures
 
 __all__ = ["read", "read_all"]
 
@@ -84,24 +85,24 @@ def read_all(
 
 def _read_path(path: Path, series: str | None, limits: Limits) -> Iterator[Result]:
     name = shown(os.fspath(path))
-    deadline = Deadline(limits, name)
+    context = ReadContext.begin(name, limits, series=series)
     try:
         if path.is_dir():
             files, left_out = _walk(path, name, limits)
-            yield from _read_files(_sort(files, left_out), name, series, limits, deadline)
+            yield from _read_files(_sort(files, left_out), context)
         elif not path.is_file():
             raise RefusedInput(
                 name, "not_found", found="no such file or folder", expected="a study", remedy="check the path"
             )
         elif is_zip(path):
             with tempfile.TemporaryDirectory(prefix="ichor-") as folder:
-                files = unpack(path, name, Path(folder), limits, deadline)
+                files = unpack(path, Path(folder), context)
                 # What is read must not need the folder afterwards: read it all before it goes.
-                yield from list(_read_files(_sort(files, []), name, series, limits, deadline))
+                yield from list(_read_files(_sort(files, []), context))
         else:
             with path.open("rb"):  # says why, where it cannot be opened
                 pass
-            yield from _read_files(_sort([InputFile(path, name)], []), name, series, limits, deadline)
+            yield from _read_files(_sort([InputFile(path, name)], []), context)
     except RefusedInput as refusal:
         yield refusal
     except OSError as error:
@@ -204,50 +205,38 @@ def _sort(files: list[InputFile], left_out: list[str]) -> _Sorted:
     return groups
 
 
-def _read_files(
-    files: _Sorted, name: str, series: str | None, limits: Limits, deadline: Deadline
-) -> Iterator[Result]:
+def _read_files(files: _Sorted, context: ReadContext) -> Iterator[Result]:
     notices = files.notices()
     found = 0
-    for result in _results(files, name, series, limits, deadline):
+    for result in _results(files, replace(context, single_file=files.single)):
         found += 1
         yield _with_notices(result, notices)
     if not found:
-        raise _nothing(name, files)
+        raise _nothing(context.source, files)
 
 
-def _results(
-    files: _Sorted, name: str, series: str | None, limits: Limits, deadline: Deadline
-) -> Iterator[Result]:
+def _results(files: _Sorted, context: ReadContext) -> Iterator[Result]:
     if files.dicom:
-        yield from read_dicom(
-            files.dicom,
-            source=name,
-            series=series,
-            limits=limits,
-            deadline=deadline,
-            single_file=files.single,
-        )
+        yield from read_dicom(files.dicom, context)
     for file in files.volumes:
-        deadline.check()
+        context.check_time()
         try:
-            yield read_nifti(file, limits)
+            yield read_nifti(file, context)
         except RefusedInput as refusal:
             yield refusal
     if files.dicom or files.volumes:
         return
     for file in files.pictures:
         try:
-            yield from read_pictures(file, limits, deadline)
+            yield from read_pictures(file, context)
         except RefusedInput as refusal:
-            deadline.check()
+            context.check_time()
             yield refusal
 
 
 def _with_notices(result: Result, notices: tuple[Notice, ...]) -> Result:
     if isinstance(result, RefusedInput):
-        result.notices = (*result.notices, *notices)
-        return result
+        return result.with_context(notices=(*result.notices, *notices))
     return replace(result, notices=(*result.notices, *notices)) if notices else result
 
 

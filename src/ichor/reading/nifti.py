@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ichor.errors import RefusedInput
 from ichor.exam import AIR_HU, Exam, Geometry, Source
 from ichor.notices import Notice, notice
+from ichor.reading.context import ReadContext
 from ichor.reading.dicom.hounsfield import no_hounsfield_reason
 from ichor.reading.dicom.stack import AXIAL_COSINE, MIN_COVERAGE_MM, MIN_SLICES
 from ichor.reading.files import InputFile
@@ -44,7 +45,7 @@ def is_nifti(name: str) -> bool:
     return name.lower().endswith((".nii", ".nii.gz"))
 
 
-def read_nifti(file: InputFile, limits: Limits) -> Exam:
+def read_nifti(file: InputFile, context: ReadContext) -> Exam:
     """Read one volume.
 
     The axis closest to the patient's long axis becomes the slices, sorted towards the vertex; of the other
@@ -56,7 +57,7 @@ def read_nifti(file: InputFile, limits: Limits) -> Exam:
         ``unreadable``, ``limit_exceeded``, ``no_hounsfield`` or ``too_few_slices``.
     """
     began = time.perf_counter()
-    image, shape = _open(file, limits)
+    image, shape = _open(file, context.limits)
     affine = _affine(image, file.name)
     axes, flips = _axes(affine)
     volume, slope = _volume(image, shape, axes, file.name)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Source, hashed_uid
 from ichor.notices import Notice, notice
+from ichor.reading.context import ReadContext
 from ichor.reading.dicom.dataset import is_dicom, quiet_pydicom, unreadable
 from ichor.reading.dicom.headers import SliceHeader, read_headers
 from ichor.reading.dicom.hounsfield import no_hounsfield_reason
@@ -25,9 +26,8 @@ from ichor.reading.dicom.series import (
 from ichor.reading.dicom.stack import stack_slices
 from ichor.reading.dicom.volume import MOST_BROKEN, details, pixel_notices, read_middle, read_volume
 from ichor.reading.files import InputFile
-from ichor.reading.limits import Deadline, Limits
 
-__all__ = ["is_dicom", "read_dicom"]
+__all__ = ["read_dicom"]
 
 _MOST_LOOKED_AT = 8
 """Series whose pixels are looked at before one is taken: those with the most points by their headers."""
@@ -45,15 +45,7 @@ _LEFT_OUT = {
 _TOLD = ("body_part_not_head", "no_hounsfield", "localizer", "secondary_capture", "modality_not_ct")
 
 
-def read_dicom(
-    files: Sequence[InputFile],
-    *,
-    source: str,
-    series: str | None,
-    limits: Limits,
-    deadline: Deadline,
-    single_file: bool,
-) -> list[Exam | RefusedInput]:
+def read_dicom(files: Sequence[InputFile], context: ReadContext) -> list[Exam | RefusedInput]:
     """Read DICOM files.
 
     Parameters
@@ -61,14 +53,8 @@ def read_dicom(
     files
         Files of one input, of any number of patients, studies and series; those that are no DICOM are
         counted and left out.
-    source
-        The input as the user named it.
-    series
-        Series instance UID (as stored, or hashed) to take instead of choosing.
-    limits, deadline
-        What may be spent.
-    single_file
-        The user named one file itself: a lone slice is then judged alone.
+    context
+        Of the reading.
 
     Returns
     -------
@@ -77,26 +63,27 @@ def read_dicom(
     """
     with quiet_pydicom():
         try:
-            headers, broken, junk = _scan(files, limits, deadline)
+            headers, broken, junk = _scan(files, context)
         except RefusedInput as refusal:
             return [refusal]
         n_readable = len({h.file.path for h in headers})
         if broken and len(broken) > MOST_BROKEN * (len(broken) + n_readable):
             return [
-                broken[0] if len(broken) == 1 else _mostly_broken(source, broken, len(broken) + n_readable)
+                broken[0]
+                if len(broken) == 1
+                else _mostly_broken(context.source, broken, len(broken) + n_readable)
             ]
         studies, shared = _studies(headers, broken, junk, len(files))
         if headers and not studies:
-            return [_only_indexes(source)]
+            return [_only_indexes(context.source)]
         results: list[Exam | RefusedInput] = []
         for members in studies:
             try:
-                results.append(_read_study(members, source, series, limits, deadline, single_file, shared))
+                results.append(_read_study(members, context, shared))
             except RefusedInput as refusal:
-                refusal.study_uid = members[0].study_uid
-                refusal.notices = (*shared, *refusal.notices)
-                results.append(refusal)
-    if series is not None and len(results) > 1:
+                known = (*shared, *refusal.notices)
+                results.append(refusal.with_context(notices=known, study_uid=members[0].study_uid))
+    if context.series is not None and len(results) > 1:
         # The series asked for lies in one of the studies; the others need not complain.
         found = [r for r in results if isinstance(r, Exam) or r.code != "series_not_found"]
         return found or results[:1]
@@ -104,19 +91,19 @@ def read_dicom(
 
 
 def _scan(
-    files: Sequence[InputFile], limits: Limits, deadline: Deadline
+    files: Sequence[InputFile], context: ReadContext
 ) -> tuple[list[SliceHeader], list[RefusedInput], int]:
     """Read every header: those of slices, the refusals of broken files, the number that is no DICOM."""
     headers: list[SliceHeader] = []
     broken: list[RefusedInput] = []
     junk = 0
     for file in files:
-        deadline.check()
+        context.check_time()
         if not is_dicom(file.path):
             junk += 1
             continue
         try:
-            headers += read_headers(file, limits)
+            headers += read_headers(file, context.limits)
         except RefusedInput as refusal:
             broken.append(refusal)
     return headers, broken, junk
@@ -170,31 +157,23 @@ def _studies(
     return with_images or studies, shared
 
 
-def _read_study(
-    headers: list[SliceHeader],
-    source: str,
-    series: str | None,
-    limits: Limits,
-    deadline: Deadline,
-    single_file: bool,
-    shared: list[Notice],
-) -> Exam:
-    candidates, notices = _candidates(headers, source, series)
+def _read_study(headers: list[SliceHeader], context: ReadContext, shared: list[Notice]) -> Exam:
+    candidates, notices = _candidates(headers, context)
     n_series = len({h.series_uid for h in headers})
     if len(candidates) > 1:
-        candidates = [
-            c.with_looks(_looks(c, limits, deadline)) for c in candidates[:_MOST_LOOKED_AT]
-        ] + candidates[_MOST_LOOKED_AT:]
+        candidates = [c.with_looks(_looks(c, context)) for c in candidates[:_MOST_LOOKED_AT]] + candidates[
+            _MOST_LOOKED_AT:
+        ]
         candidates.sort(key=lambda c: (-c.points, -len(c.headers), c.uid))
     failed: list[tuple[Candidate, RefusedInput]] = []
     for i, candidate in enumerate(candidates):
         try:
-            exam = _read_series(candidate, source, series, limits, deadline, single_file)
+            exam = _read_series(candidate, context)
         except RefusedInput as refusal:
-            deadline.check()
+            context.check_time()
             failed.append((candidate, refusal))
             continue
-        if series is not None:
+        if context.series is not None:
             notices.insert(
                 0, notice("series_chosen", f"{hashed_uid(candidate.uid)} was taken because it was asked for.")
             )
@@ -206,17 +185,15 @@ def _read_study(
         every = (*shared, *notices, *_header_notices(candidate), *exam.notices)
         return Exam(exam.volume, exam.geometry, exam.source, every, exam.read_seconds)
     first = failed[0][1]
-    first.notices = (*notices, *first.notices, *(_not_taken(c, f"found {r.found}") for c, r in failed[1:]))
-    raise first
+    others = (_not_taken(c, f"found {r.found}") for c, r in failed[1:])
+    raise first.with_context(notices=(*notices, *first.notices, *others))
 
 
 def _not_taken(candidate: Candidate, why: str) -> Notice:
     return notice("series_left_out", f"{hashed_uid(candidate.uid)} was not taken: {why}.")
 
 
-def _candidates(
-    headers: list[SliceHeader], source: str, series: str | None
-) -> tuple[list[Candidate], list[Notice]]:
+def _candidates(headers: list[SliceHeader], context: ReadContext) -> tuple[list[Candidate], list[Notice]]:
     """Series that may be taken, most points first, and notices on what is out.
 
     Raises
@@ -224,6 +201,7 @@ def _candidates(
     RefusedInput
         Where nothing may be taken.
     """
+    source, series = context.source, context.series
     if series is not None:
         wanted = [h for h in headers if series in (h.series_uid, hashed_uid(h.series_uid))]
         if not wanted:
@@ -263,26 +241,19 @@ def _candidates(
     return sorted(found_candidates, key=lambda c: (-c.points, -len(c.headers), c.uid)), notices
 
 
-def _looks(candidate: Candidate, limits: Limits, deadline: Deadline) -> Looks | None:
-    deadline.check()
-    slices = read_middle(candidate.headers, limits)
+def _looks(candidate: Candidate, context: ReadContext) -> Looks | None:
+    context.check_time()
+    slices = read_middle(candidate.headers, context.limits)
     return looks_like(slices) if slices else None
 
 
-def _read_series(
-    candidate: Candidate,
-    source: str,
-    series: str | None,
-    limits: Limits,
-    deadline: Deadline,
-    single_file: bool,
-) -> Exam:
+def _read_series(candidate: Candidate, context: ReadContext) -> Exam:
     """Stack, decode and convert one series; what the pixels say may still refuse it."""
-    began = time.perf_counter()
-    if len(candidate.headers) > limits.frames:
-        raise limits.refuse(source, "frames", f"{len(candidate.headers):,} slices")
-    stack = stack_slices(candidate.headers, source, single=single_file)
-    stack, volume, scales, lost = read_volume(stack, source, limits, deadline, single_file=single_file)
+    began, source = time.perf_counter(), context.source
+    if len(candidate.headers) > context.limits.frames:
+        raise context.refuse("frames", f"{len(candidate.headers):,} slices")
+    stack = stack_slices(candidate.headers, source, single=context.single_file)
+    stack, volume, scales, lost = read_volume(stack, context)
     every = (*lost, *stack.notices, *pixel_notices(stack.headers, scales))
     reason = no_hounsfield_reason(volume, max(abs(s.slope) for s in scales))
     if reason:
@@ -296,7 +267,7 @@ def _read_series(
         )
     n = len(volume)
     if (
-        series is None
+        context.series is None
         and looks_like([volume[k] for k in sorted({n // 4, n // 2, 3 * n // 4})]) == "elsewhere"
     ):
         raise RefusedInput(

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from ichor.errors import RefusedInput
 from ichor.notices import Notice, notice
+from ichor.reading.context import ReadContext
 from ichor.reading.dicom.dataset import READ_ERRORS, unreadable
 from ichor.reading.dicom.decode import LOSSY_SYNTAXES, decode, decode_file
 from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.hounsfield import Scale, to_hounsfield
 from ichor.reading.dicom.stack import Stack, stack_slices
-from ichor.reading.limits import Deadline, Limits
+from ichor.reading.limits import Limits
 
 __all__ = ["MOST_BROKEN", "details", "pixel_notices", "read_middle", "read_volume"]
 
@@ -25,7 +26,7 @@ _MIDDLE = (0.4, 0.55, 0.7)
 
 
 def read_volume(
-    stack: Stack, source: str, limits: Limits, deadline: Deadline, *, single_file: bool
+    stack: Stack, context: ReadContext
 ) -> tuple[Stack, NDArray[np.int16], list[Scale], list[Notice]]:
     """Decode every slice; a few broken ones are left out, with a notice, and the stack is made again.
 
@@ -33,12 +34,8 @@ def read_volume(
     ----------
     stack
         Sorted slices.
-    source
-        The input's name, for refusals.
-    limits, deadline
-        What may be spent.
-    single_file
-        As :func:`ichor.reading.dicom.studies.read_dicom` has it.
+    context
+        Of the reading.
 
     Returns
     -------
@@ -51,8 +48,8 @@ def read_volume(
         ``unreadable``, ``limit_exceeded``, or what stacking the remaining slices raises.
     """
     n, rows, columns = len(stack.headers), stack.headers[0].rows, stack.headers[0].columns
-    if n * rows * columns > limits.voxels:
-        raise limits.refuse(source, "voxels", f"{n} slices of {rows} x {columns}")
+    if n * rows * columns > context.limits.voxels:
+        raise context.refuse("voxels", f"{n} slices of {rows} x {columns}")
     by_file: dict[object, list[int]] = {}
     for k, header in enumerate(stack.headers):
         by_file.setdefault(header.file.path, []).append(k)
@@ -60,15 +57,14 @@ def read_volume(
         # Pages are committed as slices arrive: a series that only claims to be large costs nothing.
         volume = np.empty((n, rows, columns), np.int16)
     except MemoryError:
-        raise limits.refuse(
-            source, "voxels", f"{n} slices of {rows} x {columns}, more than memory holds"
-        ) from None
+        found = f"{n} slices of {rows} x {columns}, more than memory holds"
+        raise context.refuse("voxels", found) from None
     scales: dict[int, Scale] = {}
     refused: list[RefusedInput] = []
     for indices in by_file.values():
-        slices = decode_file([stack.headers[k] for k in indices], limits)
+        slices = decode_file([stack.headers[k] for k in indices], context.limits)
         for k, stored in zip(indices, slices, strict=True):
-            deadline.check()
+            context.check_time()
             if isinstance(stored, RefusedInput):
                 refused.append(stored)
                 continue
@@ -80,14 +76,18 @@ def read_volume(
     if len(refused) == 1 == n or (refused and all(r.code == "limit_exceeded" for r in refused)):
         raise refused[0]
     if len(refused) > MOST_BROKEN * n:
-        raise unreadable(source, f"{len(refused)} of {n} slices that cannot be decoded", "a whole series")
+        raise unreadable(
+            context.source, f"{len(refused)} of {n} slices that cannot be decoded", "a whole series"
+        )
     if not refused:
         return stack, volume, [scales[k] for k in range(n)], []
     text = (
         f"{len(refused)} of {n} {'slice' if len(refused) == 1 else 'slices'} could not be decoded; left out."
     )
     places = {(stack.headers[k].file.path, stack.headers[k].frame): k for k in scales}
-    again = stack_slices([stack.headers[k] for k in sorted(scales)], source, single=single_file)
+    again = stack_slices(
+        [stack.headers[k] for k in sorted(scales)], context.source, single=context.single_file
+    )
     order = [places[h.file.path, h.frame] for h in again.headers]
     told = {n for n in stack.notices if n.decision == "leave_out"}
     kept = tuple(n for n in stack.notices if n in told) + tuple(n for n in again.notices if n not in told)

@@ -19,8 +19,9 @@ from PIL import TiffImagePlugin as _tiff  # noqa: F401
 from ichor.errors import RefusedInput
 from ichor.exam import Picture
 from ichor.notices import notice
+from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile
-from ichor.reading.limits import Deadline, Limits
+from ichor.reading.limits import Limits
 from ichor.reading.muting import native_stderr_muted
 from ichor.reading.picture.slices import slices_of_picture
 
@@ -56,19 +57,15 @@ def is_picture(path_name: str, head: bytes) -> bool:
     return path_name.lower().endswith(_EXTENSIONS) or head.startswith(_MAGIC)
 
 
-def read_pictures(
-    file: InputFile, limits: Limits, deadline: Deadline | None = None
-) -> Iterator[Picture | RefusedInput]:
+def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | RefusedInput]:
     """Read a picture file: one result for each slice of each page.
 
     Parameters
     ----------
     file
         PNG, JPEG, BMP or TIFF.
-    limits
-        Sizes are checked before pixels are decoded.
-    deadline
-        Checked before each page.
+    context
+        Of the reading: sizes are checked before pixels are decoded, the time before each page.
 
     Yields
     ------
@@ -81,6 +78,7 @@ def read_pictures(
     RefusedInput
         ``unreadable`` or ``limit_exceeded``, for the file, or for what is left of it.
     """
+    limits = context.limits
     size = file.path.stat().st_size
     if size > limits.file_bytes:
         raise limits.refuse(file.name, "file_bytes", f"{size:,} bytes")
@@ -92,8 +90,7 @@ def read_pictures(
                 raise limits.refuse(file.name, "frames", f"{pages:,} pages")
             total = 0
             for page in range(pages):
-                if deadline is not None:
-                    deadline.check()
+                context.check_time()
                 began = time.perf_counter()
                 with _quiet():
                     if pages > 1:
