@@ -19,10 +19,10 @@ from ichor.reading.picture.files import read_pictures
 from ichor.reading.picture.flattening import Plane, carry, find_plane, flatten, homography
 from ichor.reading.picture.illumination import evened, hazy, tint, untinted
 
-from .phantoms import codes
-from .test_picture import GREY
+from ..phantoms import codes
+from .test_files import GREY
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "robustness"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "robustness"))
 import synthetic_camera as camera
 
 

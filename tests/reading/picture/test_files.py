@@ -23,7 +23,7 @@ from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 from ichor.reading.picture.files import is_picture, read_pictures
 
-from .phantoms import codes
+from ..phantoms import codes
 
 SIDE = 300
 MARGIN = 0.03

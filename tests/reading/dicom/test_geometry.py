@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .phantoms import (
+from ..phantoms import (
     Plan,
     codes,
     enhanced,

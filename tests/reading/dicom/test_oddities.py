@@ -15,7 +15,7 @@ import pytest
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
 
-from .phantoms import codes, read
+from ..phantoms import codes, read
 
 EXAM = "EXAM"
 CHEST = "transfer_syntaxes_chest/CTImage.dcm"

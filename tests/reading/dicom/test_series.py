@@ -12,7 +12,7 @@ from ichor.reading.dicom.series import RULES, is_bone_kernel, names_contrast, sc
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 
-from .phantoms import Plan, base_dataset, codes, head_series, read, read_one, refusal, store_hu, write
+from ..phantoms import Plan, base_dataset, codes, head_series, read, read_one, refusal, store_hu, write
 
 ORDINARY = Plan()
 CT_REPORT = "1.2.840.10008.5.1.4.1.1.88.67"

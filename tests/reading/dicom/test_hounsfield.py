@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from .phantoms import AIR, BONE, codes, expected_volume, head_series, read_one, refusal, store_hu, write
+from ..phantoms import AIR, BONE, codes, expected_volume, head_series, read_one, refusal, store_hu, write
 
 
 def with_pixels(change):

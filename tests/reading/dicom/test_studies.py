@@ -24,7 +24,7 @@ from ichor.exam import Exam
 from ichor.reading.dicom.dataset import is_dicom, quiet_pydicom
 from ichor.reading.limits import Limits
 
-from .phantoms import (
+from ..phantoms import (
     SECRETS,
     Plan,
     codes,

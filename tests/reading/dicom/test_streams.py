@@ -12,7 +12,7 @@ from ichor.errors import RefusedInput
 from ichor.exam import Exam
 from ichor.reading.dicom.streams import plain_jpeg, stream_fault
 
-from .phantoms import read
+from ..phantoms import read
 
 LOSSLESS = "1.2.840.10008.1.2.4.57"
 EXTENDED = "1.2.840.10008.1.2.4.51"

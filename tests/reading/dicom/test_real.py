@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from .phantoms import read_one
+from ..phantoms import read_one
 
 
 @pytest.fixture(scope="module", params=["cq500/CQ500-CT-0", "dicom-oddities/ge_head_tilt_varspacing"])
