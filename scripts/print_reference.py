@@ -118,7 +118,7 @@ def _model_tables(root: type[BaseModel]) -> str:
         known = _attributes(model)
         rows: list[list[object]] = []
         for name, field in model.model_fields.items():
-            key = field.alias or name
+            key = field.serialization_alias or name
             default = "" if field.is_required() else _default(field.get_default(call_default_factory=True))
             text = field.description or known.get(name) or _meaning_of(f"{model.__name__}.{key}")
             words = "; ".join(x for x in (text.rstrip("."), default) if x)

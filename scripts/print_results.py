@@ -110,7 +110,7 @@ def _thresholds(card: BundleCard) -> str:
 
 def _calibration(manifest: Manifest) -> str:
     c = manifest.calibration
-    columns = {"slice of an exam": c.slice, "exam": c.exam, "lone slice or picture": c.lone}
+    columns = {"slice of an exam": c.slice, "exam": c.exam, "single slice or picture": c.single_slice}
     rows: list[list[object]] = []
     for place, label in enumerate(manifest.labels):
         pairs = [scalings[place] for scalings in columns.values()]

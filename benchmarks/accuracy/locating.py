@@ -27,7 +27,7 @@ from ichor.datasets.splits import split_of
 from ichor.detecting.localise import Regions, blood_map, localise
 from ichor.detecting.manifest import Localisation
 from ichor.detecting.scoring import slice_logits
-from ichor.detecting.sessions import Engine, open_session
+from ichor.detecting.sessions import MapModel, open_session
 from ichor.evaluating import locating as lo
 from ichor.evaluating.calibration import called_across_folds, fit_calibration, specific_threshold
 from ichor.evaluating.metrics import Interval
@@ -60,7 +60,7 @@ class Networks:
             if not graph.exists():
                 network = load_model(self.recipe, self.run / part / "weights.safetensors")
                 export_graphs(network, self.recipe.preparation, home, [prepared.stack[:8]])
-            np.save(kept, np.asarray(Engine(open_session(graph)).run(prepared.stack).maps, np.float16))
+            np.save(kept, np.asarray(MapModel(open_session(graph)).predict(prepared.stack).maps, np.float16))
         return np.load(kept).astype(np.float32)
 
     def _home(self, part: str) -> Path:

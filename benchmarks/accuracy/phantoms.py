@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ichor.detecting import load_bundle
-from ichor.detecting.detect import detect
+from ichor.detecting import detect, load_bundle
 from ichor.detecting.localise import localise
 from ichor.exam import Exam, Geometry, Source
 from ichor.preparing import plan_grid

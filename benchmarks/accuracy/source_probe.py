@@ -23,8 +23,8 @@ from scipy import ndimage
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.detect import grid_logits
-from ichor.detecting.sessions import open_engine
+from ichor.detecting.scoring import score
+from ichor.detecting.sessions import open_model
 from ichor.evaluating.metrics import bootstrap, roc_auc
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.preparing import prepare
@@ -90,17 +90,17 @@ def _judged(run: Run, dataset: Dataset, fold_of: dict[str, int], cache: Path) ->
     known: dict[str, list[float]] = {}
     if path.is_file():
         with path.open(newline="") as file:
-            for patient, score in csv.reader(file):
-                known.setdefault(patient, []).append(float(score))
+            for patient, logit in csv.reader(file):
+                known.setdefault(patient, []).append(float(logit))
     for patient, fold in fold_of.items():
         if patient in known:
             continue
         bundle = load_bundle(fold_bundle(run, fold, cache))
         item = dataset.load(patient)
         prepared = prepare(item.exam, bundle.manifest.preparation)
-        engine = open_engine(bundle, "cpu")
-        given = grid_logits(engine, engine.run(prepared.stack), prepared, bundle.manifest)
-        native = prepared.transform.grid_values_to_native(given)[:, 0]
+        model = open_model(bundle, "cpu")
+        distances, rules = prepared.transform.slice_distances, bundle.manifest.scoring_rules
+        native = score(model.predict(prepared.stack), distances, rules, model.stacking).native[:, 0]
         known[patient] = native[_clear(item.labels[:, 0])].tolist()
         with path.open("a", newline="") as file:
             csv.writer(file).writerows([patient, f"{s:.5f}"] for s in known[patient])

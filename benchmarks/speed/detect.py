@@ -101,20 +101,20 @@ def bare(study: Path) -> float:
     """Seconds of decoding every slice with pydicom and running the graph on the same arrays, nothing else."""
     import ichor
     from ichor.detecting.bundle import load_bundle
-    from ichor.detecting.sessions import open_engine
+    from ichor.detecting.sessions import open_model
     from ichor.preparing import prepare
 
     exam = ichor.read(study)
     assert isinstance(exam, Exam)  # noqa: S101
     bundle = load_bundle()
-    engine = open_engine(bundle)
+    model = open_model(bundle)
     stack = prepare(exam, bundle.manifest.preparation).stack
     files = sorted(p for p in study.rglob("*") if p.is_file())
     began = time.perf_counter()
     for path in files:
         _ = pydicom.dcmread(path).pixel_array
-    for start in range(0, len(stack), engine.batch):
-        engine.session.run(["map", "slice"], {"stack": stack[start : start + engine.batch]})
+    for start in range(0, len(stack), model.batch):
+        model.session.run(["map", "slice"], {"stack": stack[start : start + model.batch]})
     return time.perf_counter() - began
 
 

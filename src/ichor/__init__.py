@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ichor.detecting import Detection, detect, detect_all
+    from ichor.detecting import Detection, Detector, Options, detect, detect_all
     from ichor.errors import IchorError, RefusedInput, UsageError
     from ichor.exam import Exam, Picture
     from ichor.findings import Findings
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Detection",
+    "Detector",
     "Exam",
     "Findings",
     "IchorError",
     "Limits",
+    "Options",
     "Picture",
     "RefusedInput",
     "UsageError",
@@ -37,6 +39,8 @@ __all__ = [
 
 _HOMES = {
     "Detection": "ichor.detecting",
+    "Detector": "ichor.detecting",
+    "Options": "ichor.detecting",
     "detect": "ichor.detecting",
     "detect_all": "ichor.detecting",
     "IchorError": "ichor.errors",

@@ -84,11 +84,11 @@ def test_a_binary_model_of_pictures_says_what_it_is(made, capfd):
     # Whatever the network says of a subtype, it is hardly probable and never called.
     logits = np.full((1, 6), 30.0)
     for p in (
-        manifest.calibration.lone_probabilities(logits),
+        manifest.calibration.single_slice_probabilities(logits),
         manifest.calibration.exam_probabilities(logits),
     ):
         assert p[0, 0] > 0.9 and (p[0, 1:] < 0.001).all()
-    assert all(bundle.thresholds(lone=lone)[1:].min() == 1 for lone in (True, False))
+    assert all(bundle.thresholds(single_slice=single)[1:].min() == 1 for single in (True, False))
     limits = " ".join(manifest.limits)
     assert "Measured on 32 pictures of folder" in limits and "of a whole exam was not" in limits
     assert "Volumes" not in limits and "66" not in limits

@@ -13,7 +13,7 @@ import pytest
 
 from ichor.detecting import detect
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.sessions import ClassifierEngine, open_engine
+from ichor.detecting.sessions import ClassifierModel, open_model
 from ichor.errors import BundleError
 from ichor.exam import Exam
 from ichor.reporting.report import not_written, write_report
@@ -81,16 +81,16 @@ def classifier(edit_manifest: Callable[..., Path]) -> Callable[..., Path]:
 
 def test_the_head_sees_all_slices_of_an_exam_in_order(classifier: Callable[..., Path]) -> None:
     bundle = load_bundle(classifier())
-    engine = open_engine(bundle, "cpu")
-    assert isinstance(engine, ClassifierEngine)
+    model = open_model(bundle, "cpu")
+    assert isinstance(model, ClassifierModel)
     p = bundle.manifest.preparation
     stack = np.random.default_rng(0).random((11, len(p.channels), p.rows, p.columns), np.float32)
     expected = 0.1 * np.cumsum(stack.mean(axis=(2, 3)).sum(axis=1))
     for batch in (1, 4, 11):
-        maps, slices, _ = ClassifierEngine(engine.features, engine.head, batch).run(stack)
+        maps, slices, _ = ClassifierModel(model.features, model.head, batch).predict(stack)
         assert maps is None
         np.testing.assert_allclose(slices, np.repeat(expected[:, None], 6, axis=1), rtol=1e-4)
-    np.testing.assert_allclose(engine.run(stack[::-1].copy())[1][-1], expected[-1], rtol=1e-4)
+    np.testing.assert_allclose(model.predict(stack[::-1].copy())[1][-1], expected[-1], rtol=1e-4)
 
 
 def test_findings_and_every_report_without_a_map(
@@ -124,11 +124,11 @@ def test_logits_that_are_no_numbers_are_refused(classifier: Callable[..., Path],
 def test_graphs_that_do_not_fit_each_other_are_refused(classifier: Callable[..., Path]) -> None:
     bundle = load_bundle(classifier())
     p = bundle.manifest.preparation
-    engine = open_engine(bundle, "cpu")
-    assert isinstance(engine, ClassifierEngine)
+    model = open_model(bundle, "cpu")
+    assert isinstance(model, ClassifierModel)
     stack = np.zeros((2, len(p.channels) + 1, p.rows, p.columns), np.float32)
     with pytest.raises(BundleError, match=r"graph of 'features': found .* on an input of shape \(2, "):
-        engine.run(stack)
+        model.predict(stack)
 
 
 def test_a_head_with_other_labels_is_refused(classifier: Callable[..., Path], head_exam: Exam) -> None:

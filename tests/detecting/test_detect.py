@@ -17,10 +17,11 @@ import ichor
 from ichor.cli.demo import demo_exam
 from ichor.datasets.ct_ich import CtIch
 from ichor.detecting import Detection, detect, detect_all
+from ichor.detecting.assembling import calibrated
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.detect import _probabilities
 from ichor.detecting.manifest import Scaling
-from ichor.detecting.sessions import Prediction, open_engine
+from ichor.detecting.scoring import Prediction, score
+from ichor.detecting.sessions import open_model
 from ichor.errors import BundleError, UsageError
 from ichor.exam import Exam, Picture, Source, hashed_uid
 from ichor.findings import Findings
@@ -152,9 +153,10 @@ def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
     rng = np.random.default_rng(1)
     maps = rng.normal(-2, 2, (n, 6, 10, 8)).astype(np.float32)
     hottest, pooled = rng.normal(-4, 2, (2, n, 6)).astype(np.float32)
-    slices, exam = _probabilities(
-        open_engine(bundle, "cpu"), Prediction(maps, hottest, pooled), prepared, bundle
-    )
+    stacking = open_model(bundle, "cpu").stacking
+    distances = prepared.transform.slice_distances
+    scores = score(Prediction(maps, hottest, pooled), distances, m.scoring_rules, stacking)
+    slices, exam = calibrated(scores, m.calibration)
     weights, half = m.slice_rule.weights, len(m.slice_rule.weights) // 2
     logits = np.empty((n, 6))
     for k in range(n):
@@ -168,14 +170,14 @@ def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
     opinions = np.concatenate([logits, hottest, pooled], axis=1).astype(np.float32)
     logits = session.run(["slice"], {"opinions": opinions})[0]
 
-    def calibrated(logit: float, scaling: Scaling) -> float:
+    def probability(logit: float, scaling: Scaling) -> float:
         return 1 / (1 + np.exp(-(scaling.scale * logit + scaling.offset)))
 
     hottest = np.sort(logits, axis=0)[-m.exam_rule.slices :].mean(axis=0)
-    expected = np.array([calibrated(x, s) for x, s in zip(hottest, m.calibration.exam, strict=True)])
+    expected = np.array([probability(x, s) for x, s in zip(hottest, m.calibration.exam, strict=True)])
     np.testing.assert_allclose(exam, np.minimum(expected, expected[0]), rtol=1e-4)
     for k in (0, 1, n // 2, n - 1):
-        expected = np.array([calibrated(x, s) for x, s in zip(logits[k], m.calibration.slice, strict=True)])
+        expected = np.array([probability(x, s) for x, s in zip(logits[k], m.calibration.slice, strict=True)])
         np.testing.assert_allclose(slices[k], np.minimum(expected, expected[0]), rtol=1e-4)
 
 

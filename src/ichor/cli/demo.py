@@ -25,18 +25,18 @@ def demo(
 
     from ichor.cli.detect import make_folder
     from ichor.cli.progress import ProgressLine
-    from ichor.detecting import detect_all, load_bundle
+    from ichor.detecting import Detector
     from ichor.reporting import FORMATS, print_table, write_report
 
     make_folder(output)
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
-        card = load_bundle().card
-        for detection in detect_all(demo_exam(), progress=progress):
+        detector = Detector()
+        for detection in detector.detect_all(demo_exam(), progress=progress):
             progress("writing the report", 0.9)
             # Its place within the installed package would tell a reader nothing.
             findings = detection.findings.model_copy(update={"input": "demo.zip (simulated exam)"})
-            written = write_report(findings, detection.exam, output, FORMATS, card)
+            written = write_report(findings, detection.exam, output, FORMATS, detector.bundle.card)
     print_table(findings, Console())
     report = next(path for path in written if path.suffix == ".html")
     print(f"Report: {report.resolve()}")

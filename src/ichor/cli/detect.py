@@ -99,23 +99,17 @@ def detect(
         make_folder(output)
 
     from ichor.cli.progress import ProgressLine
-    from ichor.detecting import detect_all
+    from ichor.detecting import Detector, Options
     from ichor.reporting.words import printable
 
+    options = Options(threshold=threshold, sensitivity=sensitivity, original_uids=original_uids)
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
-        writer = _Writer(output, formats, _card(bundle) if output is not None else None, set())
+        detector = Detector(bundle, device.value)
+        writer = _Writer(output, formats, detector.bundle.card, set())
         show = _Show(as_json, progress)
-        for detection in detect_all(
-            *inputs,
-            series=series,
-            bundle=bundle,
-            device=device.value,
-            limits=limits,
-            threshold=threshold,
-            sensitivity=sensitivity,
-            original_uids=original_uids,
-            progress=progress,
+        for detection in detector.detect_all(
+            *inputs, options=options, series=series, limits=limits, progress=progress
         ):
             findings, written = writer.write(detection)
             show(findings, written)
@@ -164,19 +158,13 @@ def make_folder(output: Path) -> None:
         ) from error
 
 
-def _card(bundle: str) -> BundleCard:
-    from ichor.detecting import load_bundle
-
-    return load_bundle(bundle).card
-
-
 @dataclass
 class _Writer:
     """Writes each result to a folder of its own."""
 
     output: Path | None
     formats: tuple[str, ...]
-    card: BundleCard | None
+    card: BundleCard
     taken: set[Path]
     notes: list[str] = field(default_factory=list)
 

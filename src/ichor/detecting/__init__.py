@@ -1,6 +1,16 @@
-"""Detecting: an exam in, findings out; a bundle (a model and all it needs), its engine, quality, regions."""
+"""Detecting: an exam in, findings out; a bundle (a model and all it needs), its sessions, scores, quality, regions."""
 
 from ichor.detecting.bundle import Bundle, BundleCard, load_bundle
-from ichor.detecting.detect import Detection, detect, detect_all
+from ichor.detecting.calls import detect, detect_all
+from ichor.detecting.detector import Detection, Detector, Options
 
-__all__ = ["Bundle", "BundleCard", "Detection", "detect", "detect_all", "load_bundle"]
+__all__ = [
+    "Bundle",
+    "BundleCard",
+    "Detection",
+    "Detector",
+    "Options",
+    "detect",
+    "detect_all",
+    "load_bundle",
+]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ichor.detecting.graphs import MalformedGraph, external_tensors
 from ichor.detecting.manifest import (
     Manifest,
     Measured,
@@ -30,7 +31,7 @@ from ichor.detecting.manifest import (
 from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["FORMAT", "Bundle", "BundleCard", "load_bundle"]
+__all__ = ["FORMAT", "Bundle", "BundleCard", "bundle_state", "find_bundle", "load_bundle"]
 
 FORMAT = "ichor.bundle/1"
 _MANIFEST = "bundle.json"
@@ -113,13 +114,15 @@ class Bundle:
             card_text=self.card_text,
         )
 
-    def thresholds(self, *, lone: bool = False, sensitivity: float | None = None) -> NDArray[np.float64]:
-        """``(6,)`` probabilities from which on a label is positive: of an exam, or of a lone slice.
+    def thresholds(
+        self, *, single_slice: bool = False, sensitivity: float | None = None
+    ) -> NDArray[np.float64]:
+        """``(6,)`` probabilities from which on a label is positive: of an exam, or of a single slice.
 
         Parameters
         ----------
-        lone
-            Of a lone slice or a picture.
+        single_slice
+            Of a single slice or a picture.
         sensitivity
             Aim of an operating point, for ``any``.
 
@@ -128,10 +131,12 @@ class Bundle:
         UsageError
             Where the bundle has no operating point of this aim.
         """
-        table = self.manifest.slice_thresholds if lone else self.manifest.thresholds
+        table = self.manifest.slice_thresholds if single_slice else self.manifest.thresholds
         found = np.array([table[name].probability for name in LABEL_NAMES])
         if sensitivity is not None:
-            points = self.manifest.operating_points.slice if lone else self.manifest.operating_points.exam
+            points = (
+                self.manifest.operating_points.slice if single_slice else self.manifest.operating_points.exam
+            )
             known = {point.aim: point.probability for point in points}
             if sensitivity not in known:
                 there = ", ".join(f"{aim:g}" for aim in known) or "none"
@@ -152,7 +157,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            Where the file is missing, lies elsewhere, or was altered.
+            Where the file is missing, lies elsewhere, was altered, or leaves some of its values in another file.
         """
         graph = self.manifest.graphs[name]
         path = self.graph(name)
@@ -169,10 +174,11 @@ class Bundle:
                 f"{path}: found sha256 {digest[:12]}...; expected {graph.sha256[:12]}... as {_MANIFEST} "
                 f"says; the file was altered or cut short: {_GET_ANOTHER}"
             )
+        _refuse_external_data(path, content)
         return content
 
 
-def load_bundle(name_or_path: str | Path = "default") -> Bundle:
+def load_bundle(name_or_path: str | os.PathLike[str] = "default", *, verify: bool = True) -> Bundle:
     """Load a bundle and check its format and the hash of each graph.
 
     Parameters
@@ -181,6 +187,8 @@ def load_bundle(name_or_path: str | Path = "default") -> Bundle:
         A folder (or its ``bundle.json``), or the name of a bundle that ships with ichor or lies in one of the
         folders of the environment variable ``ICHOR_BUNDLES`` (separated as in ``PATH``). A name goes before a
         folder of the same name in the working directory.
+    verify
+        Check the graphs now. Without it they are checked when they are opened.
 
     Returns
     -------
@@ -192,17 +200,38 @@ def load_bundle(name_or_path: str | Path = "default") -> Bundle:
     BundleError
         Where it is missing, incomplete, altered, or of a format that this ichor does not read.
     """
-    folder = _find(name_or_path)
+    folder = find_bundle(name_or_path)
     content = _read_text(folder / _MANIFEST)
     manifest = _parse(folder / _MANIFEST, content)
     card_text = _read_text(folder / _CARD).decode("utf-8", errors="replace")
     bundle = Bundle(folder, manifest, card_text, hashlib.sha256(content).hexdigest())
-    for name in manifest.used_graphs:
-        bundle.read_graph(name)
+    if verify:
+        for name in manifest.used_graphs:
+            bundle.read_graph(name)
     return bundle
 
 
-def _find(name_or_path: str | Path) -> Path:
+def bundle_state(folder: Path) -> object:
+    """Something that is equal as long as a bundle's folder holds the same: the manifest by its bytes, the rest by stat.
+
+    Raises
+    ------
+    BundleError
+        Where the folder has no manifest that can be read.
+    """
+    manifest = hashlib.sha256(_read_text(folder / _MANIFEST)).hexdigest()
+    files = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return manifest, {path: (s.st_mtime_ns, s.st_size, s.st_ino) for path, s in files.items()}
+
+
+def find_bundle(name_or_path: str | os.PathLike[str]) -> Path:
+    """Folder of a bundle, found as :func:`load_bundle` says.
+
+    Raises
+    ------
+    BundleError
+        Where there is none.
+    """
     text = str(name_or_path)
     plain = PurePosixPath(text).name == text and not text.startswith((".", "~"))
     if plain and isinstance(name_or_path, str):
@@ -260,6 +289,22 @@ def _parse(path: Path, content: bytes) -> Manifest:
             f"{path}: found {where} wrong: {first['msg'].removeprefix('Value error, ')} "
             f"({error.error_count()} such in all); expected {FORMAT}; {_GET_ANOTHER}"
         ) from None
+
+
+def _refuse_external_data(path: Path, content: bytes) -> None:
+    """Refuse a graph whose values are not all in the bytes that were hashed."""
+    try:
+        outside = external_tensors(content)
+    except MalformedGraph as error:
+        raise BundleError(
+            f"{path}: found a file that is no ONNX graph ({error}); expected one; {_GET_ANOTHER}"
+        ) from None
+    if outside:
+        others = f" and {len(outside) - 1} others" if len(outside) > 1 else ""
+        raise BundleError(
+            f"{path}: found the tensor {outside[0]!r}{others} with external data, which no hash in {_MANIFEST} covers; "
+            "expected a graph that holds all its values; export it without external data, or " + _GET_ANOTHER
+        )
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -52,7 +52,7 @@ Number = Annotated[float | None, BeforeValidator(_no_nan)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class GraphFile(_Model):
@@ -80,15 +80,17 @@ class Calibration(_Model):
 
     slice: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
     exam: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
-    lone: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling]
+    single_slice: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling] = Field(
+        validation_alias="lone", serialization_alias="lone"
+    )
 
     def slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of slices' logits ``(..., 6)``."""
         return _sigmoid(logits, self.slice)
 
-    def lone_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities ``(..., 6)`` of lone slices or pictures, where nothing was smoothed."""
-        return _sigmoid(logits, self.lone)
+    def single_slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities ``(..., 6)`` of single slices or pictures, where nothing was smoothed."""
+        return _sigmoid(logits, self.single_slice)
 
     def exam_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of exams' logits ``(..., 6)``."""

@@ -126,16 +126,16 @@ def top_k_mean(values: NDArray[np.floating], k: int) -> NDArray[np.float64]:
 def interpolated(values: NDArray[np.floating], distances: SliceDistances) -> NDArray[np.float64]:
     """Carry values of the grid's slices ``(m, ...)`` to native slices ``(n, ...)``: linear, flat beyond the ends."""
     grid, native = distances
-    values = np.asarray(values, dtype=np.float64)
+    given: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     m = len(grid)
     if m < 2:
-        return np.repeat(values, len(native), axis=0)
+        return np.repeat(given, len(native), axis=0)
     if np.array_equal(grid, native):
-        return values
+        return given
     at = np.interp(native, grid, np.arange(m))
     low = np.minimum(at.astype(int), m - 2)
-    share = (at - low).reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray((1 - share) * values[low] + share * values[low + 1])
+    share = (at - low).reshape(-1, *[1] * (given.ndim - 1))
+    return np.asarray((1 - share) * given[low] + share * given[low + 1])
 
 
 def _smoothed_top_pixels(

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.detecting.scoring import Prediction
+from ichor.detecting.scoring import Prediction, Stacking
 from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import onnxruntime
 
     from ichor.detecting.bundle import Bundle
 
-__all__ = ["ClassifierEngine", "Engine", "available_providers", "open_engine", "open_session"]
+__all__ = ["ClassifierModel", "MapModel", "Model", "available_providers", "open_model", "open_session"]
 
 _BATCH = 2
 """Slices at a time on a CPU: more take more memory (4: 380 MB for 290 MB) and no less time."""
@@ -28,7 +26,7 @@ _CUDA_BATCH = 32
 _CUDA = "CUDAExecutionProvider"
 
 
-class Engine:
+class MapModel:
     """Sessions over the graphs of a model that draws maps.
 
     Parameters
@@ -38,7 +36,8 @@ class Engine:
     batch
         Slices at a time.
     sequence
-        Open, of the graph that weighs the opinions on all slices of an exam; None of a bundle without.
+        Open, of the graph that stacks: it weighs what is predicted for all slices of an exam; None of a bundle
+        without.
     """
 
     def __init__(
@@ -57,8 +56,13 @@ class Engine:
         """The execution provider in use."""
         return str(self.session.get_providers()[0])
 
-    def run(self, stack: NDArray[np.float32]) -> Prediction:
-        """Judge slices.
+    @property
+    def stacking(self) -> Stacking | None:
+        """What :func:`~ichor.detecting.scoring.score` takes to weigh slices together; None where no graph does."""
+        return None if self.sequence is None else self.stack
+
+    def predict(self, stack: NDArray[np.float32]) -> Prediction:
+        """Predict maps and logits of slices.
 
         Parameters
         ----------
@@ -70,18 +74,18 @@ class Engine:
         BundleError
             Where the graph cannot take the stack, or gives something else.
         """
-        parts = [self._judge(stack[k : k + self.batch]) for k in range(0, len(stack), self.batch)]
+        parts = [self._predict_batch(stack[k : k + self.batch]) for k in range(0, len(stack), self.batch)]
         return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
-    def together(self, ruled: NDArray[np.float64], judged: Prediction) -> NDArray[np.float64]:
-        """Weigh the opinions on all slices of an exam together.
+    def stack(self, ruled: NDArray[np.float64], prediction: Prediction) -> NDArray[np.float64]:
+        """Weigh all slices of an exam together.
 
         Parameters
         ----------
         ruled
             ``(m, 6)`` logits by the bundle's slice rule.
-        judged
-            What this engine said of the same slices.
+        prediction
+            What :meth:`predict` gave for the same slices.
 
         Returns
         -------
@@ -92,15 +96,17 @@ class Engine:
         ------
         BundleError
             Where the graph gives something else.
+        ValueError
+            Where the prediction has no logits of the pooled head.
         """
         if self.sequence is None:
             return ruled
-        if judged.pooled is None:
+        if prediction.pooled is None:
             raise ValueError(
-                "judged: found no logits of the pooled head; expected what this engine's run gives"
+                "prediction: found no logits of the pooled head; expected what this model's predict gives"
             )
-        opinions = np.concatenate([ruled, judged.slices, judged.pooled], axis=1, dtype=np.float32)
-        found = _run(self.sequence, "slice", opinions)
+        inputs = np.concatenate([ruled, prediction.slices, prediction.pooled], axis=1, dtype=np.float32)
+        found = _run(self.sequence, "slice", inputs)
         if found.shape != ruled.shape or not np.isfinite(found).all():
             raise BundleError(
                 f"graph 'sequence': found an output of shape {found.shape}, or logits that are no numbers, for "
@@ -109,12 +115,12 @@ class Engine:
             )
         return found.astype(np.float64)
 
-    def _judge(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        labels, said = len(LABEL_NAMES), ""
+    def _predict_batch(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        labels, wrong = len(LABEL_NAMES), ""
         try:
             given: list[NDArray[np.float32]] = self.session.run(self._outputs, {"stack": batch})
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
-            said = type(error).__name__
+            wrong = type(error).__name__
         else:
             maps, *slices = given
             fits = maps.ndim == 4 and all(v.shape[:2] == (len(batch), labels) for v in given)
@@ -122,16 +128,16 @@ class Engine:
             if fits and all(np.isfinite(v).all() for v in given):
                 return given
             shapes = " and ".join(str(v.shape) for v in given)
-            said = "logits that are no numbers" if fits else f"outputs of shapes {shapes}"
+            wrong = "logits that are no numbers" if fits else f"outputs of shapes {shapes}"
         raise BundleError(
-            f"graph 'slice': found {said} on an input of shape {batch.shape}; expected {labels} maps and "
+            f"graph 'slice': found {wrong} on an input of shape {batch.shape}; expected {labels} maps and "
             f"{labels} logits a slice; bundle.json and the graph do not belong together: get the "
             "bundle again, or use --device cpu if this was on a GPU"
         )
 
 
-class ClassifierEngine:
-    """Sessions over the graphs of a model that only judges: features slice by slice, then all of an exam.
+class ClassifierModel:
+    """Sessions over the graphs of a model that draws no map: features slice by slice, then all of an exam.
 
     Parameters
     ----------
@@ -140,6 +146,8 @@ class ClassifierEngine:
     batch
         Slices at a time, of the first graph.
     """
+
+    stacking: Stacking | None = None
 
     def __init__(
         self, features: onnxruntime.InferenceSession, head: onnxruntime.InferenceSession, batch: int = _BATCH
@@ -153,8 +161,8 @@ class ClassifierEngine:
         """The execution provider in use."""
         return str(self.features.get_providers()[0])
 
-    def run(self, stack: NDArray[np.float32]) -> Prediction:
-        """Judge the slices of one exam, in order, all of them: a recurrent head looks from one to the next.
+    def predict(self, stack: NDArray[np.float32]) -> Prediction:
+        """Predict logits of the slices of one exam, in order, all of them: a recurrent head goes from one to the next.
 
         Parameters
         ----------
@@ -182,6 +190,10 @@ class ClassifierEngine:
         return Prediction(None, slices)
 
 
+Model: TypeAlias = MapModel | ClassifierModel
+"""A bundle's graphs, open."""
+
+
 def _run(
     session: onnxruntime.InferenceSession, output: str, value: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -202,53 +214,66 @@ def available_providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def open_engine(bundle: Bundle, device: str = "auto") -> Engine | ClassifierEngine:
-    """Open a bundle's graph on a device; the session is kept for the life of the process.
+def open_model(bundle: Bundle, device: str = "auto") -> Model:
+    """Open a bundle's graphs on a device, each from the very bytes whose hash was checked.
+
+    Sessions may be run by several threads at once. To detect more than once, keep a
+    :class:`~ichor.detecting.detector.Detector`.
 
     Parameters
     ----------
     bundle
-        Checked by :func:`~ichor.detecting.bundle.load_bundle`.
+        The bundle.
     device
         ``auto`` (CUDA if ONNX Runtime has it, else CPU), ``cpu`` or ``cuda``.
 
     Raises
     ------
+    BundleError
+        Where a graph is missing, altered, or cannot be opened.
     UsageError
         For another name, or CUDA where there is none.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device {device!r}: expected auto, cpu or cuda")
-    there = _CUDA in available_providers()
-    if device == "cuda" and not there:
+    cuda_known = _CUDA in available_providers()
+    if device == "cuda" and not cuda_known:
         raise UsageError(
             "device 'cuda': found no CUDA provider in ONNX Runtime; expected one; "
             "install onnxruntime-gpu in place of onnxruntime, or use --device cpu"
         )
-    cuda = there and device != "cpu"
-    graphs = bundle.manifest.graphs
-    opened = {n: _session(bundle.graph(n), graphs[n].sha256, cuda) for n in bundle.manifest.used_graphs}
+    cuda = cuda_known and device != "cpu"
+    opened = {
+        name: open_session(bundle.read_graph(name), name=str(bundle.graph(name)), cuda=cuda)
+        for name in bundle.manifest.used_graphs
+    }
     first = next(iter(opened.values()))
     batch = _CUDA_BATCH if first.get_providers()[0] == _CUDA else _BATCH
-    engine = (
-        Engine(first, batch, opened.get("sequence"))
+    model = (
+        MapModel(first, batch, opened.get("sequence"))
         if bundle.manifest.locates
-        else ClassifierEngine(first, opened["head"], batch)
+        else ClassifierModel(first, opened["head"], batch)
     )
-    if device == "cuda" and engine.provider != _CUDA:
+    if device == "cuda" and model.provider != _CUDA:
         raise UsageError(
             "device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu"
         )
-    return engine
+    return model
 
 
-@functools.lru_cache(maxsize=12)
-def _session(path: Path, sha256: str, cuda: bool) -> onnxruntime.InferenceSession:
-    return open_session(path, cuda=cuda)
-
-
-def open_session(path: Path, *, cuda: bool = False) -> onnxruntime.InferenceSession:
+def open_session(
+    graph: bytes | Path, *, name: str = "graph", cuda: bool = False
+) -> onnxruntime.InferenceSession:
     """Open a graph as detection does, on a CPU or on CUDA.
+
+    Parameters
+    ----------
+    graph
+        Content of an ``.onnx`` file, or its path.
+    name
+        What errors call it, where it is no path.
+    cuda
+        On CUDA.
 
     Raises
     ------
@@ -257,18 +282,22 @@ def open_session(path: Path, *, cuda: bool = False) -> onnxruntime.InferenceSess
     """
     import onnxruntime
 
+    if isinstance(graph, Path):
+        name, graph = str(graph), graph.read_bytes()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = _threads()
+    # Only the form that was looked through for external data, never ONNX Runtime's own.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Waiting threads sleep instead of spinning: a third faster where something else runs on the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # plans memory ahead: 35 MB more, no faster
     providers = [_CUDA, "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        return onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
         raise BundleError(
-            f"{path}: found a graph that ONNX Runtime {onnxruntime.__version__} cannot open "
+            f"{name}: found a graph that ONNX Runtime {onnxruntime.__version__} cannot open "
             f"({type(error).__name__}); expected one it knows; upgrade onnxruntime, or get the bundle again"
         ) from None
 

@@ -307,9 +307,9 @@ def _end_with_server() -> None:
 
 def _warm(worker: Worker) -> None:
     """Open the model before the first study comes."""
-    from ichor.detecting.sessions import open_engine
+    from ichor.detecting.calls import shared_detector
 
-    open_engine(worker.bundle)
+    shared_detector(worker.settings.bundle)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""``ichor.detect`` and ``ichor.detect_all``: thin calls of a detector that is kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from ichor.detecting.bundle import bundle_state, find_bundle
+from ichor.detecting.detector import Detection, Detector, Options, Progress
+from ichor.errors import RefusedInput, UsageError
+from ichor.exam import Exam, Picture
+from ichor.findings import Findings
+
+if TYPE_CHECKING:
+    from ichor.reading.limits import Limits
+
+__all__ = ["OptionValues", "detect", "detect_all", "shared_detector"]
+
+_MOST_DETECTORS = 3
+_detectors: OrderedDict[tuple[Path, str, str], tuple[object, Detector]] = OrderedDict()
+_lock = threading.Lock()
+
+
+class OptionValues(TypedDict, total=False):
+    """The fields of :class:`~ichor.detecting.detector.Options`, as keywords."""
+
+    threshold: float | None
+    sensitivity: float | None
+    original_uids: bool
+
+
+def detect(
+    subject: str | os.PathLike[str] | Exam | Picture,
+    *,
+    series: str | None = None,
+    bundle: str | os.PathLike[str] = "default",
+    device: str = "auto",
+    limits: Limits | None = None,
+    **options: Unpack[OptionValues],
+) -> Findings:
+    """Detect hemorrhage in one exam or picture.
+
+    Parameters
+    ----------
+    subject
+        A path that holds one exam or picture, or what :func:`ichor.read` gave.
+    series
+        Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
+    bundle, device
+        See :class:`~ichor.detecting.detector.Detector`. The model is loaded by the first call and kept for the next
+        ones; a bundle that was changed since is loaded again.
+    limits
+        How much of an input is read; by default those of the environment.
+    **options
+        ``threshold``, ``sensitivity``, ``original_uids``: see :class:`~ichor.detecting.detector.Options`.
+
+    Returns
+    -------
+    Findings
+        An input that cannot be assessed gives ``assessable`` False and the reason in ``warnings``.
+
+    Raises
+    ------
+    UsageError
+        Where the path holds several exams: :func:`detect_all` gives each. Where ``series`` or ``limits`` is given for
+        something that was read already.
+    """
+    chosen = Options(**options)
+    if isinstance(subject, Exam | Picture):
+        if series is not None or limits is not None:
+            raise UsageError(
+                f"{'series' if series is not None else 'limits'}: found it beside an exam that was read already; "
+                "expected it only with a path; give it to ichor.read"
+            )
+        return shared_detector(bundle, device).detect(subject, chosen)
+
+    from ichor.reading import read_all
+
+    detector = shared_detector(bundle, device)
+    detector.check(chosen)
+    results = iter(read_all(subject, series=series, limits=limits))
+    first, second = next(results, None), next(results, None)
+    if second is not None:  # before anything is detected
+        raise UsageError(f"{subject}: found several exams; expected one; use ichor.detect_all for all")
+    if first is None:
+        raise UsageError(f"{subject}: found no exam; expected one")
+    return detector.refused(first) if isinstance(first, RefusedInput) else detector.detect(first, chosen)
+
+
+def detect_all(
+    *inputs: str | os.PathLike[str],
+    series: str | None = None,
+    bundle: str | os.PathLike[str] = "default",
+    device: str = "auto",
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[OptionValues],
+) -> Iterator[Detection]:
+    """Detect hemorrhage in everything that some paths hold.
+
+    Parameters
+    ----------
+    *inputs
+        Folders, files, zips.
+    series, bundle, device, limits, **options
+        As in :func:`detect`.
+    progress
+        Called with what is being done and the share of the present input that is done.
+
+    Yields
+    ------
+    Detection
+        One an exam, picture, or input that could not be read, in the order of the inputs.
+    """
+    chosen = Options(**options)
+    detector = shared_detector(bundle, device)  # a wrong bundle must not cost the reading of a study first
+    yield from detector.detect_all(*inputs, options=chosen, series=series, limits=limits, progress=progress)
+
+
+def shared_detector(bundle: str | os.PathLike[str] = "default", device: str = "auto") -> Detector:
+    """Return the process's detector of a bundle; it is loaded where there is none, or where the bundle was changed.
+
+    Raises
+    ------
+    BundleError, UsageError
+        As :class:`~ichor.detecting.detector.Detector` does.
+    """
+    folder = find_bundle(bundle).resolve()
+    key = (folder, device, os.environ.get("ICHOR_THREADS", ""))
+    with _lock:  # two threads that ask for the same bundle load it once
+        state = bundle_state(folder)
+        kept = _detectors.pop(key, None)
+        if kept is None or kept[0] != state:
+            kept = (state, Detector(folder, device))
+        _detectors[key] = kept  # the one used last stands last
+        while len(_detectors) > _MOST_DETECTORS:
+            _detectors.popitem(last=False)
+        return kept[1]

@@ -1,0 +1,196 @@
+"""A loaded model: what the command, the worker and the calls of the package detect with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ichor.detecting.assembling import Options, Outcome, calibrated, findings_of, findings_of_refusal
+from ichor.detecting.bundle import Bundle, load_bundle
+from ichor.detecting.localise import localise
+from ichor.detecting.out_of_distribution import traits, unlike
+from ichor.detecting.quality import assess
+from ichor.detecting.scoring import score
+from ichor.detecting.sessions import Model, open_model
+from ichor.errors import RefusedInput
+from ichor.exam import Exam, Picture
+from ichor.findings import Findings, Seconds
+from ichor.notices import Notice, notice
+from ichor.preparing.stacks import Prepared, prepare
+from ichor.preparing.windows import from_grey
+
+if TYPE_CHECKING:
+    from ichor.reading.limits import Limits
+
+__all__ = ["Detection", "Detector", "Options"]
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One result: the findings, and the exam or picture they are of (None where it could not be read)."""
+
+    findings: Findings
+    exam: Exam | Picture | None
+
+
+class Detector:
+    """A bundle, loaded and verified once, its sessions open on a device.
+
+    One detector may be used by several threads at once; each call gives what it would give alone.
+
+    Parameters
+    ----------
+    bundle
+        Name or path of the bundle, see :func:`~ichor.detecting.bundle.load_bundle`.
+    device
+        ``auto`` (CUDA if ONNX Runtime has it, else CPU), ``cpu`` or ``cuda``.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        What was loaded.
+    model : Model
+        Its open graphs.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, incomplete, altered, or of a format that this ichor does not read.
+    UsageError
+        For an unknown device, or one that this machine has not.
+    """
+
+    def __init__(self, bundle: str | os.PathLike[str] = "default", device: str = "auto") -> None:
+        # Hashes are checked as the graphs are opened, on the very bytes that are opened.
+        self.bundle: Bundle = load_bundle(bundle, verify=False)
+        self.model: Model = open_model(self.bundle, device)
+
+    def detect(self, subject: Exam | Picture, options: Options | None = None) -> Findings:
+        """Detect hemorrhage in one exam or picture.
+
+        Parameters
+        ----------
+        subject
+            What :func:`ichor.read` gave.
+        options
+            By default the bundle's thresholds, and hashed UIDs.
+
+        Returns
+        -------
+        Findings
+            A subject that cannot be assessed gives ``assessable`` False and the reason in ``warnings``.
+
+        Raises
+        ------
+        BundleError
+            Where the graphs give something else than the manifest says.
+        UsageError
+            Where the bundle has no operating point for the sensitivity asked for.
+        """
+        options = options or Options()
+        self.check(options)
+        began = time.perf_counter()
+        prepared = prepare(subject, self.bundle.manifest.preparation)
+        notices, refused = self._notices(subject, prepared)
+        prepared_at = time.perf_counter()
+        outcome = None if refused else self._outcome(subject, prepared)
+        seconds = Seconds(
+            read=round(subject.read_seconds, 4),
+            prepare=round(prepared_at - began, 4),
+            detect=None if refused else round(time.perf_counter() - prepared_at, 4),
+        )
+        return findings_of(subject, outcome, notices, self.bundle, options, seconds)
+
+    def detect_all(
+        self,
+        *inputs: str | os.PathLike[str],
+        options: Options | None = None,
+        series: str | None = None,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Detection]:
+        """Detect hemorrhage in everything that some paths hold.
+
+        Parameters
+        ----------
+        *inputs
+            Folders, files, zips.
+        options
+            As for :meth:`detect`.
+        series
+            Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
+        limits
+            How much of an input is read; by default those of the environment.
+        progress
+            Called with what is being done and the share of the present input that is done.
+
+        Yields
+        ------
+        Detection
+            One an exam, picture, or input that could not be read, in the order of the inputs.
+        """
+        from ichor.reading import read_all
+
+        options = options or Options()
+        self.check(options)  # wrong options must not cost the reading of a study first
+        report = progress or (lambda *_: None)
+        for path in inputs:
+            name = Path(path).name
+            report(f"reading {name}", 0.0)
+            for result in read_all(path, series=series, limits=limits):
+                if isinstance(result, RefusedInput):
+                    yield Detection(findings_of_refusal(result, self.bundle), None)
+                    continue
+                report(f"detecting {name}", 0.5)
+                yield Detection(self.detect(result, options), result)
+                report(f"reading {name}", 1.0)
+
+    def refused(self, refusal: RefusedInput) -> Findings:
+        """Return the findings of an input that could not be read."""
+        return findings_of_refusal(refusal, self.bundle)
+
+    def check(self, options: Options) -> None:
+        """Refuse options that this bundle cannot serve.
+
+        Raises
+        ------
+        UsageError
+            Where the bundle has no operating point for the sensitivity.
+        """
+        for single_slice in (False, True):
+            options.thresholds(self.bundle, single_slice=single_slice)
+
+    def _notices(self, subject: Exam | Picture, prepared: Prepared) -> tuple[list[Notice], bool]:
+        """All that is noticed of a subject, and whether it cannot be assessed."""
+        manifest = self.bundle.manifest
+        quality = assess(subject, prepared)
+        refused = any(n.decision == "refuse" for n in quality)
+        notices = [*subject.notices, *quality]
+        if not manifest.locates:
+            text = f"The model {self.bundle.name} says whether, not where."
+            notices.append(notice("model_does_not_locate", text))
+        if manifest.input_profile and not refused:
+            profile = {name: (cut.low, cut.high) for name, cut in manifest.input_profile.items()}
+            notices += unlike(traits(subject, prepared), profile)
+        return notices, refused
+
+    def _outcome(self, subject: Exam | Picture, prepared: Prepared) -> Outcome:
+        manifest = self.bundle.manifest
+        prediction = self.model.predict(prepared.stack)
+        regions = None
+        if prediction.maps is not None:
+            volume = from_grey(subject.grey)[None] if isinstance(subject, Picture) else subject.volume
+            regions = localise(prediction.maps, volume, prepared.transform, manifest.localisation)
+        distances = prepared.transform.slice_distances
+        scores = score(prediction, distances, manifest.scoring_rules, self.model.stacking)
+        slices, exam = calibrated(scores, manifest.calibration)
+        # Rounded before the verdict: what is shown and what is decided must not contradict each other.
+        return Outcome(np.round(slices, 4), np.round(exam, 4), regions)
