@@ -20,7 +20,7 @@ from PIL import Image
 
 from ichor.cli.demo import demo_exam
 from ichor.reading.limits import Limits
-from ichor.serving.upload_plan import Manifest, UploadRefused
+from ichor.serving.upload_plan import PlannedUpload, UploadRefused
 from reading import hostile
 from serving.served import Served, done, exam, listed, submit, until
 
@@ -215,10 +215,10 @@ def test_whatever_names_say_files_lie_where_the_server_wants(seed: int) -> None:
     ]
     names = ["".join(rng.choices(alphabet, k=rng.randint(1, 9))) for _ in range(5)]
     try:
-        manifest = Manifest.plan([(n, 1) for n in names], Limits())
+        planned = PlannedUpload.plan([(n, 1) for n in names], Limits())
     except UploadRefused:
         return
-    for entry in manifest.files:
+    for entry in planned.files:
         folder, _, file = entry.place.partition("/")
         assert folder.isdecimal()
         assert len(folder) == 6
@@ -228,11 +228,11 @@ def test_whatever_names_say_files_lie_where_the_server_wants(seed: int) -> None:
 
 def test_files_go_to_inputs_as_a_person_means_them() -> None:
     names = ["s/1", "s/x/2.dcm", "s/b.zip", "c.zip", "d.nii.gz", "e.png", "6", "7.dcm", "__MACOSX/._1", "t/8"]
-    manifest = Manifest.plan([(n, 1) for n in names], Limits())
-    assert len(manifest.inputs) == 7  # s, b.zip, c.zip, d, e, loose DICOM, t
-    folders = [i for i in manifest.inputs if "/" not in i]
+    planned = PlannedUpload.plan([(n, 1) for n in names], Limits())
+    assert len(planned.inputs) == 7  # s, b.zip, c.zip, d, e, loose DICOM, t
+    folders = [i for i in planned.inputs if "/" not in i]
     assert len(folders) == 2
-    lone = Manifest.plan([("DICOM/IM1", 1)], Limits()).inputs
+    lone = PlannedUpload.plan([("DICOM/IM1", 1)], Limits()).inputs
     assert lone == ("000000/000000",)
 
 

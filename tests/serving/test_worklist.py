@@ -18,10 +18,10 @@ from sqlalchemy import delete
 
 from ichor.exam import hashed_uid
 from ichor.jobs.database import Database
-from ichor.jobs.queue import MOST_ATTEMPTS, Lost, Queue
+from ichor.jobs.queue import Queue
 from ichor.jobs.storage import Storage, new_id
-from ichor.jobs.tables import Event, Job, Said, Study, Verdict
-from ichor.serving.worklist import Wanted, Worklist
+from ichor.jobs.tables import Event, Job, StoredFindings, Study, Verdict
+from ichor.serving.worklist import Worklist, WorklistQuery
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def worklist(database: Database, tmp_path: Path) -> Worklist:
 
 def empty(database: Database) -> None:
     with database.write() as session:
-        for table in (Verdict, Said, Study, Job, Event):
+        for table in (Verdict, StoredFindings, Study, Job, Event):
             session.execute(delete(table))
 
 
@@ -88,7 +88,7 @@ def test_high_goes_up_and_low_never_down(worklist: Worklist, rows: list[tuple[st
         ids.append(study)
         flagged[study] = is_ready and above and not read
         probability[study] = percent / 100
-    total, placed = worklist.rows(Wanted(), 500, 0)
+    total, placed = worklist.rows(WorklistQuery(), 500, 0)
     order = [p.study.id for p in placed]
     assert total == len(ids)
     assert [p.place for p in placed] == list(range(1, len(ids) + 1))
@@ -117,7 +117,7 @@ def test_filters_and_search(worklist: Worklist) -> None:
     d = add(database, state="ready", duplicate_of=a, alias="bed again")
 
     def found(**wanted: Any) -> set[str]:
-        total, placed = worklist.rows(Wanted(**wanted), 500, 0)
+        total, placed = worklist.rows(WorklistQuery(**wanted), 500, 0)
         assert total == len(placed)
         return {p.study.id for p in placed}
 
@@ -137,10 +137,10 @@ def test_filters_and_search(worklist: Worklist) -> None:
     assert found(q=hashed_uid(uid)) == {a}
     assert found(q="aaaa-b") == {a, b, c}
     assert found(q="'; DROP TABLE study; --") == set()
-    _, placed = worklist.rows(Wanted(unread_first=True), 500, 0)
+    _, placed = worklist.rows(WorklistQuery(unread_first=True), 500, 0)
     assert [p.study.id for p in placed] == [a, c, b]
     assert worklist.get(d).place is None  # type: ignore[union-attr]
-    assert [p.study.id for p in worklist.rows(Wanted(), 1, 1)[1]] == [b]
+    assert [p.study.id for p in worklist.rows(WorklistQuery(), 1, 1)[1]] == [b]
 
 
 def test_the_last_word_of_each_reader_is_kept(worklist: Worklist) -> None:
@@ -166,85 +166,6 @@ def test_the_last_word_of_each_reader_is_kept(worklist: Worklist) -> None:
     assert not worklist.set_verdict(Verdict(study=new_id(), reader="x", verdict="agree", note="", at=1.0))
 
 
-# -- the queue -----------------------------------------------------------------------------------------
-
-
-def test_a_job_is_leased_once_and_in_order(worklist: Worklist) -> None:
-    queue = Queue(worklist.database)
-    uploads = [new_id() for _ in range(3)]
-    for upload in uploads:
-        queue.add(upload, ["000000"])
-        queue.add(upload, ["000000"])  # completing twice
-    leased = [queue.lease(f"worker {k}") for k in range(4)]
-    assert [x.upload if x else None for x in leased] == [*uploads, None]
-    assert worklist.rows(Wanted(), 10, 0)[0] == 3
-
-
-def test_a_lease_that_ran_out_is_given_to_another_and_the_first_writes_nothing(
-    worklist: Worklist, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queue = Queue(worklist.database)
-    queue.add(new_id(), ["000000"])
-    monkeypatch.setattr("ichor.jobs.queue.LEASE_S", -1.0)
-    first = queue.lease("one")
-    assert first is not None
-    part = queue.open_part(first, 0)
-    assert part is not None
-    second = queue.lease("two")
-    assert second is not None
-    assert second.attempts == 2
-    assert not queue.renew(first)
-    for act in (
-        lambda: queue.open_part(first, 0),
-        lambda: queue.begin_reading(first),
-        lambda: queue.finish(first),
-        lambda: queue.change(first, part.study, Said(study=part.study, findings="{}"), state="ready"),
-        lambda: queue.change(first, part.study, state="detecting"),
-    ):
-        with pytest.raises(Lost):
-            act()
-    assert worklist.said(part.study) is None
-    queue.change(second, part.study, Said(study=part.study, findings="{}"), state="ready")
-    assert worklist.said(part.study) is not None
-
-
-def test_findings_and_state_are_written_together_or_not_at_all(worklist: Worklist) -> None:
-    queue = Queue(worklist.database)
-    queue.add(new_id(), ["000000"])
-    leased = queue.lease("one")
-    assert leased is not None
-    part = queue.open_part(leased, 0)
-    assert part is not None
-    wrong = Said(study=part.study, findings=None)  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="NOT NULL"):
-        queue.change(leased, part.study, wrong, state="ready", probability=0.5)
-    row = worklist.get(part.study).study  # type: ignore[union-attr]
-    assert (row.state, row.probability) == ("queued", None)
-
-
-def test_parts_that_were_done_or_deleted_are_not_done_again(worklist: Worklist) -> None:
-    queue = Queue(worklist.database)
-    queue.add(new_id(), ["000000"])
-    leased = queue.lease("one")
-    assert leased is not None
-    parts = [queue.open_part(leased, k) for k in range(3)]
-    studies = [p.study for p in parts if p is not None]
-    queue.change(leased, studies[0], Said(study=studies[0], findings="{}"), state="ready")
-    queue.change(leased, studies[1], state="detecting")
-    worklist.delete(studies[1])
-    worklist.delete(studies[0])
-    queue.release("one")
-    again = queue.lease("two")
-    assert again is not None
-    assert queue.open_part(again, 0) is None
-    assert queue.open_part(again, 1) is None
-    third = queue.open_part(again, 2)
-    assert third is not None
-    assert (third.study, third.done) == (studies[2], False)
-    queue.change(again, third.study, state="refused")
-    assert queue.open_part(again, 2).done  # type: ignore[union-attr]
-
-
 def test_deleting_a_study_that_waits_takes_its_upload_with_it(worklist: Worklist) -> None:
     queue = Queue(worklist.database)
     upload = new_id()
@@ -258,28 +179,6 @@ def test_deleting_a_study_that_waits_takes_its_upload_with_it(worklist: Worklist
     assert queue.lease("one") is None
     assert worklist.of_upload(upload) is None
     assert not worklist.delete(study)
-
-
-def test_attempts_count_deaths_and_not_progress(worklist: Worklist) -> None:
-    queue = Queue(worklist.database)
-    queue.add(new_id(), ["000000"])
-    for attempt in range(1, MOST_ATTEMPTS + 2):
-        leased = queue.lease("one")
-        assert leased is not None
-        assert leased.attempts == attempt
-        queue.release("one")
-    leased = queue.lease("one")
-    assert leased is not None
-    queue.release("one", uncounted=True)
-    assert queue.lease("one").attempts == leased.attempts  # type: ignore[union-attr]
-    queue.release("one")
-    leased = queue.lease("one")
-    assert leased is not None
-    part = queue.open_part(leased, 0)
-    assert part is not None
-    queue.change(leased, part.study, state="ready")
-    queue.release("one")
-    assert queue.lease("one").attempts == 2  # type: ignore[union-attr]
 
 
 def test_sweeping_takes_what_nobody_knows_and_nothing_else(worklist: Worklist) -> None:
@@ -300,11 +199,3 @@ def test_sweeping_takes_what_nobody_knows_and_nothing_else(worklist: Worklist) -
     assert worklist.storage.study(young).exists()
     assert not worklist.storage.study(stale).exists()
     assert not half.exists()
-
-
-@pytest.mark.parametrize("name", ["..", "a" * 31, "A" * 32, "../" + "a" * 29, "a" * 32 + "/", ""])
-def test_only_names_of_ours_become_paths(tmp_path: Path, name: str) -> None:
-    storage = Storage(tmp_path / "state")
-    for act in (storage.upload, storage.study):
-        with pytest.raises(ValueError, match="32 hexadecimal digits"):
-            act(name)

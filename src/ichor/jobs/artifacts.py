@@ -21,7 +21,7 @@ from ichor.preparing import WINDOWS
 from ichor.reporting import write_html, write_mask, write_overlays
 from ichor.reporting.choice import reported_slices
 
-__all__ = ["LAST_FILE", "content_key", "keep_images", "keep_report"]
+__all__ = ["LAST_FILE", "content_key", "write_report_files", "write_viewer_files"]
 
 _ABOUT = "ichor: {}; research use, not a medical device"
 _THUMBNAIL = 128
@@ -53,15 +53,15 @@ def content_key(image: Exam | Picture, bundle: str) -> str:
     return digest.hexdigest()
 
 
-def keep_images(findings: Findings, image: Exam | Picture, folder: Path) -> dict[str, Any]:
+def write_viewer_files(findings: Findings, image: Exam | Picture, folder: Path) -> dict[str, Any]:
     """Write what a reader needs to look at a study.
 
     Parameters
     ----------
     findings
-        What was said, assessable or not; with its mask.
+        Of the study, assessable or not; with its mask.
     image
-        What it was said of.
+        What the findings are about.
     folder
         There, and empty.
 
@@ -81,13 +81,13 @@ def keep_images(findings: Findings, image: Exam | Picture, folder: Path) -> dict
             write_mask(findings, image, folder / "mask-native.nii.gz")
     if isinstance(image, Picture):
         Image.fromarray(image.grey).save(folder / "picture.png")
-    told = plan.as_dict()
-    told["suspicious"] = _first(findings, plan)
-    _thumbnail(plan, volume, told["suspicious"], folder / "thumbnail.png")
-    return told
+    display = plan.as_dict()
+    display["suspicious"] = _first(findings, plan)
+    _thumbnail(plan, volume, display["suspicious"], folder / "thumbnail.png")
+    return display
 
 
-def keep_report(
+def write_report_files(
     findings: Findings, image: Exam | Picture, made: Path, folder: Path, card: BundleCard
 ) -> None:
     """Write what can come a second later: the report and the overlays.
@@ -95,7 +95,7 @@ def keep_report(
     Parameters
     ----------
     findings, image
-        As in :func:`keep_images`.
+        As in :func:`write_viewer_files`.
     made
         Empty; files are made here.
     folder

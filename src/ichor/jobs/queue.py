@@ -13,19 +13,19 @@ from sqlmodel import Session, col
 
 from ichor.jobs.database import Database
 from ichor.jobs.storage import new_id
-from ichor.jobs.tables import Event, Job, Said, Study
+from ichor.jobs.tables import Event, Job, StoredFindings, Study
 
 __all__ = [
     "FINAL",
     "LEASE_S",
     "MOST_ATTEMPTS",
-    "Gone",
-    "Leased",
-    "Lost",
+    "LeaseLost",
+    "LeasedJob",
     "Part",
     "Queue",
+    "StudyDeleted",
+    "add_event",
     "short_label",
-    "tell",
 ]
 
 LEASE_S = 60.0
@@ -51,16 +51,16 @@ class Part:
     done: bool
 
 
-class Lost(Exception):
+class LeaseLost(Exception):
     """The job is no longer this worker's: deleted, or leased to another."""
 
 
-class Gone(Exception):
+class StudyDeleted(Exception):
     """The study was deleted; its job goes on."""
 
 
 @dataclass(frozen=True)
-class Leased:
+class LeasedJob:
     """A job that a worker has.
 
     Attributes
@@ -83,13 +83,13 @@ class Leased:
 
 
 def short_label(secret: str) -> str:
-    """Make eight letters and digits from a hash or an id, for people to tell studies apart: ``7F3A-K2QX``."""
+    """Make eight letters and digits from a hash or an id, by which people know studies apart: ``7F3A-K2QX``."""
     number = int(hashlib.sha256(secret.encode()).hexdigest()[:10], 16)
     letters = "".join(_ALPHABET[(number >> 5 * k) & 31] for k in range(8))
     return f"{letters[:4]}-{letters[4:]}"
 
 
-def tell(session: Session, study: str, kind: str = "study") -> None:
+def add_event(session: Session, study: str, kind: str = "study") -> None:
     """Note that a study changed, within the transaction that changes it."""
     session.add(Event(kind=kind, study=study, at=time.time()))
 
@@ -117,9 +117,9 @@ class Queue:
             session.flush()
             study = Study(id=new_id(), job=job.seq or 0, arrived=now, label=short_label(upload), alias=alias)
             session.add(study)
-            tell(session, study.id)
+            add_event(session, study.id)
 
-    def lease(self, worker: str) -> Leased | None:
+    def lease(self, worker: str) -> LeasedJob | None:
         """Take the job that has waited longest; None where none waits."""
         now = time.time()
         free = or_(col(Job.state) == "queued", (col(Job.state) == "leased") & (col(Job.lease_until) < now))
@@ -133,11 +133,11 @@ class Queue:
                 return None
             job.state, job.leased_by, job.lease_until = "leased", worker, now + LEASE_S
             job.attempts += 1
-            return Leased(
+            return LeasedJob(
                 job.seq or 0, job.upload, tuple(job.inputs), job.alias, job.arrived, worker, job.attempts
             )
 
-    def renew(self, leased: Leased) -> bool:
+    def renew(self, leased: LeasedJob) -> bool:
         """Keep a job for longer; False where it is no longer this worker's."""
         with self.database.write() as session:
             return _touch(session, leased, lease_until=time.time() + LEASE_S)
@@ -170,24 +170,24 @@ class Queue:
                 begun = begun.where(col(Job.leased_by) == worker)
             for study in session.scalars(begun).all():
                 study.state = "queued"
-                tell(session, study.id)
+                add_event(session, study.id)
             session.flush()
             return _count(session, held)
 
-    def finish(self, leased: Leased) -> bool:
+    def finish(self, leased: LeasedJob) -> bool:
         """Note that nothing of a job is left to do; return whether any study of it is still there.
 
         Raises
         ------
-        Lost
+        LeaseLost
             Where it is no longer this worker's.
         """
         with self.database.write() as session:
             if not _touch(session, leased, state="done", leased_by=None, lease_until=None):
-                raise Lost
+                raise LeaseLost
             # The row that was there before anything was read, where nothing took it.
             for study in session.scalars(_open_rows(leased.seq)).all():
-                tell(session, study.id, "deleted")
+                add_event(session, study.id, "deleted")
                 session.delete(study)
             session.flush()
             if (
@@ -198,33 +198,33 @@ class Queue:
             session.execute(delete(Job).where(col(Job.seq) == leased.seq))
             return False
 
-    def begin_reading(self, leased: Leased) -> None:
+    def begin_reading(self, leased: LeasedJob) -> None:
         """Show that a job is being read.
 
         Raises
         ------
-        Lost
+        LeaseLost
             Where it is no longer this worker's.
         """
         with self.database.write() as session:
             if not _touch(session, leased):
-                raise Lost
+                raise LeaseLost
             for study in session.scalars(_open_rows(leased.seq)).all():
                 study.state = "reading"
                 study.started = study.started or time.time()
-                tell(session, study.id)
+                add_event(session, study.id)
 
-    def open_part(self, leased: Leased, part: int) -> Part | None:
+    def open_part(self, leased: LeasedJob, part: int) -> Part | None:
         """Return the row of one result of a job, made where it is new; None where that was deleted.
 
         Raises
         ------
-        Lost
+        LeaseLost
             Where the job is no longer this worker's.
         """
         with self.database.write() as session:
             if not _touch(session, leased):
-                raise Lost
+                raise LeaseLost
             job = session.scalars(select(Job).where(col(Job.seq) == leased.seq)).one()
             if part in job.dropped:
                 return None
@@ -242,15 +242,15 @@ class Queue:
                     started=time.time(),
                 )
                 session.add(study)
-                tell(session, study.id)
+                add_event(session, study.id)
             return Part(study.id, study.state in FINAL)
 
-    def open_parts(self, leased: Leased) -> list[str]:
+    def open_parts(self, leased: LeasedJob) -> list[str]:
         """Return the rows of a job that are not done."""
         with self.database.read() as session:
             return [study.id for study in session.scalars(_open_rows(leased.seq))]
 
-    def mark_duplicate(self, leased: Leased, study: str, content: str, **values: Any) -> bool:
+    def mark_duplicate(self, leased: LeasedJob, study: str, content: str, **values: Any) -> bool:
         """Point a study at the one that was assessed before, if there is one; return whether there is.
 
         Parameters
@@ -262,7 +262,7 @@ class Queue:
 
         Raises
         ------
-        Gone, Lost
+        StudyDeleted, LeaseLost
             As :meth:`change`.
         """
         with self.database.write() as session:
@@ -279,8 +279,10 @@ class Queue:
             _change(session, leased, study, **values, **copied, duplicate_of=first.id, finished=time.time())
             return True
 
-    def change(self, leased: Leased, study: str, said: Said | None = None, **values: Any) -> None:
-        """Write what is now known of a study, and what was said of it, in one transaction.
+    def change(
+        self, leased: LeasedJob, study: str, findings: StoredFindings | None = None, **values: Any
+    ) -> None:
+        """Write what is now known of a study, and its findings, in one transaction.
 
         Parameters
         ----------
@@ -288,32 +290,32 @@ class Queue:
             The job it belongs to.
         study
             Its id.
-        said
+        findings
             Findings, replacing those of an attempt before.
         **values
             Columns of :class:`~ichor.jobs.tables.Study`.
 
         Raises
         ------
-        Gone, Lost
+        StudyDeleted, LeaseLost
             Where it was deleted, or its job is no longer this worker's; nothing is written.
         """
         if values.get("state") in FINAL:
             values["finished"] = time.time()
         with self.database.write() as session:
             _change(session, leased, study, **values)
-            if said is not None:
-                session.execute(delete(Said).where(col(Said.study) == study))
-                session.add(said)
+            if findings is not None:
+                session.execute(delete(StoredFindings).where(col(StoredFindings.study) == study))
+                session.add(findings)
 
 
-def _change(session: Session, leased: Leased, study: str, **values: Any) -> None:
+def _change(session: Session, leased: LeasedJob, study: str, **values: Any) -> None:
     # A part that is done shows that the job can be: its attempts are counted anew.
     if not _touch(session, leased, **({"attempts": 1} if "finished" in values else {})):
-        raise Lost
+        raise LeaseLost
     if not _count(session, update(Study).where(col(Study.id) == study).values(**values)):
-        raise Gone
-    tell(session, study)
+        raise StudyDeleted
+    add_event(session, study)
 
 
 def _open_rows(job: int) -> Select[Any]:
@@ -322,7 +324,7 @@ def _open_rows(job: int) -> Select[Any]:
     )
 
 
-def _touch(session: Session, leased: Leased, **values: Any) -> bool:
+def _touch(session: Session, leased: LeasedJob, **values: Any) -> bool:
     """Change a job if it is still this worker's."""
     mine = update(Job).where(col(Job.seq) == leased.seq, col(Job.leased_by) == leased.worker)
     return _count(session, mine.values(**(values or {"leased_by": leased.worker}))) == 1

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, Column, Float, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-__all__ = ["Event", "Job", "Said", "Session", "Study", "Verdict"]
+__all__ = ["Event", "Job", "Session", "StoredFindings", "Study", "Verdict"]
 
 
 class Job(SQLModel, table=True):
@@ -101,8 +101,8 @@ class Study(SQLModel, table=True):
     verdict: str | None = Field(default=None, sa_column=Column(String(8)))
 
 
-class Said(SQLModel, table=True):
-    """What detection said of a study, written in one transaction with the study's new state.
+class StoredFindings(SQLModel, table=True):
+    """Findings of a study, written in one transaction with the study's new state.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Said(SQLModel, table=True):
 
 
 class Verdict(SQLModel, table=True):
-    """What a reader said of a study: one a reader and study, the last."""
+    """A reader's verdict on a study: one a reader and study, the last."""
 
     __tablename__: ClassVar[Any] = "verdict"
 

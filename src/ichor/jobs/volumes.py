@@ -90,15 +90,15 @@ def read_plane(path: Path, index: int) -> NDArray[Any]:
         raise IndexError(index)
     rows, columns = beside["shape"]
     kind = np.dtype(beside["type"])
-    wanted = rows * columns * kind.itemsize
+    left = rows * columns * kind.itemsize
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     parts = []
     with path.open("rb") as file:
         file.seek(beside["places"][index])
-        while wanted > 0 and (chunk := file.read(1 << 18)):
-            part = unpacker.decompress(chunk, wanted)
+        while left > 0 and (chunk := file.read(1 << 18)):
+            part = unpacker.decompress(chunk, left)
             parts.append(part)
-            wanted -= len(part)
+            left -= len(part)
     return np.frombuffer(b"".join(parts), kind).reshape(rows, columns)
 
 

@@ -16,24 +16,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ichor.detecting import Bundle, detect, load_bundle
-from ichor.errors import IchorError, RefusedInput
-from ichor.exam import Exam, Picture, hashed_uid
-from ichor.findings import Findings
-from ichor.jobs.artifacts import LAST_FILE, content_key, keep_images, keep_report
+from ichor.errors import RefusedInput
+from ichor.jobs.assessment import Assessor, failure_message
 from ichor.jobs.database import Database
 from ichor.jobs.logs import log, places, start_logs
-from ichor.jobs.queue import LEASE_S, MOST_ATTEMPTS, Gone, Leased, Lost, Queue, short_label
+from ichor.jobs.queue import LEASE_S, MOST_ATTEMPTS, LeasedJob, LeaseLost, Queue, StudyDeleted
 from ichor.jobs.settings import WorkerSettings
 from ichor.jobs.storage import Storage, remove
-from ichor.jobs.tables import Said
 from ichor.reading import read_all
 from ichor.reading.limits import Limits
-from ichor.reporting.words import refusals
 
 __all__ = ["Worker", "main"]
 
@@ -46,7 +40,7 @@ _GAVE_UP = (
 
 
 class Worker:
-    """Takes jobs until it is told to end.
+    """Takes jobs until it is asked to end.
 
     Parameters
     ----------
@@ -59,7 +53,7 @@ class Worker:
         self.storage = Storage(Path(settings.state))
         self.queue = Queue(Database(settings.database))
         self.limits = Limits.from_environment(**settings.limits)
-        self.bundle: Bundle = load_bundle(settings.bundle)
+        self.assessor = Assessor(settings.bundle, self.queue, self.storage)
         self.ending = threading.Event()
 
     @property
@@ -77,7 +71,7 @@ class Worker:
                     continue
                 with self._held(leased):
                     self.do(leased)
-            except Lost:
+            except LeaseLost:
                 continue
             except SQLAlchemyError as error:
                 # The database is away: the job stays leased, and is taken again when the lease is over.
@@ -85,7 +79,7 @@ class Worker:
                 self.ending.wait(_RETRY_S)
 
     @contextlib.contextmanager
-    def _held(self, leased: Leased) -> Iterator[None]:
+    def _held(self, leased: LeasedJob) -> Iterator[None]:
         """Keep the lease while a job is done."""
         done = threading.Event()
         thread = threading.Thread(target=self._renew, args=(leased, done), daemon=True)
@@ -96,7 +90,7 @@ class Worker:
             done.set()
             thread.join()
 
-    def _renew(self, leased: Leased, done: threading.Event) -> None:
+    def _renew(self, leased: LeasedJob, done: threading.Event) -> None:
         began = time.monotonic()
         while not done.wait(LEASE_S / 4):
             if time.monotonic() - began > self.most_seconds:
@@ -108,12 +102,12 @@ class Worker:
             except SQLAlchemyError as error:
                 log("database_error", error=type(error).__name__)
 
-    def do(self, leased: Leased) -> None:
+    def do(self, leased: LeasedJob) -> None:
         """Read a job and assess what it holds; what was finished by an attempt before is passed over.
 
         Raises
         ------
-        Lost
+        LeaseLost
             Where it was deleted meanwhile.
         """
         log("job_taken", job=leased.seq, attempt=leased.attempts)
@@ -124,19 +118,19 @@ class Worker:
             try:
                 if not self._read(leased):
                     return
-            except (Lost, SQLAlchemyError):
+            except (LeaseLost, SQLAlchemyError):
                 raise
             except (
                 Exception
             ) as error:  # whatever it is: the queue goes on, and the study says that it was not assessed
                 log("job_failed", job=leased.seq, error=type(error).__name__, at=places(error))
-                self._refuse_rest(leased, "failed", _failed(error))
+                self._refuse_rest(leased, "failed", failure_message(error))
         any_left = self.queue.finish(leased)
         if not (self.settings.keep_originals and any_left):
             remove(self.storage.upload(leased.upload))
         log("job_done", job=leased.seq)
 
-    def _read(self, leased: Leased) -> bool:
+    def _read(self, leased: LeasedJob) -> bool:
         """Assess every result of a job; False where the worker is to end before that is done."""
         folder = self.storage.upload(leased.upload)
         results = (r for name in leased.inputs for r in read_all(folder / name, limits=self.limits))
@@ -145,135 +139,18 @@ class Worker:
             if part is None:
                 continue
             if not part.done:
-                self._assess_or_refuse(leased, part.study, result)
-            elif self._report_is_missing(part.study) and not isinstance(result, RefusedInput):
-                again = detect(result, bundle=self.settings.bundle)
-                self._report(part.study, _described(again, self._names(result)["label"]), result)
+                self.assessor.settle(leased, part.study, result)
+            elif not isinstance(result, RefusedInput):
+                self.assessor.complete(part.study, result)
             if self.ending.is_set():
                 return False
         return True
 
-    def _refuse_rest(self, leased: Leased, code: str, message: str) -> None:
+    def _refuse_rest(self, leased: LeasedJob, code: str, message: str) -> None:
         """Refuse every row of a job that is not done."""
         for study in self.queue.open_parts(leased):
-            with contextlib.suppress(Gone):
+            with contextlib.suppress(StudyDeleted):
                 self.queue.change(leased, study, state="refused", refusal_code=code, refusal_message=message)
-
-    def _assess_or_refuse(self, leased: Leased, study: str, result: Exam | Picture | RefusedInput) -> None:
-        """Assess one result; an error in one study is not the end of the others."""
-        try:
-            self._assess(leased, study, result)
-        except Gone:
-            log("study_not_wanted", study=study)
-        except (Lost, SQLAlchemyError):
-            raise
-        except Exception as error:
-            log("study_failed", study=study, error=type(error).__name__, at=places(error))
-            self.queue.change(
-                leased, study, state="refused", refusal_code="failed", refusal_message=_failed(error)
-            )
-
-    def _assess(self, leased: Leased, study: str, result: Exam | Picture | RefusedInput) -> None:
-        began = time.perf_counter()
-        if isinstance(result, RefusedInput):
-            values: dict[str, Any] = {"refusal_code": result.code, "refusal_message": result.sentence}
-            values["warnings_n"] = len(result.notices)
-            if result.study_uid:
-                uid = hashed_uid(result.study_uid)
-                values |= {"study_uid": uid, "label": short_label(uid)}
-            self.queue.change(leased, study, state="refused", **values)
-            log("study_done", study=study, state="refused", code=result.code)
-            return
-        values = self._names(result)
-        if self.queue.mark_duplicate(leased, study, **values):
-            log("study_done", study=study, state="duplicate")
-            return
-        self.queue.change(leased, study, state="detecting", **values)
-        findings = _described(detect(result, bundle=self.settings.bundle), values["label"])
-        made = self.storage.new_scratch()
-        try:
-            display = keep_images(findings, result, made)
-            folder = self.storage.publish(made, study)
-        finally:
-            remove(made)
-        said = Said(study=study, findings=findings.to_json(), display=display)
-        try:
-            self.queue.change(leased, study, said, **_outcome(findings))
-        except (Gone, Lost):
-            remove(folder)  # deleted while it was assessed
-            raise
-        seconds = time.perf_counter() - began + result.read_seconds
-        log(
-            "study_done",
-            study=study,
-            state="ready" if findings.assessable else "refused",
-            s=round(seconds, 2),
-        )
-        print(f"done {seconds:.3f}", flush=True)
-        self._report(study, findings, result)
-
-    def _names(self, image: Exam | Picture) -> dict[str, Any]:
-        """Return what a study is known by: what it is, not how it came."""
-        study_uid, series_uid = (
-            hashed_uid(u) or None for u in (image.source.study_uid, image.source.series_uid)
-        )
-        key = content_key(image, self.bundle.sha256)
-        return {
-            "kind": "picture" if isinstance(image, Picture) else "exam",
-            "n_slices": image.n_slices,
-            "study_uid": study_uid,
-            "series_uid": series_uid,
-            "content": key,
-            "label": short_label(series_uid or key),
-        }
-
-    def _report(self, study: str, findings: Findings, image: Exam | Picture) -> None:
-        """Write the report once the reader has the study; without it, all else is still there."""
-        made = self.storage.new_scratch()
-        try:
-            keep_report(findings, image, made, self.storage.study(study), self.bundle.card)
-        except FileNotFoundError:
-            log("report_not_wanted", study=study)  # deleted meanwhile
-        except (OSError, ValueError) as error:
-            log("report_failed", study=study, error=type(error).__name__, at=places(error))
-        finally:
-            remove(made)
-
-    def _report_is_missing(self, study: str) -> bool:
-        folder = self.storage.study(study)
-        return folder.is_dir() and not (folder / LAST_FILE).exists()
-
-
-def _described(findings: Findings, label: str) -> Findings:
-    """Name the input by its label: the place of its files says nothing to a reader, and their names are not told."""
-    return findings.model_copy(update={"input": f"study {label}"}).with_mask(findings.mask)
-
-
-def _outcome(findings: Findings) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "state": "ready" if findings.assessable else "refused",
-        "uncertain": findings.uncertain,
-        "volume_ml": findings.volume_ml,
-        "warnings_n": len(findings.warnings),
-        "probability": findings.probabilities.any,
-        "flagged": bool(findings.positive.any),
-    }
-    if findings.assessable:
-        values |= {
-            "probabilities": findings.probabilities.model_dump(),
-            "positive": findings.positive.model_dump(),
-        }
-    elif reasons := refusals(findings):
-        values |= {"refusal_code": reasons[0].code, "refusal_message": reasons[0].message}
-    return values
-
-
-def _failed(error: Exception) -> str:
-    # Texts of libraries may quote values of the input; those of ichor do not.
-    why = (
-        str(error) if isinstance(error, IchorError) else f"an error of ichor itself ({type(error).__name__})"
-    )
-    return f"Found {why}; expected to assess it; try the files with ichor detect, and report it."
 
 
 def main() -> int:
@@ -291,7 +168,6 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: worker.ending.set())
         threading.Thread(target=_end_with_server, daemon=True).start()
-        _warm(worker)
         print("ready", flush=True)
         worker.run()
         worker.queue.release(settings.name, uncounted=True)
@@ -303,13 +179,6 @@ def _end_with_server() -> None:
     while os.read(sys.stdin.fileno(), 1 << 10):
         pass
     os._exit(0)
-
-
-def _warm(worker: Worker) -> None:
-    """Open the model before the first study comes."""
-    from ichor.detecting.calls import shared_detector
-
-    shared_detector(worker.settings.bundle)
 
 
 if __name__ == "__main__":

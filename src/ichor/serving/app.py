@@ -27,7 +27,7 @@ from ichor.serving.events import Hub
 from ichor.serving.metrics import Metrics
 from ichor.serving.schemas import Study
 from ichor.serving.settings import Settings
-from ichor.serving.state import Server, who
+from ichor.serving.state import Server, current_person
 from ichor.serving.web import Guard, Pages
 from ichor.serving.worklist import Worklist
 
@@ -84,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.include_router(about.health)
     app.include_router(about.public, prefix="/api/v1")
-    guarded = [Depends(who)]
+    guarded = [Depends(current_person)]
     for module in (studies, uploads, results, verdicts, watching):
         app.include_router(module.router, prefix="/api/v1", dependencies=guarded)
     app.include_router(about.private, prefix="/api/v1", dependencies=guarded)
@@ -145,8 +145,8 @@ def _tidied(server: Server) -> int:
 
 
 def _described(worklist: Worklist, study: str) -> str | None:
-    placed = worklist.get(study)
-    return None if placed is None else Study.of(placed).model_dump_json()
+    row = worklist.get(study)
+    return None if row is None else Study.of(row).model_dump_json()
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -124,9 +124,9 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     # The place and what was expected; not the value: it may be the name of a file.
     found = error.errors() if isinstance(error, RequestValidationError) else []
     places = [".".join(str(p) for p in e["loc"] if isinstance(p, int) or p.isidentifier()) for e in found[:5]]
-    said = "; ".join(f"{place}: {e['msg']}" for place, e in zip(places, found, strict=False))
+    details = "; ".join(f"{place}: {e['msg']}" for place, e in zip(places, found, strict=False))
     status = 400 if any(e["type"] == "json_invalid" for e in found) else 422
-    return problem_response(ApiError(status, f"Found a request that does not fit the API: {said}."))
+    return problem_response(ApiError(status, f"Found a request that does not fit the API: {details}."))
 
 
 async def _framework(_: Request, error: Exception) -> JSONResponse:

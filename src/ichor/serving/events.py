@@ -1,4 +1,4 @@
-"""Changes of the worklist, told to every open page: one reader of the database, any number of listeners."""
+"""Changes of the worklist, sent to every open page: one reader of the database, any number of listeners."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ HEARTBEAT_S = 15.0
 _T = TypeVar("_T")
 _POLL_S = 0.15
 _BACKLOG = 500
-"""Changes that a slow listener may be behind, and that one who comes back is told one by one."""
+"""Changes that a slow listener may be behind, and that one who comes back is sent one by one."""
 _LATE = 50
 """Numbers before the newest that are looked at again: transactions may end in another order than they began."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to tell: ``study`` or ``deleted`` with the study's id, or ``reset``: ask for the list again."""
+    """One change: ``study`` or ``deleted`` with the study's id, or ``reset``: ask for the list again."""
 
     id: int
     kind: str
@@ -47,7 +47,7 @@ class Hub:
     database
         Of the server.
     describe
-        Gives the JSON of a study by its id; None where it is gone.
+        Gives the JSON of a study by its id; None where it was deleted.
     """
 
     def __init__(self, database: Database, describe: Callable[[str], str | None]) -> None:
@@ -71,7 +71,7 @@ class Hub:
                 await asyncio.wait_for(self.ending.wait(), _POLL_S)
             if not self._listeners:
                 newest = await self._quietly(self._newest, self._last)
-                # Nobody is told; whoever comes next asks for the list after it listens.
+                # Nobody listens; whoever comes next asks for the list after it listens.
                 if not self._listeners:
                     self._skip(newest)
                 continue
@@ -86,7 +86,7 @@ class Hub:
         Parameters
         ----------
         after
-            Number of the last one that the listener was told, where it comes back.
+            Number of the last one that the listener was sent, where it comes back.
 
         Yields
         ------
@@ -101,9 +101,9 @@ class Hub:
             self._listeners.discard(queue)
 
     async def _changes(self, queue: asyncio.Queue[Change], after: int | None) -> AsyncIterator[Change | None]:
-        told = set()
+        sent = set()
         for change in await anyio.to_thread.run_sync(self._missed, after):
-            told.add(change.id)
+            sent.add(change.id)
             yield change
         while not self.ending.is_set():
             try:
@@ -111,11 +111,11 @@ class Hub:
             except TimeoutError:
                 yield None
                 continue
-            if change.kind == "reset" or change.id not in told:
+            if change.kind == "reset" or change.id not in sent:
                 yield change
 
     async def missed(self, after: int | None) -> AsyncIterator[Change]:
-        """Give what a listener was not told, and end."""
+        """Give what a listener was not sent, and end."""
         for change in await anyio.to_thread.run_sync(self._missed, after):
             yield change
 
@@ -143,7 +143,7 @@ class Hub:
                 queue.put_nowait(change)
 
     def _skip(self, newest: int) -> None:
-        """Take everything up to an event for told."""
+        """Take everything up to an event as sent."""
         if newest > self._last:
             self._last = newest
             self._seen.extend(range(max(0, newest - _LATE), newest + 1))
@@ -167,7 +167,7 @@ class Hub:
         return self._described([(e.id or 0, e.kind, e.study) for e in events])
 
     def _missed(self, after: int | None) -> list[Change]:
-        """Return what one who comes back was not told; ``reset`` where that is too much, or no more known."""
+        """Return what one who comes back was not sent; ``reset`` where that is too much, or no more known."""
         newest = self._newest()
         if after is None or after == newest:
             return []
@@ -178,7 +178,7 @@ class Hub:
         return self._described(events) if whole else [Change(newest, "reset")]
 
     def _described(self, events: list[tuple[int, str, str]]) -> list[Change]:
-        """Add what each study is now; of several changes of one study, only the last is told."""
+        """Add what each study is now; of several changes of one study, only the last is sent."""
         last = {study: number for number, _, study in events}
         out = []
         for number, kind, study in events:

@@ -18,10 +18,10 @@ from ichor.serving.worklist import Worklist
 __all__ = ["labels_of", "stream_dataset", "verdicts_csv"]
 
 _CHUNK = 1 << 20
-_README = """What readers said of studies in ichor's worklist.
+_README = """Readers' verdicts on studies in ichor's worklist.
 
 Check it with: ichor data check csv:labels.csv; then use it as --dataset csv:labels.csv.
-labels.csv has a row a study: 1, 0, or empty where the reader did not say. verdicts.csv has all that was said.
+labels.csv has a row a study: 1, 0, or empty where the reader left it open. verdicts.csv has all verdicts.
 An exam is the volume as it was shown: tilt undone, rows and columns upright. Research use, not a medical device.
 """
 
@@ -29,26 +29,26 @@ An exam is the volume as it was shown: tilt undone, rows and columns upright. Re
 def labels_of(study: Study, verdict: Verdict) -> dict[str, int | None]:
     """Return what a verdict says of each label; None for nothing.
 
-    What the reader marked goes first. Else to agree means: as the model said of any hemorrhage, and of the subtypes
-    that it called; to disagree means: the opposite of what it said of any hemorrhage. Without any there is no subtype.
+    What the reader marked goes first. Else to agree means: as the model has it for any hemorrhage, and of the subtypes
+    that it called; to disagree means: the opposite of that for any hemorrhage. Without any there is no subtype.
     """
-    told: dict[str, int | None] = dict.fromkeys(LABEL_NAMES)
+    labels: dict[str, int | None] = dict.fromkeys(LABEL_NAMES)
     marked = verdict.labels or {}
     if marked:
-        told |= {name: int(value) for name, value in marked.items() if name in told}
-        subtypes = [told[name] for name in LABEL_NAMES[1:]]
+        labels |= {name: int(value) for name, value in marked.items() if name in labels}
+        subtypes = [labels[name] for name in LABEL_NAMES[1:]]
         if 1 in subtypes:
-            told["any"] = 1
-        elif told["any"] is None and all(v == 0 for v in subtypes):
-            told["any"] = 0
+            labels["any"] = 1
+        elif labels["any"] is None and all(v == 0 for v in subtypes):
+            labels["any"] = 0
     elif study.positive is not None:
         model = bool(study.positive.get("any"))
-        told["any"] = int(model if verdict.verdict == "agree" else not model)
+        labels["any"] = int(model if verdict.verdict == "agree" else not model)
         if verdict.verdict == "agree":
-            told |= {name: 1 for name in LABEL_NAMES[1:] if study.positive.get(name)}
-    if told["any"] == 0:
-        told = dict.fromkeys(LABEL_NAMES, 0)
-    return told
+            labels |= {name: 1 for name in LABEL_NAMES[1:] if study.positive.get(name)}
+    if labels["any"] == 0:
+        labels = dict.fromkeys(LABEL_NAMES, 0)
+    return labels
 
 
 def verdicts_csv(worklist: Worklist) -> str:
@@ -61,7 +61,7 @@ def verdicts_csv(worklist: Worklist) -> str:
     )
     for study, verdict in worklist.verdicts():
         labels = labels_of(study, verdict)
-        said = study.probabilities or {}
+        model_values = study.probabilities or {}
         at = utc(verdict.at)
         rows.writerow(
             [
@@ -72,7 +72,7 @@ def verdicts_csv(worklist: Worklist) -> str:
                 at.isoformat() if at else "",
                 verdict.verdict,
                 *(_number(labels[name]) for name in LABEL_NAMES),
-                *(_number(said.get(name)) for name in LABEL_NAMES),
+                *(_number(model_values.get(name)) for name in LABEL_NAMES),
                 int(study.flagged),
                 _text(verdict.note),
             ]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ichor.findings import LabelFlags, LabelValues
 from ichor.jobs.tables import Study as Row
 from ichor.jobs.tables import Verdict as VerdictRow
-from ichor.serving.worklist import Placed
+from ichor.serving.worklist import WorklistRow
 
 __all__ = [
     "NAME_PATTERN",
@@ -126,9 +126,9 @@ class Study(BaseModel):
     duplicate_of: str | None = Field(description="id of the same study, assessed before")
 
     @classmethod
-    def of(cls, placed: Placed) -> Study:
+    def of(cls, entry: WorklistRow) -> Study:
         """Make one from a row."""
-        row: Row = placed.study
+        row: Row = entry.study
         now = time.time()
         done = row.finished or now
         refusal = None
@@ -141,7 +141,7 @@ class Study(BaseModel):
                 "alias": row.alias,
                 "kind": row.kind,
                 "state": row.state,
-                "place": placed.place,
+                "place": entry.place,
                 "arrived": utc(row.arrived),
                 "waited_s": round(max(0.0, (row.started or now) - row.arrived), 2),
                 "took_s": round(max(0.0, done - row.started), 2) if row.started else None,
@@ -216,16 +216,16 @@ class Slices(BaseModel):
 
 
 class VerdictPut(_In):
-    """What a reader says."""
+    """A reader's verdict, to be kept."""
 
     reader: Name = Field(min_length=1, description="who; replaced by the user's name where users log in")
     verdict: VerdictWord
-    labels: LabelFlags | None = Field(default=None, description="what the reader sees; null for not said")
+    labels: LabelFlags | None = Field(default=None, description="what the reader sees; null for left open")
     note: str = Field(default="", max_length=2000)
 
 
 class Verdict(BaseModel):
-    """What a reader said."""
+    """A reader's verdict."""
 
     reader: str
     verdict: VerdictWord

@@ -94,7 +94,7 @@ class Settings:
 
     @property
     def worker(self) -> WorkerSettings:
-        """What the server's worker is told."""
+        """Settings of the server's worker."""
         return WorkerSettings(
             state=str(self.state.resolve()),
             database=self.database_url,

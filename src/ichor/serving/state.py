@@ -19,7 +19,7 @@ from ichor.serving.metrics import Metrics
 from ichor.serving.settings import Settings
 from ichor.serving.worklist import Worklist
 
-__all__ = ["Here", "Id", "Server", "Who", "bearer_of", "who"]
+__all__ = ["CurrentUser", "Id", "Server", "ServerState", "bearer_of", "current_person"]
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="32 hexadecimal digits")]
 
@@ -40,12 +40,13 @@ class Server:
     card: BundleCard
 
 
-def _here(request: Request) -> Server:
+def _server(request: Request) -> Server:
     server: Server = request.app.state.server
     return server
 
 
-Here = Annotated[Server, Depends(_here)]
+ServerState = Annotated[Server, Depends(_server)]
+"""The parts of the server, in the signature of a route."""
 
 
 def bearer_of(request: Request) -> str | None:
@@ -54,7 +55,7 @@ def bearer_of(request: Request) -> str | None:
     return value.strip() if scheme.lower() == "bearer" else None
 
 
-def who(request: Request, server: Here) -> Person:
+def current_person(request: Request, server: ServerState) -> Person:
     """Return who a request comes from.
 
     Raises
@@ -72,4 +73,5 @@ def who(request: Request, server: Here) -> Person:
     return person
 
 
-Who = Annotated[Person, Depends(who)]
+CurrentUser = Annotated[Person, Depends(current_person)]
+"""Who a request comes from, in the signature of a route."""

@@ -1,4 +1,4 @@
-"""What an upload consists of: told before its bytes come, kept beside them, gone with them."""
+"""What an upload consists of: announced before its bytes come, kept beside them, removed with them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ichor.errors import IchorError
 from ichor.jobs.storage import Storage, new_id
 from ichor.reading.limits import Limits
 
-__all__ = ["FileEntry", "Manifest", "UploadRefused"]
+__all__ = ["FileEntry", "PlannedUpload", "UploadRefused"]
 
 _KEPT_SUFFIXES = (".nii.gz", ".nii", ".zip", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm")
-"""By which reading tells what a file may be; whatever else a name says is not kept on disk."""
+"""By which reading knows what a file may be; whatever else a name says is not kept on disk."""
 _ALONE = tuple(s for s in _KEPT_SUFFIXES if s != ".dcm")
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 _LEFT_OUT = "left out"
@@ -48,7 +48,7 @@ class FileEntry:
     path
         As the sender named it, for the sender only; never part of a path here.
     size
-        Bytes, as told.
+        Bytes, as announced.
     place
         Where its bytes go, within the upload's folder.
     """
@@ -59,7 +59,7 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class PlannedUpload:
     """An upload.
 
     Attributes
@@ -67,7 +67,7 @@ class Manifest:
     id
         Random.
     files
-        In the order in which they were told.
+        In the order in which they were announced.
     inputs
         What is handed to the reader, one after the other: a file, or a folder of several.
     alias
@@ -80,7 +80,9 @@ class Manifest:
     alias: str | None = None
 
     @classmethod
-    def plan(cls, files: Sequence[tuple[str, int]], limits: Limits, alias: str | None = None) -> Manifest:
+    def plan(
+        cls, files: Sequence[tuple[str, int]], limits: Limits, alias: str | None = None
+    ) -> PlannedUpload:
         """Decide where files go.
 
         A zip, a volume or a picture that lies in no folder is an input of its own, as is a zip within one; the
@@ -89,7 +91,7 @@ class Manifest:
         Parameters
         ----------
         files
-            Path and bytes of each, as told.
+            Path and bytes of each, as announced.
         limits
             What an input may have.
         alias
@@ -139,8 +141,8 @@ class Manifest:
         temporary.rename(folder / _NAME)
 
     @classmethod
-    def load(cls, storage: Storage, upload: str) -> Manifest | None:
-        """Read the manifest of an upload; None where there is none."""
+    def load(cls, storage: Storage, upload: str) -> PlannedUpload | None:
+        """Read the plan of an upload; None where there is none."""
         path = storage.upload(upload) / _NAME
         if not path.is_file():
             return None
@@ -152,7 +154,7 @@ class Manifest:
 
     @classmethod
     @functools.lru_cache(maxsize=16)
-    def _parsed(cls, path: Path, upload: str) -> Manifest:
+    def _parsed(cls, path: Path, upload: str) -> PlannedUpload:
         data = json.loads(path.read_text(encoding="utf-8"))
         files = tuple(FileEntry(**f) for f in data["files"])
         return cls(upload, files, tuple(data["inputs"]), data["alias"])
@@ -180,7 +182,7 @@ def _size(path: Path) -> int:
 
 
 def _parts(path: str, limits: Limits) -> tuple[str, ...]:
-    """Parts of a path as a browser or a script tells it."""
+    """Parts of a path as a browser or a script gives it."""
     plain = path.replace("\\", "/")
     parts = tuple(p for p in plain.split("/") if p not in ("", "."))
     if not parts or plain.startswith("/") or ".." in parts or "\0" in path or parts[0].endswith(":"):

@@ -143,18 +143,18 @@ class Pages:
 
         Only files that a listing of the folder gives are handed out: the path is looked up, not opened.
         """
-        wanted = path.strip("/") or "index.html"
+        name = path.strip("/") or "index.html"
         files = self._files()
         if not files:
             return PlainTextResponse(
                 "The page is not in this installation; the API is at /api/v1/openapi.json.\n", 503
             )
-        if wanted not in files and "." not in wanted.rpartition("/")[2]:
-            wanted = "index.html"
-        if wanted not in files:
+        if name not in files and "." not in name.rpartition("/")[2]:
+            name = "index.html"
+        if name not in files:
             return None
-        file = files[wanted]
-        kept = "public, max-age=31536000, immutable" if _HASHED.search(wanted) else "no-cache"
+        file = files[name]
+        kept = "public, max-age=31536000, immutable" if _HASHED.search(name) else "no-cache"
         return FileResponse(file, media_type=_KINDS.get(file.suffix), headers={"Cache-Control": kept})
 
     def _files(self) -> dict[str, Path]:
@@ -178,7 +178,7 @@ def _add_headers(message: Message, path: str) -> None:
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
-    """Stop a body that grows beyond what it may have, whatever it said of its length."""
+    """Stop a body that grows beyond what it may have, whatever length it announced."""
     total = 0
 
     async def bounded() -> Message:

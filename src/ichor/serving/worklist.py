@@ -16,11 +16,11 @@ from sqlmodel import Session, col
 
 from ichor.exam import hashed_uid
 from ichor.jobs.database import Database
-from ichor.jobs.queue import tell
+from ichor.jobs.queue import add_event
 from ichor.jobs.storage import Storage, remove
-from ichor.jobs.tables import Event, Job, Said, Study, Verdict
+from ichor.jobs.tables import Event, Job, StoredFindings, Study, Verdict
 
-__all__ = ["Placed", "Wanted", "Worklist"]
+__all__ = ["Worklist", "WorklistQuery", "WorklistRow"]
 
 _RAISED = and_(col(Study.flagged), col(Study.read_at).is_(None), col(Study.duplicate_of).is_(None))
 _EVENTS_KEPT_S = 3600.0
@@ -28,7 +28,7 @@ _EVENTS_KEPT = 2000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WorklistQuery:
     """Which rows are asked for, and in which order; None for no matter."""
 
     state: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Placed:
+class WorklistRow:
     """A row, and its place in the whole worklist, from 1; None for a duplicate, which has none."""
 
     study: Study
@@ -61,42 +61,42 @@ class Worklist:
         self.database = database
         self.storage = storage
 
-    def rows(self, wanted: Wanted, limit: int, offset: int) -> tuple[int, list[Placed]]:
+    def rows(self, chosen: WorklistQuery, limit: int, offset: int) -> tuple[int, list[WorklistRow]]:
         """Return the number of rows that fit, and some of them in order."""
         places = _places().subquery()
         with self.database.read() as session:
-            fitting = _filtered(select(func.count()).select_from(Study), wanted)
+            fitting = _filtered(select(func.count()).select_from(Study), chosen)
             total = int(session.scalar(fitting) or 0)
             query = select(Study, places.c.place).outerjoin(places, places.c.id == col(Study.id))
             first: list[Any] = (
-                [case((col(Study.read_at).is_(None), 0), else_=1)] if wanted.unread_first else []
+                [case((col(Study.read_at).is_(None), 0), else_=1)] if chosen.unread_first else []
             )
-            query = _filtered(query, wanted).order_by(*first, *_order()).limit(limit).offset(offset)
-            return total, [Placed(study, place) for study, place in session.execute(query)]
+            query = _filtered(query, chosen).order_by(*first, *_order()).limit(limit).offset(offset)
+            return total, [WorklistRow(study, place) for study, place in session.execute(query)]
 
-    def get(self, study: str) -> Placed | None:
+    def get(self, study: str) -> WorklistRow | None:
         """Return one row."""
         places = _places().subquery()
         with self.database.read() as session:
             query = select(Study, places.c.place).outerjoin(places, places.c.id == col(Study.id))
             row = session.execute(query.where(col(Study.id) == study)).first()
-            return Placed(row[0], row[1]) if row else None
+            return WorklistRow(row[0], row[1]) if row else None
 
-    def of_upload(self, upload: str) -> list[Placed] | None:
-        """Return the rows of an upload; None where it was not completed, or is gone."""
+    def of_upload(self, upload: str) -> list[WorklistRow] | None:
+        """Return the rows of an upload; None where it was not completed, or was deleted."""
         with self.database.read() as session:
             job = session.scalar(select(Job).where(col(Job.upload) == upload))
             if job is None:
                 return None
             query = select(col(Study.id)).where(col(Study.job) == job.seq).order_by(col(Study.part))
             studies = list(session.scalars(query))
-        return [placed for study in studies if (placed := self.get(study)) is not None]
+        return [row for study in studies if (row := self.get(study)) is not None]
 
-    def said(self, study: str) -> Said | None:
-        """Return what was said of a study, or of the one that it is a duplicate of."""
+    def stored_findings(self, study: str) -> StoredFindings | None:
+        """Return the findings of a study, or of the one that it is a duplicate of."""
         with self.database.read() as session:
             row = session.get(Study, study)
-            return None if row is None else session.get(Said, row.duplicate_of or row.id)
+            return None if row is None else session.get(StoredFindings, row.duplicate_of or row.id)
 
     def is_pending(self, study: str) -> bool:
         """Tell whether something of a study's upload is still to be done."""
@@ -125,20 +125,20 @@ class Worklist:
             if row is None:
                 return False
             row.alias = alias or None
-            tell(session, study)
+            add_event(session, study)
             return True
 
     # -- verdicts --------------------------------------------------------------------------------------
 
     def set_verdict(self, verdict: Verdict) -> bool:
-        """Keep what a reader says, in place of what the same one said before; False where there is no study."""
+        """Keep a reader's verdict, in place of the same reader's before; False where there is no study."""
         with self.database.write() as session:
             row = session.get(Study, verdict.study)
             if row is None:
                 return False
             session.merge(verdict)
             row.read_by, row.read_at, row.verdict = verdict.reader, verdict.at, verdict.verdict
-            tell(session, verdict.study)
+            add_event(session, verdict.study)
             return True
 
     def clear_verdict(self, study: str, reader: str | None) -> bool:
@@ -147,15 +147,15 @@ class Worklist:
             row = session.get(Study, study)
             if row is None:
                 return False
-            gone = delete(Verdict).where(col(Verdict.study) == study)
-            session.execute(gone if reader is None else gone.where(col(Verdict.reader) == reader))
+            removed = delete(Verdict).where(col(Verdict.study) == study)
+            session.execute(removed if reader is None else removed.where(col(Verdict.reader) == reader))
             left = session.scalars(
                 select(Verdict).where(col(Verdict.study) == study).order_by(col(Verdict.at).desc())
             ).first()
             row.read_by = left.reader if left else None
             row.read_at = left.at if left else None
             row.verdict = left.verdict if left else None
-            tell(session, study)
+            add_event(session, study)
             return True
 
     def verdicts(self, study: str | None = None) -> list[tuple[Study, Verdict]]:
@@ -169,15 +169,15 @@ class Worklist:
     # -- leaving ---------------------------------------------------------------------------------------
 
     def delete(self, study: str) -> bool:
-        """Remove a study: its row, what was said of it, its files, and its upload once nothing else needs that."""
+        """Remove a study: its row, its findings, its files, and its upload once nothing else needs that."""
         with self.database.write() as session:
             row = session.get(Study, study)
             if row is None:
                 return False
             copies = session.scalars(select(Study).where(col(Study.duplicate_of) == study)).all()
-            gone = [row, *copies]
-            uploads = [upload for one in gone if (upload := _drop(session, one)) is not None]
-        for one in gone:
+            removed = [row, *copies]
+            uploads = [upload for one in removed if (upload := _drop(session, one)) is not None]
+        for one in removed:
             remove(self.storage.study(one.id))
         for upload in uploads:
             remove(self.storage.upload(upload))
@@ -229,11 +229,11 @@ def _drop(session: Session, row: Study) -> str | None:
 
     Whoever deletes a study before it was read means all of its upload; after that, this study of it.
     """
-    for table in (Said, Verdict):
+    for table in (StoredFindings, Verdict):
         session.execute(delete(table).where(col(table.study) == row.id))
     session.delete(row)
     session.flush()
-    tell(session, row.id, "deleted")
+    add_event(session, row.id, "deleted")
     job = session.get_one(Job, row.job)
     left = session.scalar(select(func.count()).select_from(Study).where(col(Study.job) == row.job))
     if not left and (job.state == "done" or row.state in ("queued", "reading")):
@@ -265,19 +265,19 @@ def _places() -> Select[Any]:
     return select(col(Study.id).label("id"), number).where(col(Study.duplicate_of).is_(None))
 
 
-def _filtered(query: Select[Any], wanted: Wanted) -> Select[Any]:
-    if not wanted.duplicates:
+def _filtered(query: Select[Any], chosen: WorklistQuery) -> Select[Any]:
+    if not chosen.duplicates:
         query = query.where(col(Study.duplicate_of).is_(None))
-    if wanted.state:
-        query = query.where(col(Study.state).in_(wanted.state))
-    if wanted.flagged is not None:
-        query = query.where(col(Study.flagged) == wanted.flagged)
-    if wanted.verdict is not None:
-        query = query.where(col(Study.verdict) == wanted.verdict)
-    if wanted.read is not None:
+    if chosen.state:
+        query = query.where(col(Study.state).in_(chosen.state))
+    if chosen.flagged is not None:
+        query = query.where(col(Study.flagged) == chosen.flagged)
+    if chosen.verdict is not None:
+        query = query.where(col(Study.verdict) == chosen.verdict)
+    if chosen.read is not None:
         read = col(Study.read_at).is_not(None)
-        query = query.where(read if wanted.read else ~read)
-    if words := wanted.q.strip():
+        query = query.where(read if chosen.read else ~read)
+    if words := chosen.q.strip():
         like = "%" + words.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         plain = hashed_uid(words)  # who has the original UID finds its study
         found = [

@@ -20,7 +20,7 @@ from ichor.preparing import WINDOWS
 from ichor.serving import schemas
 from ichor.serving.access import COOKIE
 from ichor.serving.errors import ApiError, problems
-from ichor.serving.state import Here, Server, bearer_of, who
+from ichor.serving.state import Server, ServerState, bearer_of, current_person
 
 __all__ = ["health", "private", "public"]
 
@@ -61,14 +61,16 @@ class Health(BaseModel):
 
 
 @public.get("/session", responses=problems(403))
-def get_session(server: Here, request: Request) -> schemas.Identity:
+def get_session(server: ServerState, request: Request) -> schemas.Identity:
     """Tell who is asking, and what a login needs here."""
     person = server.access.person(bearer_of(request), request.cookies.get(COOKIE))
     return _identity(server, person is not None, person.name if person else "")
 
 
 @public.post("/login", responses=problems(400, 401, 403, 422, 429))
-def login(shown: schemas.Credentials, server: Here, request: Request, response: Response) -> schemas.Identity:
+def login(
+    shown: schemas.Credentials, server: ServerState, request: Request, response: Response
+) -> schemas.Identity:
     """Log in with a token, or a user and a password; a cookie keeps it for twelve hours."""
     if not server.settings.guarded:
         return _identity(server, True, "")
@@ -97,7 +99,7 @@ def login(shown: schemas.Credentials, server: Here, request: Request, response: 
 
 
 @public.post("/logout", status_code=204, responses=problems(403))
-def logout(server: Here, request: Request) -> Response:
+def logout(server: ServerState, request: Request) -> Response:
     """End the session of the cookie."""
     server.access.logout(request.cookies.get(COOKIE))
     response = Response(status_code=204)
@@ -106,13 +108,13 @@ def logout(server: Here, request: Request) -> Response:
 
 
 @private.get("/model", responses=problems(401, 403))
-def get_model(server: Here) -> Model:
+def get_model(server: ServerState) -> Model:
     """Give the model's card: what it was trained on, what was measured, its thresholds and limits."""
     return Model(version=ichor.__version__, bundle=server.card, card_html=_html(server.card.card_text))
 
 
 @private.get("/limits", responses=problems(401, 403))
-def get_limits(server: Here) -> Bounds:
+def get_limits(server: ServerState) -> Bounds:
     """Give the limits of an input, the days that studies are kept, and the windows."""
     return Bounds(
         limits=asdict(server.settings.limits),
@@ -128,7 +130,7 @@ async def live() -> dict[str, str]:
 
 
 @health.get("/health/ready", responses={503: {"model": Health, "description": "Not ready."}})
-async def ready(server: Here, response: Response) -> Health:
+async def ready(server: ServerState, response: Response) -> Health:
     """Tell whether the database answers and the worker takes jobs."""
     database = await anyio.to_thread.run_sync(_database_answers, server)
     worker = server.supervisor.ready
@@ -139,11 +141,11 @@ async def ready(server: Here, response: Response) -> Health:
 
 @health.get(
     "/metrics",
-    dependencies=[Depends(who)],
+    dependencies=[Depends(current_person)],
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(401, 403)},
     response_class=Response,
 )
-def metrics(server: Here) -> Response:
+def metrics(server: ServerState) -> Response:
     """Give Prometheus metrics."""
     return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -14,13 +14,13 @@ from PIL import Image
 from scipy import ndimage
 
 from ichor.findings import Findings
-from ichor.jobs.tables import Said
+from ichor.jobs.tables import StoredFindings
 from ichor.jobs.volumes import read_plane
 from ichor.preparing import WINDOWS
 from ichor.serving import schemas
 from ichor.serving.api.studies import found
 from ichor.serving.errors import ApiError, problems
-from ichor.serving.state import Here, Id, Server
+from ichor.serving.state import Id, Server, ServerState
 
 __all__ = ["router"]
 
@@ -43,16 +43,16 @@ def _file(kind: str, description: str) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/studies/{study}/findings", responses=_PROBLEMS, response_model=Findings)
-def get_findings(study: Id, server: Here) -> Response:
+def get_findings(study: Id, server: ServerState) -> Response:
     """Give the findings (`ichor.findings/1`) of a study that is ready, or was refused after it was read."""
-    return Response(_said(server, study).findings, media_type="application/json")
+    return Response(_stored(server, study).findings, media_type="application/json")
 
 
 @router.get("/studies/{study}/slices", responses=_PROBLEMS)
-def get_slices(study: Id, server: Here) -> schemas.Slices:
+def get_slices(study: Id, server: ServerState) -> schemas.Slices:
     """Give probabilities by slice, with each slice's place in the shown volume."""
-    said = _said(server, study)
-    display = schemas.Display.model_validate(said.display)
+    stored = _stored(server, study)
+    display = schemas.Display.model_validate(stored.display)
     shown: dict[int, list[int]] = {}
     for k, native in enumerate(display.source):
         if native is not None:
@@ -64,7 +64,7 @@ def get_slices(study: Id, server: Here) -> schemas.Slices:
             position_mm=s.position_mm,
             probabilities=s.probabilities,
         )
-        for s in Findings.model_validate_json(said.findings).slices
+        for s in Findings.model_validate_json(stored.findings).slices
     ]
     return schemas.Slices(display=display, slices=rows)
 
@@ -74,7 +74,7 @@ def get_slices(study: Id, server: Here) -> schemas.Slices:
     responses=_file("application/gzip", "int16 HU, gzipped NIfTI"),
     response_class=FileResponse,
 )
-def get_volume(study: Id, server: Here) -> FileResponse:
+def get_volume(study: Id, server: ServerState) -> FileResponse:
     """Give the volume as it is shown: upright, rectangular and even, tilt undone; a picture as one slice."""
     return _kept(server, study, "volume.nii.gz", "application/gzip")
 
@@ -84,7 +84,7 @@ def get_volume(study: Id, server: Here) -> FileResponse:
     responses=_file("application/gzip", "uint8 region numbers, gzipped NIfTI"),
     response_class=FileResponse,
 )
-def get_mask(study: Id, server: Here) -> FileResponse:
+def get_mask(study: Id, server: ServerState) -> FileResponse:
     """Give the regions on the grid of the shown volume: 0, or the number of the region in the findings, from 1."""
     return _kept(server, study, "mask.nii.gz", "application/gzip")
 
@@ -94,7 +94,7 @@ def get_mask(study: Id, server: Here) -> FileResponse:
     responses=_file("application/gzip", "uint8 region numbers, gzipped NIfTI"),
     response_class=FileResponse,
 )
-def get_native_mask(study: Id, server: Here) -> FileResponse:
+def get_native_mask(study: Id, server: ServerState) -> FileResponse:
     """Give the regions aligned with what was sent, as `ichor detect --write nifti` does. A picture has none."""
     return _kept(server, study, "mask-native.nii.gz", "application/gzip")
 
@@ -104,8 +104,8 @@ def get_native_mask(study: Id, server: Here) -> FileResponse:
     responses=_file("image/png", "8-bit grey PNG"),
     response_class=FileResponse,
 )
-def get_picture(study: Id, server: Here) -> FileResponse:
-    """Give a picture's slice as it was judged: cut out, flattened, evened. An exam has none."""
+def get_picture(study: Id, server: ServerState) -> FileResponse:
+    """Give a picture's slice as it was assessed: cut out, flattened, evened. An exam has none."""
     return _kept(server, study, "picture.png", "image/png")
 
 
@@ -114,7 +114,7 @@ def get_picture(study: Id, server: Here) -> FileResponse:
     responses=_file("image/png", "8-bit grey PNG"),
     response_class=FileResponse,
 )
-def get_thumbnail(study: Id, server: Here) -> FileResponse:
+def get_thumbnail(study: Id, server: ServerState) -> FileResponse:
     """Give the slice to look at first, small, in the brain window."""
     return _kept(server, study, "thumbnail.png", "image/png")
 
@@ -124,7 +124,7 @@ def get_thumbnail(study: Id, server: Here) -> FileResponse:
     responses=_file("text/html", "one page, no script"),
     response_class=FileResponse,
 )
-def get_report(study: Id, server: Here) -> FileResponse:
+def get_report(study: Id, server: ServerState) -> FileResponse:
     """Give the report as `ichor detect` writes it. For a PDF, print it."""
     response = _kept(server, study, "report.html", "text/html")
     response.headers["Content-Security-Policy"] = _REPORT_POLICY
@@ -136,7 +136,7 @@ def get_report(study: Id, server: Here) -> FileResponse:
     responses=_file("application/zip", "zip of PNG"),
     response_class=FileResponse,
 )
-def get_overlays(study: Id, server: Here) -> FileResponse:
+def get_overlays(study: Id, server: ServerState) -> FileResponse:
     """Give the suspicious slices with their regions outlined; an empty zip where no slice is."""
     return _kept(server, study, "overlays.zip", "application/zip")
 
@@ -149,13 +149,13 @@ def get_overlays(study: Id, server: Here) -> FileResponse:
 def get_slice(
     study: Id,
     index: int,
-    server: Here,
+    server: ServerState,
     window: Annotated[Literal["brain", "subdural", "bone", "wide"], Query()] = "brain",
     mask: Annotated[bool, Query(description="whether regions are outlined")] = False,
 ) -> Response:
     """Give one native slice, upright, in a window."""
-    said = _said(server, study)
-    source = schemas.Display.model_validate(said.display).source
+    stored = _stored(server, study)
+    source = schemas.Display.model_validate(stored.display).source
     shown = [k for k, native in enumerate(source) if native == index]
     if not shown or index < 0:
         raise ApiError(404, "Found no slice of this index in what is shown.")
@@ -181,17 +181,17 @@ def _outlined(grey: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.ui
     return rgb
 
 
-def _said(server: Server, study: str) -> Said:
-    """Return what was said of a study.
+def _stored(server: Server, study: str) -> StoredFindings:
+    """Return the stored findings of a study.
 
     Raises
     ------
     ApiError
         404 without such a study, or where it was refused before it was read; 409 while it is not done.
     """
-    said = server.worklist.said(study)
-    if said is not None:
-        return said
+    stored = server.worklist.stored_findings(study)
+    if stored is not None:
+        return stored
     state = found(server, study).study.state
     if state in ("queued", "reading", "detecting"):
         raise ApiError(
@@ -213,7 +213,7 @@ def _first(server: Server, study: str) -> str:
 
 
 def _kept(server: Server, study: str, name: str, kind: str) -> FileResponse:
-    _said(server, study)
+    _stored(server, study)
     path = _folder(server, study) / name
     if not path.is_file():
         if name in _LATER and server.worklist.is_pending(_first(server, study)):

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Response
 
 from ichor.serving import schemas
 from ichor.serving.errors import ApiError, problems
-from ichor.serving.state import Here, Id, Server
-from ichor.serving.worklist import Placed, Wanted
+from ichor.serving.state import Id, Server, ServerState
+from ichor.serving.worklist import WorklistQuery, WorklistRow
 
 __all__ = ["found", "router"]
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["studies"])
 
 @router.get("/studies", responses=problems(401, 403, 422))
 def list_studies(
-    server: Here,
+    server: ServerState,
     state: Annotated[list[schemas.State] | None, Query(description="in one of these states")] = None,
     q: Annotated[
         str,
@@ -28,7 +28,7 @@ def list_studies(
         ),
     ] = "",
     flagged: Annotated[bool | None, Query(description="whether hemorrhage is suspected")] = None,
-    verdict: Annotated[schemas.VerdictWord | None, Query(description="what the reader said")] = None,
+    verdict: Annotated[schemas.VerdictWord | None, Query(description="what the reader says")] = None,
     read: Annotated[bool | None, Query(description="whether somebody has read it")] = None,
     duplicates: Annotated[bool, Query(description="also rows of studies that were there before")] = False,
     unread_first: Annotated[bool, Query(description="read studies after all others")] = False,
@@ -36,7 +36,7 @@ def list_studies(
     offset: Annotated[int, Query(ge=0, le=1 << 31)] = 0,
 ) -> schemas.StudyList:
     """List studies in worklist order: flagged and unread ones first, the most probable at the top; then by arrival."""
-    wanted = Wanted(
+    query = WorklistQuery(
         state=tuple(state or ()),
         q=q,
         flagged=flagged,
@@ -45,18 +45,18 @@ def list_studies(
         duplicates=duplicates,
         unread_first=unread_first,
     )
-    total, rows = server.worklist.rows(wanted, limit, offset)
+    total, rows = server.worklist.rows(query, limit, offset)
     return schemas.StudyList(total=total, items=[schemas.Study.of(row) for row in rows])
 
 
 @router.get("/studies/{study}", responses=problems(401, 403, 404, 422))
-def get_study(study: Id, server: Here) -> schemas.Study:
+def get_study(study: Id, server: ServerState) -> schemas.Study:
     """Give one row."""
     return schemas.Study.of(found(server, study))
 
 
 @router.patch("/studies/{study}", responses=problems(400, 401, 403, 404, 422))
-def name_study(study: Id, patch: schemas.StudyPatch, server: Here) -> schemas.Study:
+def name_study(study: Id, patch: schemas.StudyPatch, server: ServerState) -> schemas.Study:
     """Give a study a name in the list, or take it away. No patient's name."""
     if not server.worklist.set_alias(study, patch.alias):
         raise _absent()
@@ -64,14 +64,14 @@ def name_study(study: Id, patch: schemas.StudyPatch, server: Here) -> schemas.St
 
 
 @router.delete("/studies/{study}", status_code=204, responses=problems(401, 403, 404, 422))
-def delete_study(study: Id, server: Here) -> Response:
+def delete_study(study: Id, server: ServerState) -> Response:
     """Delete a study with all that is kept of it, its duplicates' rows, and its upload if nothing else is in it."""
     if not server.worklist.delete(study):
         raise _absent()
     return Response(status_code=204)
 
 
-def found(server: Server, study: str) -> Placed:
+def found(server: Server, study: str) -> WorklistRow:
     """Return a row.
 
     Raises
@@ -79,10 +79,10 @@ def found(server: Server, study: str) -> Placed:
     ApiError
         404 where there is none.
     """
-    placed = server.worklist.get(study)
-    if placed is None:
+    row = server.worklist.get(study)
+    if row is None:
         raise _absent()
-    return placed
+    return row
 
 
 def _absent() -> ApiError:

@@ -17,8 +17,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from ichor.jobs.storage import remove
 from ichor.serving import schemas
 from ichor.serving.errors import ApiError, problems
-from ichor.serving.state import Here, Id, Server
-from ichor.serving.upload_plan import Manifest
+from ichor.serving.state import Id, Server, ServerState
+from ichor.serving.upload_plan import PlannedUpload
 
 __all__ = ["router"]
 
@@ -58,28 +58,28 @@ _FORM = {
 
 
 @router.post("/uploads", status_code=201, responses=problems(400, 401, 403, 413, 422, 507))
-def begin_upload(plan: schemas.UploadPlan, server: Here) -> schemas.Upload:
-    """Begin an upload: tell its files, then send the bytes of each."""
-    manifest = Manifest.plan([(f.path, f.size) for f in plan.files], server.settings.limits, plan.alias)
+def begin_upload(plan: schemas.UploadPlan, server: ServerState) -> schemas.Upload:
+    """Begin an upload: announce its files, then send the bytes of each."""
+    planned = PlannedUpload.plan([(f.path, f.size) for f in plan.files], server.settings.limits, plan.alias)
     _check_room(server, sum(f.size for f in plan.files))
-    manifest.create(server.storage)
-    return _described(server, manifest)
+    planned.create(server.storage)
+    return _described(server, planned)
 
 
 @router.get("/uploads/{upload}", responses=problems(401, 403, 404, 422))
-def get_upload(upload: Id, server: Here) -> schemas.Upload:
+def get_upload(upload: Id, server: ServerState) -> schemas.Upload:
     """Tell how far an upload has come, to go on with it."""
-    return _described(server, _manifest(server, upload))
+    return _described(server, _planned(server, upload))
 
 
 @router.delete("/uploads/{upload}", status_code=204, responses=problems(401, 403, 404, 409, 422))
-def cancel_upload(upload: Id, server: Here) -> Response:
+def cancel_upload(upload: Id, server: ServerState) -> Response:
     """Cancel an upload; what was sent of it is deleted."""
     if server.worklist.of_upload(upload) is not None:
         raise ApiError(
             409, "Found an upload that was completed; delete its studies instead.", code="completed"
         )
-    _manifest(server, upload)
+    _planned(server, upload)
     remove(server.storage.upload(upload))
     return Response(status_code=204)
 
@@ -96,7 +96,7 @@ def cancel_upload(upload: Id, server: Here) -> Response:
 async def send_part(
     upload: Id,
     index: int,
-    server: Here,
+    server: ServerState,
     request: Request,
     offset: Annotated[int, Query(ge=0, le=1 << 53)] = 0,
 ) -> schemas.Received:
@@ -104,10 +104,10 @@ async def send_part(
 
     Answers 409 with `received` where the offset is not what is there; go on from that.
     """
-    manifest = await anyio.to_thread.run_sync(_manifest, server, upload)
-    if not 0 <= index < len(manifest.files):
+    planned = await anyio.to_thread.run_sync(_planned, server, upload)
+    if not 0 <= index < len(planned.files):
         raise ApiError(404, "Found no file of this number in the upload.")
-    path, size = manifest.file(server.storage, index), manifest.files[index].size
+    path, size = planned.file(server.storage, index), planned.files[index].size
     busy: set[str] = request.app.state.busy
     key = f"{upload}/{index}"
     if key in busy:
@@ -126,14 +126,13 @@ async def send_part(
 
 
 @router.post("/uploads/{upload}/complete", status_code=202, responses=problems(401, 403, 404, 409, 422))
-def complete_upload(upload: Id, server: Here) -> schemas.Submitted:
+def complete_upload(upload: Id, server: ServerState) -> schemas.Submitted:
     """Queue an upload whose files are all there. Doing so again gives the same studies."""
     before = server.worklist.of_upload(upload)
     if before is None:
-        manifest = _manifest(server, upload)
+        planned = _planned(server, upload)
         missing = sum(
-            there != f.size
-            for there, f in zip(manifest.received(server.storage), manifest.files, strict=True)
+            there != f.size for there, f in zip(planned.received(server.storage), planned.files, strict=True)
         )
         if missing:
             raise ApiError(
@@ -141,9 +140,9 @@ def complete_upload(upload: Id, server: Here) -> schemas.Submitted:
                 f"Found {missing:,} files that are not all there; expected none; send the rest.",
                 code="incomplete",
             )
-        _touch_empty(server, manifest)
-        server.queue.add(upload, manifest.inputs, manifest.alias)
-        Manifest.forget_names(server.storage, upload)
+        _touch_empty(server, planned)
+        server.queue.add(upload, planned.inputs, planned.alias)
+        PlannedUpload.forget_names(server.storage, upload)
     return _submitted(server, upload)
 
 
@@ -154,19 +153,19 @@ def complete_upload(upload: Id, server: Here) -> schemas.Submitted:
     openapi_extra=_FORM,
     tags=["studies"],
 )
-async def submit(server: Here, request: Request) -> schemas.Submitted:
+async def submit(server: ServerState, request: Request) -> schemas.Submitted:
     """Send one or several files at once, for scripts: `curl -F files=@study.zip ...`."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise ApiError(415, "Found a body of another type; expected multipart/form-data with files.")
     limits = server.settings.limits
     async with _form(request, limits.files) as (files, alias):
-        manifest = Manifest.plan([(f.filename or "", f.size or 0) for f in files], limits, alias)
+        planned = PlannedUpload.plan([(f.filename or "", f.size or 0) for f in files], limits, alias)
         _check_room(server, sum(f.size or 0 for f in files))
-        await anyio.to_thread.run_sync(functools.partial(_store, server, manifest, [f.file for f in files]))
-    await anyio.to_thread.run_sync(server.queue.add, manifest.id, manifest.inputs, manifest.alias)
-    await anyio.to_thread.run_sync(Manifest.forget_names, server.storage, manifest.id)
-    server.metrics.uploaded.inc(sum(f.size for f in manifest.files))
-    return await anyio.to_thread.run_sync(_submitted, server, manifest.id)
+        await anyio.to_thread.run_sync(functools.partial(_store, server, planned, [f.file for f in files]))
+    await anyio.to_thread.run_sync(server.queue.add, planned.id, planned.inputs, planned.alias)
+    await anyio.to_thread.run_sync(PlannedUpload.forget_names, server.storage, planned.id)
+    server.metrics.uploaded.inc(sum(f.size for f in planned.files))
+    return await anyio.to_thread.run_sync(_submitted, server, planned.id)
 
 
 @contextlib.asynccontextmanager
@@ -200,11 +199,11 @@ async def _form(request: Request, most: int) -> AsyncIterator[tuple[list[FormFil
         await form.close()
 
 
-def _store(server: Server, manifest: Manifest, files: list[BinaryIO]) -> None:
-    manifest.create(server.storage)
+def _store(server: Server, planned: PlannedUpload, files: list[BinaryIO]) -> None:
+    planned.create(server.storage)
     for index, source in enumerate(files):
         source.seek(0)
-        with manifest.file(server.storage, index).open("wb") as sink:
+        with planned.file(server.storage, index).open("wb") as sink:
             shutil.copyfileobj(source, sink, _WRITE_BYTES)
 
 
@@ -217,7 +216,9 @@ async def _append(server: Server, path: Path, size: int, there: int, request: Re
         async for chunk in request.stream():
             waiting += len(chunk)
             if received + waiting > size:
-                raise ApiError(413, f"Found more than the {size:,} bytes that were told.", received=received)
+                raise ApiError(
+                    413, f"Found more than the {size:,} bytes that were announced.", received=received
+                )
             pending.append(chunk)
             if waiting >= _WRITE_BYTES:
                 received += await anyio.to_thread.run_sync(_write, path, b"".join(pending))
@@ -248,18 +249,18 @@ def _write(path: Path, content: bytes) -> int:
         ) from None
 
 
-def _manifest(server: Server, upload: str) -> Manifest:
-    manifest = Manifest.load(server.storage, upload)
-    if manifest is None:
+def _planned(server: Server, upload: str) -> PlannedUpload:
+    planned = PlannedUpload.load(server.storage, upload)
+    if planned is None:
         raise ApiError(404, "Found no such upload; it was never begun, or completed, cancelled or given up.")
-    return manifest
+    return planned
 
 
-def _touch_empty(server: Server, manifest: Manifest) -> None:
+def _touch_empty(server: Server, planned: PlannedUpload) -> None:
     """Make the files of no bytes, for which nothing was sent."""
-    for index, entry in enumerate(manifest.files):
+    for index, entry in enumerate(planned.files):
         if entry.size == 0:
-            manifest.file(server.storage, index).touch()
+            planned.file(server.storage, index).touch()
 
 
 def _check_room(server: Server, wanted: int) -> None:
@@ -267,13 +268,13 @@ def _check_room(server: Server, wanted: int) -> None:
         raise ApiError(507, "Found no room for the upload; delete studies, or ask whoever runs the server.")
 
 
-def _described(server: Server, manifest: Manifest) -> schemas.Upload:
-    there = manifest.received(server.storage)
+def _described(server: Server, planned: PlannedUpload) -> schemas.Upload:
+    there = planned.received(server.storage)
     files = [
         schemas.UploadFile(index=k, path=f.path, size=f.size, received=n)
-        for k, (f, n) in enumerate(zip(manifest.files, there, strict=True))
+        for k, (f, n) in enumerate(zip(planned.files, there, strict=True))
     ]
-    return schemas.Upload(id=manifest.id, files=files)
+    return schemas.Upload(id=planned.id, files=files)
 
 
 def _submitted(server: Server, upload: str) -> schemas.Submitted:

@@ -1,4 +1,4 @@
-"""What readers say of studies, and its export as a data set."""
+"""Readers' verdicts on studies, and their export as a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ichor.serving import schemas
 from ichor.serving.api.studies import found
 from ichor.serving.errors import ApiError, problems
 from ichor.serving.export import stream_dataset, verdicts_csv
-from ichor.serving.state import Here, Id, Who
+from ichor.serving.state import CurrentUser, Id, ServerState
 
 __all__ = ["router"]
 
@@ -26,29 +26,29 @@ _ZIP: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/studies/{study}/verdicts", responses=problems(401, 403, 404, 422))
-def get_verdicts(study: Id, server: Here) -> list[schemas.Verdict]:
-    """Give what readers said of a study: the last word of each, in order of time."""
+def get_verdicts(study: Id, server: ServerState) -> list[schemas.Verdict]:
+    """Give readers' verdicts on a study: the last of each, in order of time."""
     found(server, study)
     return [schemas.Verdict.of(v) for _, v in server.worklist.verdicts(study)]
 
 
 @router.put("/studies/{study}/verdict", responses=problems(400, 401, 403, 404, 409, 422))
-def set_verdict(study: Id, said: schemas.VerdictPut, server: Here, person: Who) -> schemas.Study:
-    """Say what one sees. It marks the study as read; saying so again replaces one's own word."""
-    placed = found(server, study)
-    if placed.study.duplicate_of:
-        raise ApiError(409, "Found a duplicate; say it of the study that it points at.", code="duplicate")
-    if placed.study.state not in ("ready", "refused"):
+def set_verdict(
+    study: Id, given: schemas.VerdictPut, server: ServerState, person: CurrentUser
+) -> schemas.Study:
+    """Give one's verdict. It marks the study as read; giving it again replaces one's own."""
+    row = found(server, study)
+    if row.study.duplicate_of:
+        raise ApiError(409, "Found a duplicate; give it on the study that it points at.", code="duplicate")
+    if row.study.state not in ("ready", "refused"):
         raise ApiError(409, "Found a study that is not done; wait for its event.", code="not_done")
-    labels = (
-        None if said.labels is None else {k: v for k, v in said.labels.model_dump().items() if v is not None}
-    )
+    labels = given.labels and {k: v for k, v in given.labels.model_dump().items() if v is not None}
     verdict = Verdict(
         study=study,
-        reader=person.name or said.reader,
-        verdict=said.verdict,
+        reader=person.name or given.reader,
+        verdict=given.verdict,
         labels=labels,
-        note=said.note,
+        note=given.note,
         at=time.time(),
     )
     if not server.worklist.set_verdict(verdict):
@@ -59,8 +59,8 @@ def set_verdict(study: Id, said: schemas.VerdictPut, server: Here, person: Who) 
 @router.delete("/studies/{study}/verdict", responses=problems(401, 403, 404, 422))
 def clear_verdict(
     study: Id,
-    server: Here,
-    reader: Annotated[str | None, Query(max_length=80, description="only what this reader said")] = None,
+    server: ServerState,
+    reader: Annotated[str | None, Query(max_length=80, description="only this reader's")] = None,
 ) -> schemas.Study:
     """Take verdicts back: one reader's, or all. Without any, the study is unread again."""
     if not server.worklist.clear_verdict(study, reader):
@@ -69,14 +69,14 @@ def clear_verdict(
 
 
 @router.get("/verdicts.csv", responses={**_CSV, **problems(401, 403)}, response_class=Response)
-def export_verdicts(server: Here) -> Response:
-    """Give all verdicts as a table, with what the model said beside them."""
+def export_verdicts(server: ServerState) -> Response:
+    """Give all verdicts as a table, with what the model found beside them."""
     headers = {"Content-Disposition": 'attachment; filename="ichor-verdicts.csv"'}
     return Response(verdicts_csv(server.worklist), media_type="text/csv", headers=headers)
 
 
 @router.get("/dataset.zip", responses={**_ZIP, **problems(401, 403)}, response_class=StreamingResponse)
-def export_dataset(server: Here) -> StreamingResponse:
+def export_dataset(server: ServerState) -> StreamingResponse:
     """Give the studies that were read, with the readers' labels, as a data set that ichor reads.
 
     Unpack it and use `--dataset csv:labels.csv`.

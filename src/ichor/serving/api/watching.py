@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from ichor.serving.errors import problems
 from ichor.serving.events import Change, Hub
-from ichor.serving.state import Here
+from ichor.serving.state import ServerState
 
 __all__ = ["router"]
 
@@ -30,7 +30,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/events", responses={**_EVENTS, **problems(401, 403, 422)}, response_class=StreamingResponse)
 async def watch(
-    server: Here,
+    server: ServerState,
     last_event_id: Annotated[str | None, Header(max_length=40, description="go on after this event")] = None,
     once: Annotated[
         bool, Query(description="end after what was missed, for scripts that ask now and then")

@@ -1,0 +1,179 @@
+"""What the worker does with one result: detect, keep what a reader needs, write the state, then the report."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ichor.detecting import Detector
+from ichor.errors import IchorError, RefusedInput
+from ichor.exam import Exam, Picture, hashed_uid
+from ichor.findings import Findings
+from ichor.jobs.artifacts import LAST_FILE, content_key, write_report_files, write_viewer_files
+from ichor.jobs.logs import log, places
+from ichor.jobs.queue import LeasedJob, LeaseLost, Queue, StudyDeleted, short_label
+from ichor.jobs.storage import Storage, remove
+from ichor.jobs.tables import StoredFindings
+from ichor.reporting.words import refusals
+
+__all__ = ["Assessor", "failure_message"]
+
+
+class Assessor:
+    """Assesses exams and pictures with one loaded model.
+
+    Parameters
+    ----------
+    bundle
+        Name or path of the model.
+    queue
+        Where states and findings are written.
+    storage
+        Where files are kept.
+    """
+
+    def __init__(self, bundle: str, queue: Queue, storage: Storage) -> None:
+        self.detector = Detector(bundle)
+        self.queue = queue
+        self.storage = storage
+
+    def settle(self, leased: LeasedJob, study: str, result: Exam | Picture | RefusedInput) -> None:
+        """Assess or refuse one result; an error in one study is not the end of the others.
+
+        Parameters
+        ----------
+        leased
+            The job it belongs to.
+        study
+            Id of its row.
+        result
+            As it was read.
+
+        Raises
+        ------
+        LeaseLost
+            Where the job is no longer this worker's.
+        """
+        try:
+            if isinstance(result, RefusedInput):
+                self._refuse(leased, study, result)
+            else:
+                self._assess(leased, study, result)
+        except StudyDeleted:
+            log("study_not_wanted", study=study)
+        except (LeaseLost, SQLAlchemyError):
+            raise
+        except Exception as error:
+            log("study_failed", study=study, error=type(error).__name__, at=places(error))
+            message = failure_message(error)
+            self.queue.change(leased, study, state="refused", refusal_code="failed", refusal_message=message)
+
+    def complete(self, study: str, image: Exam | Picture) -> None:
+        """Write the report of a study that is done, where a worker that died left it without one."""
+        folder = self.storage.study(study)
+        if folder.is_dir() and not (folder / LAST_FILE).exists():
+            findings = _with_label(self.detector.detect(image), self._identity(image)["label"])
+            self._write_report(study, findings, image)
+
+    def _refuse(self, leased: LeasedJob, study: str, refusal: RefusedInput) -> None:
+        values: dict[str, Any] = {
+            "refusal_code": refusal.code,
+            "refusal_message": refusal.sentence,
+            "warnings_n": len(refusal.notices),
+        }
+        if refusal.study_uid:
+            uid = hashed_uid(refusal.study_uid)
+            values |= {"study_uid": uid, "label": short_label(uid)}
+        self.queue.change(leased, study, state="refused", **values)
+        log("study_done", study=study, state="refused", code=refusal.code)
+
+    def _assess(self, leased: LeasedJob, study: str, image: Exam | Picture) -> None:
+        began = time.perf_counter()
+        identity = self._identity(image)
+        if self.queue.mark_duplicate(leased, study, **identity):
+            log("study_done", study=study, state="duplicate")
+            return
+        self.queue.change(leased, study, state="detecting", **identity)
+        findings = _with_label(self.detector.detect(image), identity["label"])
+        self._store(leased, study, findings, image)
+        seconds = time.perf_counter() - began + image.read_seconds
+        state = "ready" if findings.assessable else "refused"
+        log("study_done", study=study, state=state, s=round(seconds, 2))
+        print(f"done {seconds:.3f}", flush=True)
+        self._write_report(study, findings, image)
+
+    def _store(self, leased: LeasedJob, study: str, findings: Findings, image: Exam | Picture) -> None:
+        """Put the images in their place, then write findings and state in one transaction."""
+        made = self.storage.new_scratch()
+        try:
+            display = write_viewer_files(findings, image, made)
+            folder = self.storage.publish(made, study)
+        finally:
+            remove(made)
+        stored = StoredFindings(study=study, findings=findings.to_json(), display=display)
+        try:
+            self.queue.change(leased, study, stored, **_outcome(findings))
+        except (StudyDeleted, LeaseLost):
+            remove(folder)  # deleted while it was assessed
+            raise
+
+    def _write_report(self, study: str, findings: Findings, image: Exam | Picture) -> None:
+        """Write the report once the reader has the study; without it, all else is still there."""
+        made = self.storage.new_scratch()
+        try:
+            write_report_files(findings, image, made, self.storage.study(study), self.detector.bundle.card)
+        except FileNotFoundError:
+            log("report_not_wanted", study=study)  # deleted meanwhile
+        except (OSError, ValueError) as error:
+            log("report_failed", study=study, error=type(error).__name__, at=places(error))
+        finally:
+            remove(made)
+
+    def _identity(self, image: Exam | Picture) -> dict[str, Any]:
+        """Return what a study is known by: what it is, not how it came."""
+        study_uid, series_uid = (
+            hashed_uid(u) or None for u in (image.source.study_uid, image.source.series_uid)
+        )
+        key = content_key(image, self.detector.bundle.sha256)
+        return {
+            "kind": "picture" if isinstance(image, Picture) else "exam",
+            "n_slices": image.n_slices,
+            "study_uid": study_uid,
+            "series_uid": series_uid,
+            "content": key,
+            "label": short_label(series_uid or key),
+        }
+
+
+def failure_message(error: Exception) -> str:
+    """Say that ichor failed. Texts of libraries may quote values of the input; those of ichor do not."""
+    why = (
+        str(error) if isinstance(error, IchorError) else f"an error of ichor itself ({type(error).__name__})"
+    )
+    return f"Found {why}; expected to assess it; try the files with ichor detect, and report it."
+
+
+def _with_label(findings: Findings, label: str) -> Findings:
+    """Name the input by its label: the place of its files means nothing to a reader, and their names are not kept."""
+    return findings.model_copy(update={"input": f"study {label}"}).with_mask(findings.mask)
+
+
+def _outcome(findings: Findings) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "state": "ready" if findings.assessable else "refused",
+        "uncertain": findings.uncertain,
+        "volume_ml": findings.volume_ml,
+        "warnings_n": len(findings.warnings),
+        "probability": findings.probabilities.any,
+        "flagged": bool(findings.positive.any),
+    }
+    if findings.assessable:
+        values |= {
+            "probabilities": findings.probabilities.model_dump(),
+            "positive": findings.positive.model_dump(),
+        }
+    elif reasons := refusals(findings):
+        values |= {"refusal_code": reasons[0].code, "refusal_message": reasons[0].message}
+    return values
