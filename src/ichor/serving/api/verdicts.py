@@ -42,12 +42,12 @@ def set_verdict(
         raise ApiError(409, "Found a duplicate; give it on the study that it points at.", code="duplicate")
     if row.study.state not in ("ready", "refused"):
         raise ApiError(409, "Found a study that is not done; wait for its event.", code="not_done")
-    labels = given.labels and {k: v for k, v in given.labels.model_dump().items() if v is not None}
+    marked = None if given.labels is None else given.labels.model_dump(exclude_none=True)
     verdict = Verdict(
         study=study,
         reader=person.name or given.reader,
         verdict=given.verdict,
-        labels=labels,
+        labels=marked,
         note=given.note,
         at=time.time(),
     )
