@@ -224,21 +224,21 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind(
             "picture_several",
             "go_on",
-            "Several slices in one picture, as on a sheet of film; each is found and judged alone.",
+            "Several slices in one picture, as on a sheet of film; each is found and assessed alone.",
         ),
         NoticeKind(
             "picture_photograph",
             "go_on",
-            "A photograph of a screen or film: its tint, haze and uneven light were taken off as far as air and "
-            "bone tell of them. Of all inputs it is the weakest.",
+            "A photograph of a screen or film: its tint, haze and uneven light were removed as far as air and "
+            "bone show them. Of all inputs it is the weakest.",
         ),
         NoticeKind(
             "picture_flattened",
             "go_on",
             "A screen or film was photographed from the side; it was flattened by its four sides.",
         ),
-        NoticeKind("picture_too_small", "refuse", "Fewer pixels than a slice can be judged on."),
-        NoticeKind("picture_multipage", "go_on", "A file of several pages; each is judged alone."),
+        NoticeKind("picture_too_small", "refuse", "Fewer pixels than a slice can be assessed on."),
+        NoticeKind("picture_multipage", "go_on", "A file of several pages; each is assessed alone."),
         # -- quality -----------------------------------------------------------------------------
         NoticeKind("not_a_head", "refuse", "The image does not look like an axial head CT."),
         NoticeKind("head_clipped", "go_on", "The head is cut by the edge of the image."),

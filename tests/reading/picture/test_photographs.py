@@ -16,8 +16,8 @@ from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 from ichor.reading.picture.files import read_pictures
-from ichor.reading.picture.flattening import Plane, carry, find_plane, flatten, homography
-from ichor.reading.picture.illumination import evened, hazy, tint, untinted
+from ichor.reading.picture.flattening import Plane, apply_homography, find_plane, flatten, homography
+from ichor.reading.picture.illumination import even_illumination, has_haze, remove_tint, tint_gains
 
 from ..phantoms import codes
 from .test_files import GREY
@@ -82,7 +82,7 @@ def test_a_side_beyond_the_photograph_is_parallel_to_the_one_opposite(side):
     corners[[side, (side + 1) % 4], axis] += way * 130
     plane = find_plane(board(corners, dark=True))
     assert plane is not None and plane.slanted
-    back = carry(np.linalg.inv(plane.matrix), corners)
+    back = apply_homography(np.linalg.inv(plane.matrix), corners)
     along = np.roll(back, -1, axis=0) - back
     angles = np.degrees(np.arctan2(along[:, 1], along[:, 0])) - [0, 90, 180, -90]
     assert np.abs((angles + 180) % 360 - 180).max() < 4
@@ -105,8 +105,8 @@ def test_proportions_are_those_of_the_screen(tilt):
 def test_a_homography_carries_its_own_corners():
     square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
     matrix = homography(square, SLANTED[1])
-    assert np.allclose(carry(matrix, square), SLANTED[1])
-    assert np.allclose(carry(np.linalg.inv(matrix), SLANTED[1]), square)
+    assert np.allclose(apply_homography(matrix, square), SLANTED[1])
+    assert np.allclose(apply_homography(np.linalg.inv(matrix), SLANTED[1]), square)
 
 
 def test_flattening_undoes_a_known_homography():
@@ -128,7 +128,7 @@ def test_flattening_undoes_a_known_homography():
     plane = Plane(corners, (300, 400), True)
     flat = flatten(seen, plane)
     # The outermost edge is left out: where a point of the pattern is to be found.
-    at = carry(np.linalg.inv(plane.matrix), corners)
+    at = apply_homography(np.linalg.inv(plane.matrix), corners)
     scale = (at[2] - at[0]) / [399, 299]
     u, v = (np.rint(at[0, k] + scale[k] * grid).astype(int) for k, grid in ((0, x), (1, y)))
     inside = (u >= 0) & (u < 400) & (v >= 0) & (v < 300)
@@ -169,7 +169,7 @@ def head_of() -> np.ndarray:
 def test_light_is_evened_and_blood_stays(glow, slope, gain, spot):
     """Air is black again, bone white, brain as grey and blood as bright as in the picture itself."""
     head = head_of()
-    out = evened(lit(GREY, glow=glow, slope=slope, gain=gain, spot=spot), head).astype(float)
+    out = even_illumination(lit(GREY, glow=glow, slope=slope, gain=gain, spot=spot), head).astype(float)
     y, x = np.mgrid[:300, :300]
     r = np.hypot((x - 150) / 98, (y - 150) / 125)
     blood = np.hypot((x - 150) / 98 - 0.45, (y - 150) / 125 - 0.2) < 0.1
@@ -187,7 +187,7 @@ def test_a_large_bleed_at_the_skull_does_not_bend_the_light():
     r = np.hypot((x - 150) / 98, (y - 150) / 125)
     bleed = (r < 0.9) & (x > 205)
     grey = np.where(bleed, 215, GREY).astype(np.uint8)
-    out = evened(lit(grey, glow=20, slope=0.2, gain=0.75), head_of()).astype(float)
+    out = even_illumination(lit(grey, glow=20, slope=0.2, gain=0.75), head_of()).astype(float)
     brain = (r < 0.8) & (x < 190)
     assert np.median(out[bleed]) - np.median(out[brain]) > 0.85 * (215 - np.median(GREY[brain]))
 
@@ -196,26 +196,26 @@ def test_what_has_no_white_is_left_alone():
     grey = np.full((200, 200), 20, np.uint8)
     head = np.zeros((200, 200), bool)
     head[50:150, 50:150] = True
-    assert evened(grey, head) is grey
-    assert evened(grey, np.zeros_like(head)) is grey
+    assert even_illumination(grey, head) is grey
+    assert even_illumination(grey, np.zeros_like(head)) is grey
 
 
 def test_tint_is_told_and_taken_off():
     gains = np.array([1.0, 0.94, 0.86])
     rgb = np.clip(GREY[..., None] * gains, 0, 255).astype(np.uint8)
     head = head_of()
-    found = tint(rgb, head)
+    found = tint_gains(rgb, head)
     assert found is not None and np.allclose(found, gains / gains.mean(), atol=0.02)
-    plain = untinted(rgb, found)[head].astype(int)
+    plain = remove_tint(rgb, found)[head].astype(int)
     level = plain.max(axis=1)
     assert np.percentile(np.ptp(plain, axis=1)[level < 235], 99) <= 4
-    assert tint(np.repeat(GREY[..., None], 3, axis=2), head) is None
+    assert tint_gains(np.repeat(GREY[..., None], 3, axis=2), head) is None
 
 
 def test_haze_is_told():
     head = head_of()
-    assert not hazy(GREY, head)
-    assert hazy(lit(GREY, glow=30, slope=0, gain=0.7), head)
+    assert not has_haze(GREY, head)
+    assert has_haze(lit(GREY, glow=30, slope=0, gain=0.7), head)
 
 
 # -- the whole way -----------------------------------------------------------------------------------------------

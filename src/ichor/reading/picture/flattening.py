@@ -1,8 +1,8 @@
 """A screen, a film or a page that was photographed from the side: found by its four sides, and flattened.
 
-A plane seen by a camera is carried to the picture by a homography, which four corners fix up to the plane's
-proportions; those follow from the camera's focal length, which the corners tell where the perspective is
-strong, and which hardly matters where it is weak (Zhang and He, Whiteboard scanning and image enhancement,
+A camera maps a plane to the picture by a homography. Four corners determine it up to the plane's proportions,
+which follow from the camera's focal length: the corners give it where the perspective is strong, and it
+hardly matters where it is weak (Zhang and He, Whiteboard scanning and image enhancement,
 Digital Signal Processing 2007, 17:414).
 """
 
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
-__all__ = ["Plane", "carry", "find_plane", "flatten", "homography"]
+__all__ = ["Plane", "apply_homography", "find_plane", "flatten", "homography"]
 
 _COARSE_SIDE = 200
 _FINE_SIDE = 1000
@@ -79,7 +79,7 @@ class Plane:
 
 
 def homography(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ``(3, 3)`` matrix that carries four points x, y to four others."""
+    """Return the ``(3, 3)`` matrix that maps four points x, y to four others."""
     x, y = source.T
     u, v = target.T
     one, none = np.ones(4), np.zeros((4, 3))
@@ -93,8 +93,8 @@ def homography(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     return np.append(np.linalg.solve(left, np.concatenate([u, v])), 1.0).reshape(3, 3)
 
 
-def carry(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Carry points ``(n, 2)`` x, y by a homography."""
+def apply_homography(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map points ``(n, 2)`` x, y by a homography."""
     out = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
     return np.asarray(out[:, :2] / out[:, 2:])
 
@@ -144,7 +144,7 @@ def find_plane(grey: NDArray[np.uint8]) -> Plane | None:
     step = max(1, -(-max(grey.shape) // _COARSE_SIDE))
     small = np.asarray(Image.fromarray(grey).reduce(step))
     rough: list[tuple[float, NDArray[np.float64], int | None, bool]] = []
-    for things, dark in _things(small):
+    for things, dark in _large_regions(small):
         sides = _four_sides(things)
         if sides is None:
             continue
@@ -185,7 +185,7 @@ def _as_plane(corners: NDArray[np.float64], shape: tuple[int, ...]) -> Plane | N
     return Plane(corners, (max(2, round(width / aspect)), max(2, round(width))), slanted)
 
 
-def _things(small: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.bool_], bool]]:
+def _large_regions(small: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.bool_], bool]]:
     """Large things that are all darker, or all brighter, than a level; with what is within them."""
     for dark in (True, False):
         for level in _LEVELS:
@@ -213,7 +213,7 @@ def _four_sides(thing: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int | No
     """Corners of the four-sided figure around a thing: its hull, less the sides that matter least.
 
     Taking a side off a convex figure and drawing its neighbours on to where they meet adds a triangle; the
-    side whose triangle is smallest goes first. One side may be where the photograph ends: its number is told.
+    side whose triangle is smallest goes first. One side may be where the photograph ends: its number is returned.
     """
     edge = thing & ~ndimage.binary_erosion(thing, border_value=0)
     points = np.argwhere(edge)[:, ::-1].astype(float)

@@ -1,8 +1,8 @@
-"""The light of a photograph taken off a slice: tint, haze, glare and the fall of light from side to side.
+"""Removing a photograph's light from a slice: tint, haze, glare and the change of light from side to side.
 
-Two surfaces are laid over the slice: what black looks like, from the air around the head, and what white
-looks like, from the skull. Both are so smooth (a plane, or one that bends once) and both are fitted outside
-the brain only, that no bleed can bend them.
+Two surfaces are fitted over the slice: the level of black, from the air around the head, and the level of
+white, from the skull. Both are smooth (first or second order) and fitted outside the brain, so that a bleed
+cannot change them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["air_level", "evened", "hazy", "tint", "untinted"]
+__all__ = ["air_level", "even_illumination", "has_haze", "remove_tint", "tint_gains"]
 
 _TINTED = 1.04
 """Gain of the strongest against the weakest of red, green and blue, below which it is the JPEG's doing."""
@@ -30,7 +30,7 @@ _SLOPE = (0.6, 1.6)
 """How far white may fall or rise against its median over the head."""
 
 
-def tint(rgb: NDArray[np.uint8], head: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+def tint_gains(rgb: NDArray[np.uint8], head: NDArray[np.bool_]) -> NDArray[np.float64] | None:
     """Gains ``(3,)`` of red, green and blue over a head; None where it is as grey as a screenshot's.
 
     Parameters
@@ -45,16 +45,16 @@ def tint(rgb: NDArray[np.uint8], head: NDArray[np.bool_]) -> NDArray[np.float64]
         return None
     # Bright but not clipped: black has no colour, and what is clipped has lost it.
     level = pixels.max(axis=1)
-    told = pixels[(level > 50) & (level < 250)]
-    if len(told) < 200:
+    coloured = pixels[(level > 50) & (level < 250)]
+    if len(coloured) < 200:
         return None
-    medians = np.median(told, axis=0)
+    medians = np.median(coloured, axis=0)
     if medians.max() < _TINTED * medians.min():
         return None
     return np.asarray(medians / medians.mean())
 
 
-def hazy(grey: NDArray[np.uint8], head: NDArray[np.bool_]) -> bool:
+def has_haze(grey: NDArray[np.uint8], head: NDArray[np.bool_]) -> bool:
     """Whether the air around a head is not black, as where light falls on a screen or a film.
 
     Parameters
@@ -71,12 +71,12 @@ def hazy(grey: NDArray[np.uint8], head: NDArray[np.bool_]) -> bool:
     return bool(near.any() and np.percentile(grey[near], 10) > _HAZE)
 
 
-def untinted(rgb: NDArray[np.uint8], gains: NDArray[np.float64]) -> NDArray[np.uint8]:
+def remove_tint(rgb: NDArray[np.uint8], gains: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Undo a tint: ``(rows, columns, 3)`` uint8 in which a grey thing is grey."""
     return np.asarray(np.clip(rgb / gains.astype(np.float32) + 0.5, 0, 255), dtype=np.uint8)
 
 
-def evened(
+def even_illumination(
     grey: NDArray[np.uint8], head: NDArray[np.bool_], outside: NDArray[np.bool_] | None = None
 ) -> NDArray[np.uint8]:
     """Make air black and the skull white all over a photographed slice.
@@ -127,7 +127,7 @@ def _terms(shape: tuple[int, ...], order: int) -> NDArray[np.float32]:
 
 
 def air_level(grey: NDArray[np.uint8], outside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Tell what black looks like all over a photographed screen or film, before a head is known in it.
+    """Estimate the level of black over a photographed screen or film, before a head is found in it.
 
     Parameters
     ----------

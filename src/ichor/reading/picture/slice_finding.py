@@ -1,8 +1,8 @@
-"""Where in a picture the slice lies: past borders, toolbars, pages and captions; whether bone is dark there.
+"""Where in a picture the slices lie, past borders, toolbars and captions, and whether bone is dark there.
 
-A head is sought as what it is on every window: a rounded thing on a darker ground, brighter along its rim
-than within. Bars, pages and panels are rectangles; letters are small. Where nothing is like that, nothing is
-cut but an even border, and nothing is wiped.
+A head looks the same in every window: a rounded region on a darker ground, brighter along its rim than
+within. Bars, pages and panels are rectangles; letters are small. Where no such region is found, only an even
+border is cut.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Found", "find_slice", "find_slices", "without_letters"]
+__all__ = ["FoundSlice", "find_slice", "find_slices", "without_letters"]
 
 _COARSE_SIDE = 192
 _MARGIN = 0.03
@@ -57,8 +57,8 @@ _LETTER_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Found:
-    """The slice of a picture.
+class FoundSlice:
+    """One slice found in a picture.
 
     Attributes
     ----------
@@ -88,12 +88,12 @@ class _Candidate:
     """Within ``box`` of the coarse picture."""
 
 
-def find_slice(grey: NDArray[np.uint8]) -> Found:
+def find_slice(grey: NDArray[np.uint8]) -> FoundSlice:
     """Find the clearest slice in a picture: the first of :func:`find_slices`."""
     return find_slices(grey)[0]
 
 
-def find_slices(grey: NDArray[np.uint8], *, screen: bool = False) -> tuple[Found, ...]:
+def find_slices(grey: NDArray[np.uint8], *, screen: bool = False) -> tuple[FoundSlice, ...]:
     """Find all slices in a picture.
 
     Parameters
@@ -106,45 +106,51 @@ def find_slices(grey: NDArray[np.uint8], *, screen: bool = False) -> tuple[Found
 
     Returns
     -------
-    tuple of Found
+    tuple of FoundSlice
         Each head with a small margin, the clearest first; where there is none, one without a head: the
         picture without even borders.
     """
     trimmed = _trim(grey)
     without_bars = _without_bars(grey, trimmed)
-    found = _find(grey, trimmed, screen)
+    found = _find_heads(grey, trimmed, screen)
     # In a negative, air is what a bar of a caption is: white, with something dark upon it.
-    return found if found[0].inverted or without_bars == trimmed else _find(grey, without_bars, screen)
+    return found if found[0].inverted or without_bars == trimmed else _find_heads(grey, without_bars, screen)
 
 
-def _find(grey: NDArray[np.uint8], trimmed: tuple[slice, slice], screen: bool) -> tuple[Found, ...]:
+def _find_heads(
+    grey: NDArray[np.uint8], trimmed: tuple[slice, slice], screen: bool
+) -> tuple[FoundSlice, ...]:
     inner = grey[trimmed]
     step = max(1, -(-max(inner.shape) // _COARSE_SIDE))
     small = ndimage.uniform_filter(inner, step)[step // 2 :: step, step // 2 :: step]
-    plain, negative = (sorted(_candidates(s, screen), key=lambda c: -c.score) for s in (small, 255 - small))
+    plain, negative = (
+        sorted(_head_candidates(s, screen), key=lambda c: -c.score) for s in (small, 255 - small)
+    )
     negative = [c for c in negative if c.rim_contrast > _NO_RIM]
     bright = bool(np.median(_corners(small)) > 128)
     rival = plain[0].score if plain else 0.0 if bright else 0.05
     inverted = bool(negative) and negative[0].score > _INVERTED_BY[bright] * rival
     if screen and plain:
-        inverted, plain = False, _single(plain)
+        inverted, plain = False, _without_merged(plain)
     heads = negative if inverted else plain
     if not heads:
         rows, columns = trimmed
-        return (Found((rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)),)
+        return (
+            FoundSlice((rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)),
+        )
     # A bright border of the picture is no air to be kept around the head; a dark one is.
     bounds = (
         trimmed
         if _border_is_bright(grey, trimmed, inverted)
         else (slice(0, grey.shape[0]), slice(0, grey.shape[1]))
     )
-    chosen = _apart(heads)
+    chosen = _separate(heads)
     return tuple(
-        _placed(head, grey.shape, trimmed, bounds, step, inverted, len(chosen) - 1) for head in chosen
+        _at_full_size(head, grey.shape, trimmed, bounds, step, inverted, len(chosen) - 1) for head in chosen
     )
 
 
-def _placed(
+def _at_full_size(
     best: _Candidate,
     shape: tuple[int, ...],
     trimmed: tuple[slice, slice],
@@ -152,8 +158,8 @@ def _placed(
     step: int,
     inverted: bool,
     others: int,
-) -> Found:
-    """Carry a candidate of the coarse picture to the picture itself."""
+) -> FoundSlice:
+    """Scale a candidate of the coarse picture up to the picture itself."""
     longest = max(s.stop - s.start for s in best.box) * step
     margin = max(2 * step, round(_MARGIN * longest))
     low, high = [], []
@@ -166,7 +172,7 @@ def _placed(
     top, left = (trimmed[axis].start + best.box[axis].start * step for axis in range(2))
     full = full[: trimmed[0].stop - top, : trimmed[1].stop - left]
     head[top : top + full.shape[0], left : left + full.shape[1]] = full
-    return Found(
+    return FoundSlice(
         (low[0], low[1], high[0] - low[0], high[1] - low[1]),
         inverted,
         others,
@@ -205,8 +211,9 @@ def _trim(grey: NDArray[np.uint8]) -> tuple[slice, slice]:
     for axis in (1, 0):
         lines = grey if axis == 1 else grey[kept[0]]
         low, high = np.percentile(lines, [2, 98], axis=axis)
-        told = np.flatnonzero(high - low > _EVEN)
-        kept.append(slice(int(told[0]), int(told[-1]) + 1) if len(told) else slice(0, lines.shape[1 - axis]))
+        uneven = np.flatnonzero(high - low > _EVEN)
+        whole = slice(0, lines.shape[1 - axis])
+        kept.append(slice(int(uneven[0]), int(uneven[-1]) + 1) if len(uneven) else whole)
     return kept[0], kept[1]
 
 
@@ -216,10 +223,10 @@ def _without_bars(grey: NDArray[np.uint8], box: tuple[slice, slice]) -> tuple[sl
     end = max(1, lines.shape[1] // 32)
     white = (lines >= _WHITE).mean(axis=1) > _BAR_SHARE
     white &= (lines[:, :end] >= _WHITE).all(axis=1) & (lines[:, -end:] >= _WHITE).all(axis=1)
-    told = np.flatnonzero(~white)
-    if not len(told):
+    inner = np.flatnonzero(~white)
+    if not len(inner):
         return box
-    return slice(box[0].start + int(told[0]), box[0].start + int(told[-1]) + 1), box[1]
+    return slice(box[0].start + int(inner[0]), box[0].start + int(inner[-1]) + 1), box[1]
 
 
 def _border_is_bright(grey: NDArray[np.uint8], trimmed: tuple[slice, slice], inverted: bool) -> bool:
@@ -230,8 +237,8 @@ def _border_is_bright(grey: NDArray[np.uint8], trimmed: tuple[slice, slice], inv
     return bool((float(np.median(grey[outside])) > 60) != inverted)
 
 
-def _candidates(small: NDArray[np.uint8], screen: bool) -> Iterator[_Candidate]:
-    """Everything in a coarse picture that could be a head, at every level."""
+def _head_candidates(small: NDArray[np.uint8], screen: bool) -> Iterator[_Candidate]:
+    """Every region of a coarse picture that could be a head, at every level."""
     least = _MIN_SHARE * small.size
     for level in _LEVELS:
         things = ndimage.binary_opening(small > level, iterations=2)
@@ -313,8 +320,8 @@ def _rim_contrast(small: NDArray[np.uint8], region: NDArray[np.bool_]) -> float:
     return float(np.percentile(small[rim], 75) - np.median(small[core]))
 
 
-def _single(heads: list[_Candidate]) -> list[_Candidate]:
-    """Leave out what holds two others, apart from each other: heads that ran together."""
+def _without_merged(heads: list[_Candidate]) -> list[_Candidate]:
+    """Leave out each region that holds two separate others: heads that ran together."""
     kept = []
     for head in heads:
         parts: list[_Candidate] = []
@@ -330,8 +337,8 @@ def _single(heads: list[_Candidate]) -> list[_Candidate]:
     return kept or heads
 
 
-def _apart(heads: list[_Candidate]) -> list[_Candidate]:
-    """Heads apart from the best one and from each other, of about its size."""
+def _separate(heads: list[_Candidate]) -> list[_Candidate]:
+    """Heads that overlap neither the best one nor each other, of about its size."""
     apart = [heads[0]]
     for head in heads[1:]:
         if not any(_overlap(head.box, a.box) for a in apart):

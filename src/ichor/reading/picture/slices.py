@@ -1,4 +1,4 @@
-"""From the pixels of a picture to the grey slices in it: flattened, borders and marks taken off, each alone."""
+"""From the pixels of a picture to the grey slices in it: flattened, without borders and marks, each alone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from scipy import ndimage
 from ichor.errors import RefusedInput
 from ichor.exam import Picture, Source
 from ichor.notices import Notice, notice
-from ichor.reading.picture.flattening import Plane, carry, find_plane, flatten
-from ichor.reading.picture.illumination import air_level, evened, hazy, tint, untinted
-from ichor.reading.picture.slice_finding import Found, find_slices, without_letters
+from ichor.reading.picture.flattening import Plane, apply_homography, find_plane, flatten
+from ichor.reading.picture.illumination import (
+    air_level,
+    even_illumination,
+    has_haze,
+    remove_tint,
+    tint_gains,
+)
+from ichor.reading.picture.slice_finding import FoundSlice, find_slices, without_letters
 
 __all__ = ["slices_of_picture"]
 
@@ -31,17 +37,18 @@ _DARK_SPREAD = 6
 """Grey values by which the air of a photographed screen or film may lie above its smooth level."""
 _LEAST_GREYS = 16
 """Fewer distinct greys than this show no brain."""
+_NO_SCALE = "A picture has no Hounsfield units and no scale: a brain window is assumed, no volume is given."
 
 
 @dataclass(frozen=True)
 class _View:
-    """A picture as it is looked at: as it came, or flattened."""
+    """The pixels that slices are cut from: the picture as it came, or flattened."""
 
     grey: NDArray[np.uint8]
     rgb: NDArray[np.uint8] | None
     plane: Plane | None = None
     outside: NDArray[np.bool_] | None = None
-    """What of the flattened thing the photograph does not show."""
+    """Where the flattened view lies outside the photograph."""
 
 
 def slices_of_picture(
@@ -49,8 +56,7 @@ def slices_of_picture(
 ) -> Iterator[Picture | RefusedInput]:
     """Find the slices in a picture and bring each to grey, bone bright, as a screenshot would show it.
 
-    A picture that is no photograph is not altered where the head is, but for coloured marks: what is judged
-    are its own pixels.
+    A picture that is no photograph keeps its own pixels where the head is, but for coloured marks.
 
     Parameters
     ----------
@@ -83,33 +89,27 @@ def slices_of_picture(
             f"a picture of {greys} {'grey' if greys == 1 else 'greys'}",
             f"at least {_LEAST_GREYS}, as a slice has them",
         )
-    view, found = _looked_at(grey, rgb, name)
+    view, found = _choose_view(grey, rgb, name)
+    shape = (grey.shape[0], grey.shape[1])
     for k, slice_ in enumerate(_by_rows(found)):
-        said = [
-            notice(
-                "picture",
-                "A picture has no Hounsfield units and no scale: a brain window is assumed, no volume is given.",
-            ),
-            *notices,
-        ]
-        own = name
+        own_name, own_notices = name, (notice("picture", _NO_SCALE), *notices)
         if len(found) > 1:
-            own = f"{name} slice {k + 1}"
-            said.append(
-                notice(
-                    "picture_several",
-                    f"This is slice {k + 1} of {len(found)} in one picture; each is judged alone.",
-                )
-            )
+            own_name = f"{name} slice {k + 1}"
+            text = f"This is slice {k + 1} of {len(found)} in one picture; each is assessed alone."
+            own_notices = (*own_notices, notice("picture_several", text))
         try:
-            yield _one(view, slice_, own, grey.shape, said, began)
+            cut, changes = _cut_slice(view, slice_, own_name)
         except RefusedInput as refusal:
             yield refusal
+            continue
+        box = slice_.box if view.plane is None else _box_in_file(slice_.box, view.plane, shape)
+        every = (*own_notices, *changes)
+        yield Picture(cut, Source(own_name, "picture"), box, shape, every, time.perf_counter() - began)
 
 
-def _looked_at(
+def _choose_view(
     grey: NDArray[np.uint8], rgb: NDArray[np.uint8] | None, name: str
-) -> tuple[_View, tuple[Found, ...]]:
+) -> tuple[_View, tuple[FoundSlice, ...]]:
     """Choose between the picture as it is and what it shows of a screen or film, flattened."""
     plane = find_plane(grey)
     if plane is not None and plane.slanted:
@@ -127,80 +127,93 @@ def _looked_at(
     return _View(grey, rgb), found
 
 
-def _one(
-    view: _View,
-    found: Found,
-    name: str,
-    file_shape: tuple[int, ...],
-    said: list[Notice],
-    began: float,
-) -> Picture:
-    grey = view.grey
+def _cut_slice(view: _View, found: FoundSlice, name: str) -> tuple[NDArray[np.uint8], tuple[Notice, ...]]:
+    """Cut one slice out, bone bright and evenly lit.
+
+    Returns
+    -------
+    pixels, notices
+        ``(rows, columns)`` uint8, and what was changed.
+
+    Raises
+    ------
+    RefusedInput
+        ``not_a_head`` or ``picture_too_small``.
+    """
     row, column, rows, columns = found.box
-    cut = np.s_[row : row + rows, column : column + columns]
-    gains = None
-    if view.rgb is not None and found.head is not None:
-        gains = tint(view.rgb, found.head)
-        if gains is not None and gains.max() > _MOST_TINT * gains.min():
-            gains = None
-    # A tint alone is no photograph: films are blue, and so are screenshots of them.
-    photographed = view.plane is not None
-    if gains is not None and not photographed and found.head is not None and not found.inverted:
-        photographed = hazy(grey, found.head)
-    if not photographed:
-        gains = None
-    if view.rgb is not None:
-        own = view.rgb if gains is None else untinted(view.rgb, gains)
-        marks = _spread(own) > _STRONG_COLOUR
-        share = float(marks[cut].mean())
-        if share > _MOST_COLOUR:
-            raise _coloured(name, share)
-        if photographed and found.head is not None:
-            grey = _grey(own)
-            marks &= ndimage.binary_erosion(found.head, iterations=2)
-            if marks.any():
-                grey = _without_marks(grey, marks)
+    box = np.s_[row : row + rows, column : column + columns]
+    gains = _photograph_gains(view, found)
+    photographed = view.plane is not None or gains is not None
+    grey = _without_colour(view, found, gains, photographed, name)
+    notices = []
     if found.inverted:
         grey = (255 - grey).astype(np.uint8)
-        said.append(notice("picture_inverted", "Bone was dark: the picture was inverted."))
+        notices.append(notice("picture_inverted", "Bone was dark: the picture was inverted."))
     if photographed and found.head is not None:
-        grey = evened(grey, found.head, view.outside)
-        done = "flattened and its light evened" if view.plane is not None else "evened in its light"
-        said.append(
-            notice(
-                "picture_photograph",
-                f"This is a photograph of a screen or film: it was {done}. Of all inputs it is the weakest; "
-                "give the DICOM files, or the picture as exported, where they can be had.",
-            )
-        )
-        if view.plane is not None:
-            said.append(
-                notice(
-                    "picture_flattened",
-                    "A screen or film seen from the side was flattened by its four sides.",
-                )
-            )
+        grey = even_illumination(grey, found.head, view.outside)
+        notices += _photograph_notices(flattened=view.plane is not None)
     if rows * columns < 0.9 * grey.size:
-        said.append(
-            notice(
-                "picture_cropped",
-                f"Borders were cut: {rows} x {columns} of {grey.shape[0]} x {grey.shape[1]} pixels.",
-            )
-        )
+        text = f"Borders were cut: {rows} x {columns} of {grey.shape[0]} x {grey.shape[1]} pixels."
+        notices.append(notice("picture_cropped", text))
     if found.head is not None:
         grey = without_letters(grey, found.head)
-    out = np.ascontiguousarray(grey[cut])
+    out = np.ascontiguousarray(grey[box])
     if min(out.shape) < _MIN_SIDE:
         raise _too_small(name, out.shape, "a slice of ", "give a larger picture")
-    shape = (file_shape[0], file_shape[1])
-    return Picture(
-        out,
-        Source(name, "picture"),
-        found.box if view.plane is None else _box_in_file(found.box, view.plane, shape),
-        shape,
-        tuple(said),
-        time.perf_counter() - began,
+    return out, tuple(notices)
+
+
+def _photograph_gains(view: _View, found: FoundSlice) -> NDArray[np.float64] | None:
+    """Gains ``(3,)`` of the light on a photographed slice; None where it is neutral, or where this is no photograph.
+
+    A tint alone does not make a photograph: films are blue, and so are screenshots of them.
+    """
+    if view.rgb is None or found.head is None:
+        return None
+    gains = tint_gains(view.rgb, found.head)
+    if gains is None or gains.max() > _MOST_TINT * gains.min():
+        return None
+    if view.plane is not None or (not found.inverted and has_haze(view.grey, found.head)):
+        return gains
+    return None
+
+
+def _without_colour(
+    view: _View, found: FoundSlice, gains: NDArray[np.float64] | None, photographed: bool, name: str
+) -> NDArray[np.uint8]:
+    """Grey pixels of the whole view, its tint removed and coloured marks on a photographed head filled in.
+
+    Raises
+    ------
+    RefusedInput
+        ``not_a_head`` where much of the slice is coloured.
+    """
+    if view.rgb is None:
+        return view.grey
+    row, column, rows, columns = found.box
+    rgb = view.rgb if gains is None else remove_tint(view.rgb, gains)
+    marks = _spread(rgb) > _STRONG_COLOUR
+    share = float(marks[row : row + rows, column : column + columns].mean())
+    if share > _MOST_COLOUR:
+        raise _coloured(name, share)
+    if not photographed or found.head is None:
+        return view.grey
+    grey = _grey(rgb)
+    marks &= ndimage.binary_erosion(found.head, iterations=2)
+    return _without_marks(grey, marks) if marks.any() else grey
+
+
+def _photograph_notices(*, flattened: bool) -> list[Notice]:
+    change = "flattened and its light evened" if flattened else "evened in its light"
+    text = (
+        f"This is a photograph of a screen or film: it was {change}. Of all inputs it is the weakest; "
+        "give the DICOM files, or the picture as exported, where they can be had."
     )
+    out = [notice("picture_photograph", text)]
+    if flattened:
+        text = "A screen or film seen from the side was flattened by its four sides."
+        out.append(notice("picture_flattened", text))
+    return out
 
 
 def _box_in_file(
@@ -211,15 +224,15 @@ def _box_in_file(
     corners = np.array(
         [[column, row], [column + columns, row], [column + columns, row + rows], [column, row + rows]]
     )
-    at = carry(plane.matrix, corners - 0.5) + 0.5
+    at = apply_homography(plane.matrix, corners - 0.5) + 0.5
     left, top = (int(np.clip(v, 0, None)) for v in np.floor(at.min(axis=0)))
     right, bottom = np.minimum(np.ceil(at.max(axis=0)), [shape[1], shape[0]]).astype(int)
     return top, left, int(bottom) - top, int(right) - left
 
 
-def _by_rows(found: tuple[Found, ...]) -> list[Found]:
+def _by_rows(found: tuple[FoundSlice, ...]) -> list[FoundSlice]:
     """In reading order: slices whose middles differ by less than half their height are one row."""
-    rows: list[list[Found]] = []
+    rows: list[list[FoundSlice]] = []
     for one in sorted(found, key=lambda f: f.box[0] + f.box[2] / 2):
         middle = one.box[0] + one.box[2] / 2
         if rows and middle - (rows[-1][0].box[0] + rows[-1][0].box[2] / 2) < 0.5 * one.box[2]:
