@@ -87,6 +87,23 @@ NOTICES: dict[str, NoticeKind] = {
         ),
         NoticeKind("limit_exceeded", "refuse", "Larger, deeper, longer or slower than the limits allow."),
         NoticeKind(
+            "decoder_failed",
+            "refuse",
+            "The process that read it was ended by a fault of a decoder; other files and inputs are read by "
+            "another.",
+        ),
+        NoticeKind(
+            "limit_memory",
+            "refuse",
+            "Reading it took more memory than the input's size explains; the process that read it was ended.",
+        ),
+        NoticeKind(
+            "limit_time",
+            "refuse",
+            "Reading it took longer than the limits allow, without an end in sight; the process that read it was "
+            "ended.",
+        ),
+        NoticeKind(
             "unsafe_archive",
             "refuse",
             "An archive whose entries leave its folder, are links, or unpack to far more than it holds.",

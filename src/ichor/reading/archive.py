@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ichor.errors import RefusedInput
 from ichor.reading.context import ReadContext
-from ichor.reading.files import InputFile, shown
+from ichor.reading.files import InputFile, announce, shown
 from ichor.reading.limits import Limits
 
 __all__ = ["is_zip", "unpack"]
@@ -104,6 +104,7 @@ def unpack(path: Path, folder: Path, context: ReadContext) -> list[InputFile]:
             files = []
             for number, entry in enumerate(entries):
                 context.check_time()
+                announce(InputFile(path, name))
                 target = folder / f"{number:06d}{_extension(entry.filename)}"
                 with archive.open(entry) as source, target.open("wb") as sink:
                     while chunk := source.read(_CHUNK):

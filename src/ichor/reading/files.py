@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["InputFile", "shown"]
+__all__ = ["InputFile", "announce", "set_watch", "shown"]
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,27 @@ class InputFile:
 def shown(name: str) -> str:
     """Name a file on one line: what cannot be printed (line ends, terminal commands) becomes ``?``."""
     return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
+
+
+_watch: Callable[[InputFile | None], None] | None = None
+
+
+def set_watch(watch: Callable[[InputFile | None], None]) -> None:
+    """Have ``watch`` called with each file before it is parsed or decoded.
+
+    Only for a process that reads for another one: it holds for the whole process.
+    """
+    global _watch
+    _watch = watch
+
+
+def announce(file: InputFile | None) -> None:
+    """Say which file is parsed or decoded next, to whoever watches this process; None for work on no one file.
+
+    Raises
+    ------
+    RefusedInput
+        Where the file has ended a reader before.
+    """
+    if _watch is not None:
+        _watch(file)

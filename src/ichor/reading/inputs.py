@@ -14,18 +14,22 @@ from ichor.notices import Notice, notice
 from ichor.reading.archive import is_zip, unpack
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom import is_dicom, read_dicom
-from ichor.reading.files import InputFile, shown
+from ichor.reading.files import InputFile, announce, shown
 from ichor.reading.limits import Limits
 from ichor.reading.nifti import is_nifti, read_nifti
 from ichor.reading.picture import is_picture, read_pictures
 
-__all__ = ["read", "read_all"]
+__all__ = ["read", "read_all", "read_here"]
 
 Result = Exam | Picture | RefusedInput
 
 
 def read(
-    path: str | os.PathLike[str], *, series: str | None = None, limits: Limits | None = None
+    path: str | os.PathLike[str],
+    *,
+    series: str | None = None,
+    limits: Limits | None = None,
+    isolated: bool = False,
 ) -> Exam | Picture:
     """Read the one exam or picture that a path holds.
 
@@ -37,6 +41,9 @@ def read(
         Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
     limits
         How much is read; by default :meth:`Limits.from_environment`.
+    isolated
+        Read in a process of its own, under a ceiling of memory and time: a file that ends a decoder, fills
+        memory or never ends is refused, and this process goes on.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def read(
     UsageError
         Where the path holds several: :func:`read_all` gives each.
     """
-    results = list(read_all(path, series=series, limits=limits))
+    results = list(read_all(path, series=series, limits=limits, isolated=isolated))
     good = [r for r in results if not isinstance(r, RefusedInput)]
     if len(results) > 1:
         raise UsageError(
@@ -62,7 +69,10 @@ def read(
 
 
 def read_all(
-    *paths: str | os.PathLike[str], series: str | None = None, limits: Limits | None = None
+    *paths: str | os.PathLike[str],
+    series: str | None = None,
+    limits: Limits | None = None,
+    isolated: bool = False,
 ) -> Iterator[Exam | Picture | RefusedInput]:
     """Read everything that some paths hold; what cannot be read is given as its refusal, the rest goes on.
 
@@ -70,7 +80,7 @@ def read_all(
     ----------
     *paths
         As in :func:`read`.
-    series, limits
+    series, limits, isolated
         As in :func:`read`; each path has the limits to itself.
 
     Yields
@@ -80,10 +90,16 @@ def read_all(
     """
     bounds = limits or Limits.from_environment()
     for path in paths:
-        yield from _read_path(Path(path), series, bounds)
+        if isolated:
+            from ichor.reading.isolation import read_path
+
+            yield from read_path(path, series, bounds)
+        else:
+            yield from read_here(Path(path), series, bounds)
 
 
-def _read_path(path: Path, series: str | None, limits: Limits) -> Iterator[Result]:
+def read_here(path: Path, series: str | None, limits: Limits) -> Iterator[Result]:
+    """Read all that one path holds, in this process: :func:`read_all` of one path."""
     name = shown(os.fspath(path))
     context = ReadContext.begin(name, limits, series=series)
     try:
@@ -184,6 +200,7 @@ def _sort(files: list[InputFile], left_out: list[str]) -> _Sorted:
     groups = _Sorted(left_out=left_out)
     closed = 0
     for file in files:
+        announce(None)
         try:
             with file.path.open("rb") as stream:
                 head = stream.read(8)

@@ -44,6 +44,11 @@ class Limits:
         Nested DICOM sequences.
     seconds
         Wall time for reading one input.
+    file_seconds
+        Wall time for one file, or one slice of it, where reading is isolated.
+    memory_bytes
+        Memory of the process that reads one input, where reading is isolated: a quarter of it, and 30 bytes
+        more for each byte of the input, but never more than this.
     """
 
     file_bytes: int = 2_000 * _MB
@@ -56,6 +61,8 @@ class Limits:
     frames: int = 4_000
     sequence_depth: int = 16
     seconds: float = 300.0
+    file_seconds: float = 60.0
+    memory_bytes: int = 3_600 * _MB
 
     @classmethod
     def from_environment(cls, **overrides: float) -> Limits:

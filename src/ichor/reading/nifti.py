@@ -20,7 +20,7 @@ from ichor.notices import Notice, notice
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom.hounsfield import no_hounsfield_reason
 from ichor.reading.dicom.stack import AXIAL_COSINE, MIN_COVERAGE_MM, MIN_SLICES
-from ichor.reading.files import InputFile
+from ichor.reading.files import InputFile, announce
 from ichor.reading.limits import Limits
 
 __all__ = ["is_nifti", "read_nifti", "to_nifti_space"]
@@ -56,6 +56,7 @@ def read_nifti(file: InputFile, context: ReadContext) -> Exam:
     RefusedInput
         ``unreadable``, ``limit_exceeded``, ``no_hounsfield`` or ``too_few_slices``.
     """
+    announce(file)
     began = time.perf_counter()
     image, shape = _open(file, context.limits)
     affine = _affine(image, file.name)

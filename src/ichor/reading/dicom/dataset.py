@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import struct
 import threading
@@ -16,13 +15,15 @@ from typing import Any
 import pydicom
 from pydicom import config
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from ichor.errors import RefusedInput
-from ichor.reading.files import InputFile
+from ichor.reading.dicom.bounds import BoundedBytes, BoundedFile, Count, Deflated, bound_conversion
+from ichor.reading.files import InputFile, announce
 from ichor.reading.limits import Limits
+from ichor.reading.refusals import refusal
 
 __all__ = ["READ_ERRORS", "is_dicom", "open_dataset", "quiet_pydicom", "unreadable"]
 
@@ -64,7 +65,7 @@ _quiet = _Quiet()
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's remarks, which quote values of the header, out of logs and standard error.
+    """Keep pydicom's remarks, which quote values of the header, out of logs, and its conversions within bounds.
 
     May be nested and entered from several threads: the first one in sets, the last one out restores.
     """
@@ -79,6 +80,7 @@ def quiet_pydicom() -> Iterator[None]:
             mode = config.settings.reading_validation_mode
             _quiet.undo.callback(setattr, config.settings, "reading_validation_mode", mode)
             config.settings.reading_validation_mode = config.IGNORE
+            _quiet.undo.callback(bound_conversion())
     try:
         yield
     finally:
@@ -86,19 +88,6 @@ def quiet_pydicom() -> Iterator[None]:
             _quiet.readers -= 1
             if _quiet.readers == 0:
                 _quiet.undo.close()
-
-
-class _Bounded(io.BufferedReader):
-    """A file that never allocates for more bytes than it has left, whatever length a header forges."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.open("rb", buffering=0))
-        self._bytes = path.stat().st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > _CHUNK:
-            size = min(size, max(0, self._bytes - self.tell()))
-        return super().read(size)
 
 
 def is_dicom(path: Path) -> bool:
@@ -147,66 +136,66 @@ def open_dataset(
     RefusedInput
         ``unreadable`` or ``limit_exceeded``.
     """
+    announce(file)
+    count = Count()
     try:
         size = file.path.stat().st_size
         if size > limits.file_bytes:
             raise limits.refuse(file.name, "file_bytes", f"{size:,} bytes")
-        with quiet_pydicom(), _Bounded(file.path) as stream:
-            inflated = _inflated(stream, file, limits, size)
-            if inflated is not None:
-                data = _parse_inflated(inflated, tags, pixels)
-            else:
-                stream.seek(0)
-                wanted: list[Any] | None = list(tags) if tags is not None else None
+        with quiet_pydicom(), BoundedFile(file.path, count) as stream:
+            data: Dataset
+            wanted: list[Any] | None = list(tags) if tags is not None else None
+            try:
                 data = pydicom.dcmread(
                     stream, stop_before_pixels=not pixels, specific_tags=wanted, force=True
                 )
+            except Deflated as deflated:
+                most = min(limits.file_bytes, size * limits.archive_ratio)
+                meta, unpacked = _inflated(stream, deflated.position, most)
+                if unpacked is None:
+                    found = f"{size:,} bytes that unpack to more than {most:,}"
+                    raise limits.refuse(file.name, "archive_ratio", found) from None
+                data = _parse_inflated(meta, BoundedBytes(unpacked, count), tags, pixels)
             if _deeper_than(data, limits.sequence_depth):
                 raise limits.refuse(
                     file.name, "sequence_depth", f"more than {limits.sequence_depth} nested sequences"
                 )
     except RecursionError:
         raise limits.refuse(file.name, "sequence_depth", "sequences nested too deeply to be read") from None
+    except MemoryError:
+        raise refusal("limit_memory", file.name) from None
     except READ_ERRORS as error:
+        if count.exceeded:
+            raise unreadable(file.name, "more elements than any image has") from None
         raise unreadable(file.name, f"a file that cannot be parsed ({type(error).__name__})") from None
+    if count.exceeded:  # pydicom goes on over some errors
+        raise unreadable(file.name, "more elements than any image has")
     return data
 
 
-def _inflated(
-    stream: _Bounded, file: InputFile, limits: Limits, size: int
-) -> tuple[FileMetaDataset, io.BytesIO] | None:
-    """Meta information and unpacked data set of a deflated file; None for a file of any other syntax."""
-    start = stream.read(_PREAMBLE + 4 + 4096)
-    if (
-        str(DeflatedExplicitVRLittleEndian).encode() not in start
-        or start[_PREAMBLE : _PREAMBLE + 4] != b"DICM"
-    ):
-        return None
-    stream.seek(_PREAMBLE + 4)
+def _inflated(stream: BoundedFile, position: int, most: int) -> tuple[FileMetaDataset, bytes | None]:
+    """Meta information and unpacked data set of a deflated file; None where that is larger than ``most``."""
+    stream.seek(0)
+    read_preamble(stream, force=True)
     meta = FileMetaDataset(
         read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     )
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return None
-    most = min(limits.file_bytes, size * limits.archive_ratio)
-    inflater, out, n = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), 0
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    stream.seek(position)
+    inflater, pieces, n = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
     packed = stream.read(_CHUNK)
     while packed and not inflater.eof:
-        n += out.write(inflater.decompress(packed, _CHUNK))
+        pieces.append(inflater.decompress(packed, _CHUNK))
+        n += len(pieces[-1])
         if n > most:
-            raise limits.refuse(
-                file.name, "archive_ratio", f"{size:,} bytes that unpack to more than {most:,}"
-            )
+            return meta, None
         packed = inflater.unconsumed_tail or stream.read(_CHUNK)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out.seek(0)
-    return meta, out
+    return meta, b"".join(pieces)
 
 
 def _parse_inflated(
-    inflated: tuple[FileMetaDataset, io.BytesIO], tags: Sequence[str] | None, pixels: bool
+    meta: FileMetaDataset, stream: BoundedBytes, tags: Sequence[str] | None, pixels: bool
 ) -> Dataset:
-    meta, stream = inflated
     data = read_dataset(
         stream,
         False,

@@ -34,8 +34,11 @@ from ichor.errors import RefusedInput
 from ichor.reading.dicom.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
 from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.streams import plain_jpeg, stream_fault
+from ichor.reading.dicom.wavelets import bare_stream, is_wavelet
+from ichor.reading.files import announce
 from ichor.reading.limits import Limits
 from ichor.reading.muting import native_stderr_muted
+from ichor.reading.refusals import refusal
 
 __all__ = ["LOSSY_SYNTAXES", "Stored", "decode", "decode_file"]
 
@@ -109,13 +112,16 @@ def decode_file(headers: Sequence[SliceHeader], limits: Limits) -> Iterator[Stor
         indices = [h.frame or 0 for h in headers] if several else None
         frames = iter_pixels(data, indices=indices, decoding_plugin=plugin)
         for header in headers:
+            announce(header.file)
             with quiet_pydicom(), _mute_native_decoders(syntax):
                 values = next(frames, None)
             stored = Stored(_clean(values, header, data), data)
             done += 1
             yield stored
-    except RefusedInput as refusal:
-        yield from [refusal] * (len(headers) - done)
+    except RefusedInput as refused:
+        yield from [refused] * (len(headers) - done)
+    except MemoryError:
+        yield from [refusal("limit_memory", name)] * (len(headers) - done)
     except RecursionError:
         deep = limits.refuse(name, "sequence_depth", "sequences nested too deeply to be read")
         yield from [deep] * (len(headers) - done)
@@ -182,8 +188,14 @@ def _check_pixels(header: SliceHeader, data: Dataset, syntax: UID, limits: Limit
             raise unreadable(name, fault, f"one grey image of {header.rows} x {header.columns} as declared")
     if len(frames) < header.n_frames:
         raise unreadable(name, f"{len(frames)} compressed frames", f"{header.n_frames} as declared")
+    plain = frames
     if syntax in LOSSY_SYNTAXES or syntax in (JPEGLossless, JPEGLosslessSV1):
-        data.PixelData = encapsulate([plain_jpeg(frame) for frame in frames])
+        plain = [plain_jpeg(frame) for frame in frames]
+    elif is_wavelet(syntax):
+        plain = [bare_stream(frame) or frame for frame in frames]
+    if any(a is not b for a, b in zip(plain, frames, strict=True)):
+        # The decoder gets what was checked, and nothing else.
+        data.PixelData = encapsulate(plain)
         for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
             data.pop(table, None)
 

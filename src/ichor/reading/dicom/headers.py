@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from ichor.reading.dicom.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
+from ichor.reading.refusals import refusal
 
 __all__ = ["SliceHeader", "read_headers"]
 
@@ -132,6 +133,8 @@ def read_headers(file: InputFile, limits: Limits) -> list[SliceHeader]:
             return _headers_of(data, file, limits)
     except RecursionError:
         raise limits.refuse(file.name, "sequence_depth", "sequences nested too deeply to be read") from None
+    except MemoryError:
+        raise refusal("limit_memory", file.name) from None
     except READ_ERRORS as error:
         raise unreadable(file.name, f"a header that cannot be parsed ({type(error).__name__})") from None
 

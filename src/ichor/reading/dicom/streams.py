@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
-from pydicom.uid import JPEG2000TransferSyntaxes, RLELossless
+from pydicom.uid import RLELossless
+
+from ichor.reading.dicom.wavelets import describe, is_wavelet
 
 __all__ = ["plain_jpeg", "stream_fault"]
 
@@ -12,7 +15,9 @@ _JPEG_LS_FRAME = 0xF7
 _FRAME_HEADERS = {*range(0xC0, 0xD0), _JPEG_LS_FRAME} - {0xC4, 0xC8, 0xCC}
 """SOF markers of JPEG (the tables C4 and CC, and the reserved C8, are none) and that of JPEG-LS."""
 _HUFFMAN_TABLES, _QUANTISATION_TABLES, _START_OF_SCAN = 0xC4, 0xDB, 0xDA
-_MOST_TILES = 4096
+_RLE_PADDING = 4096
+_RLE_CARELESS = 32 << 20
+"""Bytes that a segment may unpack to without being looked through."""
 _JPEG_ROOT = "1.2.840.10008.1.2.4."
 
 
@@ -32,8 +37,7 @@ def stream_fault(frame: bytes, rows: int, columns: int, bits_allocated: int, syn
         return _rle_fault(frame, rows * columns, bits_allocated)
     if not syntax.startswith(_JPEG_ROOT):
         return None
-    is_wavelet = syntax in JPEG2000TransferSyntaxes or syntax.startswith(_JPEG_ROOT + "20")
-    described = _jpeg2000(frame) if is_wavelet else _jpeg(frame)
+    described = describe(frame) if is_wavelet(syntax) else _jpeg(frame)
     if described is None:
         return "a compressed stream without a usable header"
     height, width, components, bits = described
@@ -126,23 +130,8 @@ def _huffman_tables_are_sound(body: bytes) -> bool:
     return at == len(body)
 
 
-def _jpeg2000(frame: bytes) -> tuple[int, int, int, int] | None:
-    """Rows, columns, components and bits of a JPEG 2000 codestream (bare, or within a JP2 box)."""
-    at = frame[: 1 << 16].find(b"\xff\x4f\xff\x51")
-    if at < 0 or at + 45 > len(frame):
-        return None
-    width, height, x0, y0, tile_w, tile_h, tile_x, tile_y, components = struct.unpack_from(
-        ">8LH", frame, at + 8
-    )
-    if not tile_w or not tile_h or x0 >= width or y0 >= height or tile_x > x0 or tile_y > y0:
-        return None
-    if -(-(width - tile_x) // tile_w) * -(-(height - tile_y) // tile_h) > _MOST_TILES:
-        return None
-    return height - y0, width - x0, components, (frame[at + 42] & 0x7F) + 1
-
-
 def _rle_fault(frame: bytes, pixels: int, bits_allocated: int) -> str | None:
-    """Segments must number one a byte of a pixel, and lie in order within the frame."""
+    """Segments must number one a byte of a pixel, lie in order within the frame, and hold what one plane can."""
     if len(frame) < 64:
         return "a run-length stream without a header"
     n, *offsets = struct.unpack_from("<16L", frame)
@@ -154,4 +143,20 @@ def _rle_fault(frame: bytes, pixels: int, bits_allocated: int) -> str | None:
     # Two bytes expand to 128 at most: less than this cannot fill the image.
     if (len(frame) - 64) * 64 < pixels * n:
         return f"a run-length stream of {len(frame):,} bytes"
+    for start, end in pairwise([*used, len(frame)]):
+        # At worst each pixel takes two bytes. What expands beyond its plane is unpacked before it is cut.
+        if end - start > 2 * pixels + _RLE_PADDING or _expands_beyond(frame, start, end, pixels):
+            return "a run-length segment of more pixels than the image"
     return None
+
+
+def _expands_beyond(frame: bytes, start: int, end: int, pixels: int) -> bool:
+    """Tell whether a segment unpacks to many times its plane; small ones may."""
+    if (end - start) * 64 <= _RLE_CARELESS:
+        return False
+    unpacked = 0
+    while start < end and unpacked <= 2 * pixels + _RLE_PADDING:
+        head = frame[start]
+        unpacked += 257 - head if head > 128 else head + 1 if head < 128 else 0
+        start += 2 if head > 128 else head + 2 if head < 128 else 1
+    return unpacked > 2 * pixels + _RLE_PADDING

@@ -20,10 +20,11 @@ from ichor.errors import RefusedInput
 from ichor.exam import Picture
 from ichor.notices import notice
 from ichor.reading.context import ReadContext
-from ichor.reading.files import InputFile
+from ichor.reading.files import InputFile, announce
 from ichor.reading.limits import Limits
 from ichor.reading.muting import native_stderr_muted
 from ichor.reading.picture.slices import slices_of_picture
+from ichor.reading.refusals import refusal
 
 __all__ = ["is_picture", "read_pictures"]
 
@@ -79,6 +80,7 @@ def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | R
         ``unreadable`` or ``limit_exceeded``, for the file, or for what is left of it.
     """
     limits = context.limits
+    announce(file)
     size = file.path.stat().st_size
     if size > limits.file_bytes:
         raise limits.refuse(file.name, "file_bytes", f"{size:,} bytes")
@@ -91,6 +93,7 @@ def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | R
             total = 0
             for page in range(pages):
                 context.check_time()
+                announce(file)
                 began = time.perf_counter()
                 with _quiet():
                     if pages > 1:
@@ -102,6 +105,8 @@ def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | R
                         raise limits.refuse(file.name, "voxels", f"{total:,} pixels on {page + 1} pages")
                     results = list(_page(image, file, page if pages > 1 else None, began))
                 yield from results
+    except MemoryError:
+        raise refusal("limit_memory", file.name) from None
     except _READ_ERRORS as error:
         raise _unreadable(file.name, error) from None
 
@@ -145,8 +150,10 @@ def _page(
     try:
         pixels = _pixels(_upright(image))
         yield from slices_of_picture(pixels, name, notices, began)
-    except RefusedInput as refusal:
-        yield refusal
+    except RefusedInput as refused:
+        yield refused
+    except MemoryError:
+        yield refusal("limit_memory", name)
     except _READ_ERRORS as error:
         yield _unreadable(name, error)
 

@@ -1,0 +1,110 @@
+"""The process that reads for another one: requests come by standard input, results go by standard output.
+
+It holds nothing that is worth taking over: no model, no key, no connection. Its parent ends it when it takes
+too long or too much memory, and starts another one when it has died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+__all__ = ["main"]
+
+_GRACE_S = 5.0
+"""After its time a reader ends by itself, in case its parent has died."""
+
+
+def main(requests: BinaryIO) -> None:
+    """Answer requests until there are no more.
+
+    Parameters
+    ----------
+    requests
+        Standard input, behind the first line.
+    """
+    answers = _take_standard_output()
+    if hasattr(signal, "SIGINT"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and decides
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        # A dump of memory on the disk would hold the patient's images.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    from ichor.reading.files import set_watch
+    from ichor.reading.isolation.board import Board
+    from ichor.reading.isolation.wire import receive_line, send_line
+
+    scratch = Path(receive_line(requests)["scratch"])
+    # Archives are unpacked where the parent clears away after us.
+    tempfile.tempdir = str(scratch)
+    board = Board(scratch / "board")
+
+    send_line(answers, {"kind": "ready"})
+    while True:
+        try:
+            request = receive_line(requests)
+        except EOFError:
+            return
+        watch = _Watch(board, request["poisoned"])
+        set_watch(watch)
+        with _own_end(request["seconds"] + _GRACE_S):
+            _answer(request, answers, watch)
+        send_line(answers, {"kind": "end"})
+
+
+class _Watch:
+    """Shows on the board which file is read, and refuses those that have ended a reader before."""
+
+    def __init__(self, board: Any, poisoned: dict[str, str]) -> None:
+        self.board = board
+        self.poisoned = poisoned
+
+    def __call__(self, file: Any) -> None:
+        from ichor.reading.isolation.board import key_of
+        from ichor.reading.refusals import refusal
+
+        self.board.show(file)
+        if self.poisoned and file is not None and (code := self.poisoned.get(key_of(file))):
+            raise refusal(code, file.name)
+
+
+def _answer(request: dict[str, Any], answers: BinaryIO, watch: _Watch) -> None:
+    from ichor.reading.inputs import read_here
+    from ichor.reading.isolation.memory import bound_own_memory
+    from ichor.reading.isolation.wire import send
+    from ichor.reading.limits import Limits
+
+    bound_own_memory(request["address_space"])
+    os.chdir(request["folder"])
+    for result in read_here(Path(request["path"]), request["series"], Limits(**request["limits"])):
+        watch(None)
+        send(answers, result)
+
+
+@contextlib.contextmanager
+def _own_end(seconds: float) -> Any:
+    """Let the kernel end this process after so long, whatever native code does."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _take_standard_output() -> BinaryIO:
+    """Keep the channel to the parent for answers alone: libraries that print do not disturb it."""
+    channel = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path
+        os.dup2(nowhere.fileno(), 1)
+    sys.stdout = sys.stderr
+    return channel
