@@ -116,7 +116,7 @@ def sharpen(volume: NDArray[np.float32], first_oblique: int) -> NDArray[np.float
         excess = np.clip(out[k] - 46, 0, 250)
         even = np.minimum(ndimage.gaussian_filter(excess, 3.5), 220 * np.exp(-distance / 12))
         out[k] += band * (even - excess)
-    return np.clip(out, AIR_HU, 2000).astype(np.float32)
+    return np.asarray(np.clip(out, AIR_HU, 2000), np.float32)
 
 
 def add_bleed(
@@ -198,7 +198,7 @@ def signed_distance(
     coarse = texture((-(-n * _PARTS // 2), -(-rows // 8), -(-columns // 8)), rng, (1.5, 1.2, 1.2))
     rough = ndimage.zoom(coarse, (2, 8, 8), order=1)
     rough = rough[: n * _PARTS, :rows, :columns]
-    return (soft_minimum + 2.0 * rough).astype(np.float32).reshape(n, _PARTS, rows, columns)
+    return np.asarray(soft_minimum + 2.0 * rough, np.float32).reshape(n, _PARTS, rows, columns)
 
 
 def blood_share(distance: NDArray[np.float32], surface: float) -> NDArray[np.float32]:
@@ -243,4 +243,5 @@ def add_noise(volume: NDArray[np.float32], hu: float, seed: int) -> NDArray[np.i
     bone = ndimage.gaussian_filter((volume > 300).astype(np.float32), (0, 60, 60))
     amount = hu * np.clip(0.85 + 1.2 * bone, 0.85, 1.35)
     body = ndimage.binary_dilation(volume > -950, np.ones((1, 3, 3)), iterations=2)
-    return np.rint(np.clip(np.where(body, volume + amount * grain, AIR_HU), -1024, 2500)).astype(np.int16)
+    noisy = np.clip(np.where(body, volume + amount * grain, AIR_HU), -1024, 2500)
+    return np.asarray(np.rint(noisy), np.int16)

@@ -106,7 +106,7 @@ def alone(volume: NDArray[np.int16]) -> NDArray[np.int16]:
 
 def features(hu: NDArray[np.floating]) -> NDArray[np.float32]:
     """Map HU to what is compared."""
-    return np.interp(hu, _FEATURE_HU, _FEATURE).astype(np.float32)
+    return np.asarray(np.interp(hu, _FEATURE_HU, _FEATURE), np.float32)
 
 
 def image(array: NDArray[np.generic], spacing: tuple[float, ...], origin: tuple[float, ...]) -> sitk.Image:
@@ -256,7 +256,8 @@ def resampled(
     source: sitk.Image, onto: sitk.Image, by: sitk.Transform, outside: float
 ) -> NDArray[np.float32]:
     """Take the values of an image on another grid."""
-    return sitk.GetArrayFromImage(sitk.Resample(source, onto, by, sitk.sitkLinear, outside, sitk.sitkFloat32))
+    moved = sitk.Resample(source, onto, by, sitk.sitkLinear, outside, sitk.sitkFloat32)
+    return np.asarray(sitk.GetArrayFromImage(moved), np.float32)
 
 
 def demons_round(

@@ -25,7 +25,7 @@ from demo_bleed import add_bleed, add_noise, close_vertex, sharpen
 from demo_template import PATIENTS, PIXEL_MM, STEP_MM, template
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless
 
 from ichor.exam import hashed_uid
 
@@ -96,9 +96,9 @@ def dicom(plane: NDArray[np.int16], k: int) -> FileDataset:
     """One CT image, JPEG-LS lossless."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = hashed_uid(f"ichor demo slice {k}")
+    meta.MediaStorageSOPInstanceUID = UID(hashed_uid(f"ichor demo slice {k}"))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    image = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
     image.StudyInstanceUID, image.SeriesInstanceUID = (
         hashed_uid("ichor demo study"),

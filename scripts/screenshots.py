@@ -30,6 +30,7 @@ from sections import ROOT
 import ichor
 from ichor.cli import run
 from ichor.cli.demo import demo_exam
+from ichor.exam import Exam
 from ichor.preparing.windows import WINDOWS
 from ichor.reading.nifti import to_nifti_space
 
@@ -164,10 +165,13 @@ def inputs(folder: Path) -> Iterator[tuple[str, Path]]:
 
     exam = ichor.read(demo_exam())
     yield "Example with a bleed", Path(demo_exam())
+    if not isinstance(exam, Exam):
+        raise SystemExit("the simulated example: found a picture; expected an exam")
     volume = exam.volume.copy()
     volume[(volume > 48) & (volume < 110)] = 33
     array, affine = to_nifti_space(volume, exam)  # type: ignore[arg-type]
-    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array), affine), folder / "none.nii.gz")
+    image = nibabel.Nifti1Image(np.ascontiguousarray(array), affine)  # type: ignore[no-untyped-call]
+    nibabel.save(image, folder / "none.nii.gz")
     yield "Example without it", folder / "none.nii.gz"
     stream = io.BytesIO()
     Image.fromarray(WINDOWS["brain"].to_grey(exam.volume[15])).save(stream, "PNG")

@@ -21,7 +21,7 @@ def cell(text: object) -> str:
 
 def table(heading: list[str], rows: list[list[object]]) -> str:
     """Return a Markdown table."""
-    lines = [heading, ["---"] * len(heading), *rows]
+    lines: list[list[object]] = [[*heading], ["---"] * len(heading), *rows]
     return "\n".join("| " + " | ".join(cell(c) for c in line) + " |" for line in lines)
 
 

@@ -238,6 +238,27 @@ def test_every_path_that_is_named_exists():
     assert not missing
 
 
+def test_every_measurement_that_is_named_exists():
+    """``python -m benchmarks.speed.detect`` in a page or a module is a command that runs."""
+    missing = {
+        f"{name}: {module}"
+        for name, text in texts().items()
+        for module in re.findall(r"-m\s+(benchmarks\.[a-z_.]+[a-z_])", text)
+        if not (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    }
+    assert not missing
+
+
+def test_the_table_of_measurements_is_whole():
+    page = texts()["benchmarks/README.md"]
+    own = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for path in sorted((ROOT / "benchmarks").rglob("*.py"))
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    }
+    assert set(re.findall(r"^\| `(benchmarks\.[\w.]+)", page, re.MULTILINE)) == own
+
+
 def test_every_page_is_reached_from_the_readme():
     seen, queue = set(), ["README.md"]
     while queue:
@@ -275,7 +296,7 @@ def test_the_readme_gives_the_commands_that_ci_runs():
         assert command.returncode == 0
         assert len(command.stdout.splitlines()) == 1
     assert "readme_command.py test" in texts()[".ci/run"]
-    assert "benchmarks/speed/fresh.py" in texts()[".ci/run"]
+    assert "-m benchmarks.speed.fresh" in texts()[".ci/run"]
 
 
 def test_versions_agree():

@@ -1,29 +1,28 @@
 """An attempt, measured on all folds or on some, beside the same folds of a run.
 
-Usage: python benchmarks/accuracy/attempts.py ATTEMPT [RUN] [DATA]
+Usage: python -m benchmarks.accuracy.attempts ATTEMPT [--against RUN] [--data DIR]
 
-Both need only their predictions (benchmarks/runs). Differences are paired, intervals draw patients. What weighs all
-slices of an exam together is compared where both have it.
+Both need only their predictions (benchmarks/runs). Differences are paired, intervals draw patients. The stacking model
+over all slices of an exam is compared where both have it.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.shared.arguments import KEPT_RUNS, parser
+from benchmarks.shared.predictions import with_logits
+from benchmarks.shared.tables import change, heading, row
 from ichor.datasets.registry import open_dataset
-from ichor.detecting.scoring import exam_logits
 from ichor.evaluating.metrics import paired_bootstrap, roc_auc
 from ichor.evaluating.predictions import OutOfFold, dataset_of, read_predictions
 from ichor.labels import LABEL_NAMES
 
 HEADS = {
-    "sequence": "together",
+    "sequence": "stacking",
     "rule": "the slice rule",
     "map": "map, slice by slice",
     "pooled": "pooled head",
@@ -31,14 +30,18 @@ HEADS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("attempt", type=Path)
-    parser.add_argument("run", type=Path, nargs="?", default=Path("benchmarks/runs/default"))
-    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("attempt", type=Path, help="folder of the attempt, some folds or all")
+    arguments.add_argument(
+        "--against",
+        type=Path,
+        dest="run",
+        default=KEPT_RUNS / "default",
+        help="the run; default: the kept one",
+    )
+    options = arguments.parse_args()
     dataset = open_dataset(dataset_of(options.run), options.data)
-    print("| opinion | of | AUC, any: the run | the attempt | difference |")
-    print("|---|---|---|---|---|")
+    heading("head", "of", "AUC, any: the run", "the attempt", "difference")
     for head, name in HEADS.items():
         if head == "sequence" and not all(files_of(f, head) for f in (options.run, options.attempt)):
             continue
@@ -49,38 +52,32 @@ def main() -> None:
             ("slice", old.labels, old.logits, new.logits, old.patients),
             ("exam", old.exam_labels, old.exam_logits, new.exam_logits, old.exam_patients),
         ):
-            less, _ = paired_bootstrap(roc_auc, y[:, 0], b[:, 0], a[:, 0], old.drawn(who))
-            cells = [f"{roc_auc(y[:, 0], p[:, 0]):.3f}" for p in (a, b)]
-            cells.append(f"{less.value:+.3f} ({less.low:+.3f} to {less.high:+.3f})")
-            print(f"| {name} | {len(y)} {level}s | " + " | ".join(cells) + " |")
+            difference, _ = paired_bootstrap(roc_auc, y[:, 0], b[:, 0], a[:, 0], old.drawn(who))
+            areas = [f"{roc_auc(y[:, 0], p[:, 0]):.3f}" for p in (a, b)]
+            row(name, f"{len(y)} {level}s", *areas, change(difference))
 
 
 def files_of(folder: Path, head: str) -> list[Path]:
-    """Find where a run keeps what a head said."""
+    """Find the files in which a run keeps the predictions of a head."""
     return sorted(folder.glob("sequence/predictions.csv" if head == "sequence" else "fold-*/predictions.csv"))
 
 
 def attempted(folder: Path, run: OutOfFold, head: str) -> OutOfFold:
-    """Put an attempt's logits in the place of a run's, for the patients that the attempt judged."""
+    """Replace a run's logits by an attempt's, for the patients that the attempt predicted."""
     found: dict[str, list[list[float]]] = {}
     for file in files_of(folder, head):
         with file.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                found.setdefault(row["patient"], []).append([float(row[f"{head}_{n}"]) for n in LABEL_NAMES])
+            for line in csv.DictReader(stream):
+                values = [float(line[f"{head}_{name}"]) for name in LABEL_NAMES]
+                found.setdefault(line["patient"], []).append(values)
     if not found:
         raise SystemExit(f"{folder}: found no fold-*/predictions.csv; expected the predictions of an attempt")
     if strangers := found.keys() - set(run.exam_patients.tolist()):
         raise SystemExit(
-            f"{folder}: found {len(strangers)} patients that the run did not judge; expected its own"
+            f"{folder}: found {len(strangers)} patients that the run did not predict; expected its own"
         )
     kept = run.of(found)
     return with_logits(kept, np.concatenate([found[p] for p in kept.exam_patients]))
-
-
-def with_logits(run: OutOfFold, logits: NDArray[np.float64]) -> OutOfFold:
-    """Put other logits of slices in the place of a run's, and judge exams by them."""
-    exams = np.array([exam_logits(logits[run.patients == p]) for p in run.exam_patients])
-    return replace(run, logits=logits, exam_logits=exams)
 
 
 if __name__ == "__main__":

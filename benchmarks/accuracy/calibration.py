@@ -1,6 +1,6 @@
 """How right the probabilities are, how that is measured with few exams, and what operating points and bands give.
 
-Usage: python benchmarks/accuracy/calibration.py RUN [DATA]
+Usage: python -m benchmarks.accuracy.calibration RUN [--data DIR] [--draws N]
 
 Needs only the predictions of a run's folds (benchmarks/runs/default). Prints what estimates of calibration give where
 the truth is known (simulated), ways to calibrate beside each other, and the figures of the card.
@@ -8,15 +8,16 @@ the truth is known (simulated), ways to calibrate beside each other, and the fig
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.tables import heading, row
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import SHRINKAGES, crossfit, fit_calibration
@@ -27,9 +28,9 @@ from ichor.training.reliability import calibration_rows, operating_points
 
 Floats = NDArray[np.floating]
 Fit = Callable[[Floats, Floats], Callable[[Floats], Floats]]
-ESTIMATES = {
+ESTIMATES: dict[str, Callable[[Floats, Floats], float]] = {
     "10 bins": m.calibration_error,
-    "5 bins": lambda y, p: m.calibration_error(y, p, 5),
+    "5 bins": partial(m.calibration_error, bins=5),
     "smooth": smooth_calibration_error,
     "debiased, 5 bins": debiased_calibration_error,
 }
@@ -37,11 +38,9 @@ DISTORTIONS = ((1, 0), (1.6, 0), (0.6, 0), (1, 0.6), (1, -0.6), (2.5, 0), (0.3, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
-    parser.add_argument("--draws", type=int, default=500, help="of the simulation")
-    options = parser.parse_args()
+    arguments = parser(__doc__, run=True)
+    arguments.add_argument("--draws", type=int, default=500, help="of the simulation")
+    options = arguments.parse_args()
     run = read_predictions(options.run, open_dataset(dataset_of(options.run), options.data))
     p = crossfit(run.exam_logits[:, :1], run.exam_labels[:, :1], run.exam_folds)[:, 0]
     print(f"\n### Estimates where the truth is known ({len(p)} exams, {options.draws} draws)\n")
@@ -49,19 +48,19 @@ def main() -> None:
     print("\n### Ways to calibrate any hemorrhage, fitted on the other folds\n")
     ways(run)
     print("\n### Calibration as it ships, out of fold\n")
-    print(
-        "| figure | value | 95 % interval | perfect: mean | perfect: 95 % below | share of perfect no better |"
+    heading(
+        "figure",
+        "value",
+        "95 % interval",
+        "perfect: mean",
+        "perfect: 95 % below",
+        "share of perfect no better",
     )
-    print("|---|---|---|---|---|---|")
     for r in calibration_rows(run):
-        perfect = [r[k] if r[k] is not None else "" for k in ("perfect", "perfect_high", "p")]
-        print(
-            f"| {r['name']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} |",
-            *(f"{v} |" for v in perfect),
-        )
+        perfect = [r[k] for k in ("perfect", "perfect_high", "p")]
+        row(r["name"], f"{r['value']:.3f}", f"{r['low']:.3f} to {r['high']:.3f}", *perfect)
     print("\n### Operating points, thresholds from the other folds\n")
-    print("| of | aim | sensitivity | specificity |")
-    print("|---|---|---|---|")
+    heading("of", "aim", "sensitivity", "specificity")
     for level, logits, labels, folds in (
         ("exam", run.exam_logits, run.exam_labels, run.exam_folds),
         ("slice", run.logits, run.labels, run.folds),
@@ -69,7 +68,7 @@ def main() -> None:
         for point in operating_points(run, level, fit_calibration(logits, labels, folds)):
             rates = (point["sensitivity"], point["specificity"])
             cells = [f"{r['value']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in rates]
-            print(f"| {level} | {point['aim']:.0%} | " + " | ".join(cells) + " |")
+            row(level, f"{point['aim']:.0%}", *cells)
     print("\n### Uncertain band, each fold by a band of the other folds\n")
     for alpha in (0.05, 0.1, 0.2):
         known = ~np.isnan(run.exam_labels[:, 0])
@@ -81,21 +80,20 @@ def main() -> None:
 
 
 def simulated(p: Floats, draws: int) -> None:
-    """Take the measured probabilities for the truth, say others, and see what each estimate makes of it."""
+    """Take the measured probabilities for true, distort them, and see what each estimate makes of the error."""
     rng = np.random.default_rng(0)
     logit = np.log(p / (1 - p))
-    print("| what is said (scale, offset of the logit) | true error | " + " | ".join(ESTIMATES) + " |")
-    print("|" + "---|" * (2 + len(ESTIMATES)))
+    heading("predicted (scale, offset of the logit)", "true error", *ESTIMATES)
     for scale, offset in DISTORTIONS:
-        said = 1 / (1 + np.exp(-(scale * logit + offset)))
+        predicted = 1 / (1 + np.exp(-(scale * logit + offset)))
         found: dict[str, list[float]] = {name: [] for name in ESTIMATES}
         for _ in range(draws):
             some = rng.integers(len(p), size=len(p))
             y = (rng.random(len(p)) < p[some]).astype(float)
             for name, estimate in ESTIMATES.items():
-                found[name].append(estimate(y, said[some]))
+                found[name].append(estimate(y, predicted[some]))
         cells = [f"{np.mean(v):.3f} ± {np.std(v):.3f}" for v in found.values()]
-        print(f"| {scale:g}, {offset:g} | {np.abs(said - p).mean():.3f} | " + " | ".join(cells) + " |")
+        row(f"{scale:g}, {offset:g}", f"{np.abs(predicted - p).mean():.3f}", *cells)
 
 
 def ways(run: OutOfFold) -> None:
@@ -107,26 +105,25 @@ def ways(run: OutOfFold) -> None:
         "beta": _beta,
         "isotonic": _isotonic,
     }
-    print("| level | way | log loss | Brier score | error, 10 bins | smooth error |")
-    print("|---|---|---|---|---|---|")
+    heading("level", "way", "log loss", "Brier score", "error, 10 bins", "smooth error")
     for level, x, y, folds in (
         ("exam", run.exam_logits[:, 0], run.exam_labels[:, 0], run.exam_folds),
         ("slice", run.logits[:, 0], run.labels[:, 0], run.folds),
     ):
         known = ~np.isnan(y)
         x, y, folds = x[known], y[known], folds[known]
-        said = {"Platt, shrinkage chosen within (ships)": crossfit(x[:, None], y[:, None], folds)[:, 0]}
+        predicted = {"Platt, shrinkage chosen within (ships)": crossfit(x[:, None], y[:, None], folds)[:, 0]}
         for name, fit in fits.items():
             p = np.zeros(len(x))
             for fold in np.unique(folds):
                 inside = folds == fold
                 p[inside] = fit(x[~inside], y[~inside])(x[inside])
-            said[name] = p
-        for name, p in said.items():
-            p = np.clip(p, 1e-4, 1 - 1e-4)  # isotonic says 0 and 1
+            predicted[name] = p
+        for name, p in predicted.items():
+            p = np.clip(p, 1e-4, 1 - 1e-4)  # isotonic gives 0 and 1
             errors = m.calibration_error(y, p), smooth_calibration_error(y, p)
             figures = (m.log_loss(y, p), float(np.mean((y - p) ** 2)), *errors)
-            print(f"| {level} | {name} | " + " | ".join(f"{v:.3f}" for v in figures) + " |")
+            row(level, name, *(f"{v:.3f}" for v in figures))
 
 
 def _sigmoid(x: Floats) -> Floats:

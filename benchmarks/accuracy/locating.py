@@ -1,24 +1,26 @@
-"""Where are the bleeds, measured: overlap with drawn masks, and the hottest point against boxes; prints tables.
+"""Where are the bleeds, measured: overlap with drawn masks, and the map's maximum against boxes.
 
-Run from the checkout: ``python benchmarks/accuracy/locating.py RUN DATA [--cache DIR]``, with RUN a finished run of a map
-model on ct-ich (``recipe.yaml`` and ``fold-k/weights.safetensors`` with ``predictions.csv``).
+Usage: python -m benchmarks.accuracy.locating RUN [--data DIR] [--cache DIR] [--exams N]
 
-Each fold's network is exported to ONNX and run as ``ichor detect`` runs it; ct-ich is judged by the network that
-did not see the patient. The other two sets are judged by the network that ships: head-ct-hemorrhage was in no
-training; phe-sich was in all of it, so that its figures are no test. With ``--cache`` maps are kept.
+RUN is a finished run of a map model on ct-ich, with its weights. Each fold's network is exported to ONNX and run as
+``ichor detect`` runs it; an exam of ct-ich is predicted by the network that did not see the patient. The other two
+sets are predicted by the network that ships: head-ct-hemorrhage was in no training; phe-sich was in all of it, so that
+its figures are no test. With ``--cache`` maps are kept.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.shared import tables
+from benchmarks.shared.arguments import parser
 from ichor.datasets.ct_ich import CtIch
 from ichor.datasets.head_ct import HeadCt
 from ichor.datasets.labelled import Dataset, LabelledExam
@@ -26,7 +28,8 @@ from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.splits import split_of
 from ichor.detecting.localise import Regions, blood_map, localise
 from ichor.detecting.manifest import Localisation
-from ichor.detecting.scoring import slice_logits
+from ichor.detecting.rules import ExamRule, ScoringRules
+from ichor.detecting.scoring import Prediction, score
 from ichor.detecting.sessions import MapModel, open_session
 from ichor.evaluating import locating as lo
 from ichor.evaluating.calibration import called_across_folds, fit_calibration, specific_threshold
@@ -40,6 +43,7 @@ from ichor.training.recipe import Recipe
 from ichor.training.run import read_recipe
 
 RULE = Localisation()
+Floats = NDArray[np.float32]
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Networks:
     recipe: Recipe
     cache: Path
 
-    def maps(self, part: str, dataset: Dataset, exam: LabelledExam) -> np.ndarray:
+    def maps(self, part: str, dataset: Dataset, exam: LabelledExam) -> Floats:
         """Return the map ``(m, 6, h, w)`` that a part's network draws of an exam, from the cache if it is there."""
         home = self._home(part)
         kept = home / f"{dataset.name}-{exam.patient}.npy"
@@ -61,7 +65,7 @@ class Networks:
                 network = load_model(self.recipe, self.run / part / "weights.safetensors")
                 export_graphs(network, self.recipe.preparation, home, [prepared.stack[:8]])
             np.save(kept, np.asarray(MapModel(open_session(graph)).predict(prepared.stack).maps, np.float16))
-        return np.load(kept).astype(np.float32)
+        return np.asarray(np.load(kept), np.float32)
 
     def _home(self, part: str) -> Path:
         what = self.recipe.model_dump_json().encode() + (self.run / part / "weights.safetensors").read_bytes()
@@ -71,22 +75,22 @@ class Networks:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Located:
     """An exam with its map and its regions."""
 
     exam: LabelledExam
     transform: GridTransform
-    maps: np.ndarray
+    maps: Floats
     regions: Regions
 
     @classmethod
-    def of(cls, exam: LabelledExam, maps: np.ndarray, recipe: Recipe) -> Prediction:
+    def of(cls, exam: LabelledExam, maps: Floats, recipe: Recipe) -> Located:
         """Find the regions."""
         transform = plan_grid(exam.exam.volume, exam.exam.geometry, recipe.preparation.grid)
         return cls(exam, transform, maps, localise(maps, exam.exam.volume, transform, RULE))
 
-    def planes(self, slices: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the map on native slices as it is, and with nothing but what is within the skull and like blood."""
+    def planes(self, slices: list[int]) -> tuple[Floats, Floats]:
+        """Return the map on native slices as it is, and masked to what is within the skull and as dense as blood."""
         any_map = np.asarray(1 / (1 + np.exp(-self.maps[:, 0])), np.float32)
         raw = self.transform.grid_to_native(any_map, slices)
         clean = np.zeros_like(raw)
@@ -94,8 +98,8 @@ class Prediction:
         for place, k in enumerate(slices):
             if k in wanted:
                 clean[place] = kept[list(wanted).index(k)]
-        cold = clean.max(axis=(1, 2)) == 0
-        clean[cold] = raw[cold]
+        empty = clean.max(axis=(1, 2)) == 0
+        clean[empty] = raw[empty]
         return raw, clean
 
 
@@ -113,174 +117,189 @@ def region_truths(dataset: CtIch, patient: str, found: Regions) -> Iterator[tupl
             yield region.probabilities, LABEL_NAMES[best]
 
 
-def row(name: str, interval: Interval, unit: str) -> str:
-    """Return a line of the table."""
-    who = (
-        f"{interval.patients} patients"
-        if unit != "pictures"
-        else f"{interval.patients} groups of near-duplicates"
-    )
-    return f"| {name} | {interval.value:.3f} | {interval.low:.3f} to {interval.high:.3f} | {interval.n} {unit}, {who} |"
+def row(name: str, interval: Interval, unit: str) -> None:
+    """Print a figure."""
+    drawn = "groups of near-duplicates" if unit == "pictures" else "patients"
+    ends = f"{interval.low:.3f} to {interval.high:.3f}"
+    tables.row(name, f"{interval.value:.3f}", ends, f"{interval.n} {unit}, {interval.patients} {drawn}")
 
 
-def ct_ich(networks: Networks, dataset: CtIch, oof: OutOfFold) -> Iterator[str]:
+@dataclass(frozen=True)
+class Pointed:
+    """One slice with boxes: the maximum of the raw map and of the blood map."""
+
+    raw: lo.Point
+    blood: lo.Point
+    detected: bool
+    labels: Floats
+
+
+@dataclass
+class CtIchFound:
+    """What was found on ct-ich, gathered over its exams."""
+
+    drawn: list[lo.Overlap] = field(default_factory=list)
+    pointed: list[Pointed] = field(default_factory=list)
+    false_ml: list[float] = field(default_factory=list)
+    """Outlined volume of each exam without hemorrhage."""
+    subtypes: list[tuple[str, dict[str, float], str]] = field(default_factory=list)
+    """Patient, a region's probabilities, and its subtype by the boxes."""
+    pixels_in_boxes: int = 0
+    pixels: int = 0
+    """Outlined in slices with boxes."""
+
+
+def ct_ich(networks: Networks, dataset: CtIch, oof: OutOfFold, exams: int | None) -> None:
     """Measure out of fold."""
     called = called_across_folds(oof, "slice", specific_threshold)
     parts = dict(zip(oof.patients.tolist(), oof.folds.tolist(), strict=True))
-    drawn: list[lo.Overlap] = []
-    some: list[tuple[lo.Point, lo.Point, bool, np.ndarray]] = []
-    false_ml, in_boxes = [], [0.0, 0.0]
-    subtypes: list[tuple[str, dict[str, float], str]] = []
-    for patient in dataset.patients():
+    found = CtIchFound()
+    for patient in list(dataset.patients())[:exams]:
         exam = dataset.load(patient)
-        judged = Prediction.of(exam, networks.maps(f"fold-{parts[patient]}", dataset, exam), networks.recipe)
-        mask, labels = judged.regions.mask, exam.labels
-        for k in range(len(labels)):
-            truth = dataset.hand_mask(patient, k)
-            if truth is not None:
-                drawn.append(lo.overlap(patient, mask[k] > 0, truth))
-        boxes = [[b for _, b in dataset.boxes(patient, k)] for k in range(len(labels))]
-        boxed = [k for k, some in enumerate(boxes) if some and labels[k, 0]]
-        if not labels[:, 0].any():
-            false_ml.append(judged.regions.volume_ml or 0.0)
-        if not boxed:
-            continue
-        subtypes += [(patient, *pair) for pair in region_truths(dataset, patient, judged.regions)]
-        detected = called[oof.patients == patient]
-        raw, clean = judged.planes(boxed)
-        for k, a, b in zip(boxed, raw, clean, strict=True):
-            both = [lo.hottest_point(patient, plane, boxes[k]) for plane in (a, b)]
-            some.append((both[0], both[1], bool(detected[k]), labels[k]))
-            within = np.zeros(mask[k].shape, bool)
-            for x0, y0, x1, y1 in boxes[k]:
-                within[max(0, int(y0)) : int(y1) + 2, max(0, int(x0)) : int(x1) + 2] = True
-            in_boxes[0] += float(((mask[k] > 0) & within).sum())
-            in_boxes[1] += float((mask[k] > 0).sum())
-    yield row("Dice on hand masks, pooled", lo.pooled_dice(drawn), "slices")
-    yield row("Dice on hand masks, mean of slices", lo.mean_dice(drawn), "slices")
-    for patient in sorted({o.patient for o in drawn}):
-        own = [o for o in drawn if o.patient == patient]
-        yield f"| of these, patient {patient}, pooled | {lo.pooled_dice(own).value:.3f} |  | {len(own)} slices |"
-    for title, place in (("the raw map's", 0), ("the blood map's", 1)):
-        yield row(
-            f"{title} hottest point in a box, detected slices",
-            lo.pointing_accuracy([p[place] for p in some if p[2]]),
-            "slices",
-        )
-        yield row(
-            f"{title} hottest point in a box, all boxed slices",
-            lo.pointing_accuracy([p[place] for p in some]),
-            "slices",
-        )
+        maps = networks.maps(f"fold-{parts[patient]}", dataset, exam)
+        located = Located.of(exam, maps, networks.recipe)
+        gather(found, dataset, located, called[oof.patients == patient])
+    print_overlaps(found)
+    print_points([(p.raw, p.blood, p.detected) for p in found.pointed])
+    print_subtypes_and_false_regions(found)
+
+
+def gather(found: CtIchFound, dataset: CtIch, located: Located, detected: NDArray[np.generic]) -> None:
+    """Compare one exam's regions with its boxes and hand masks; ``detected`` ``(n,)`` are its positive slices."""
+    patient, mask, labels = located.exam.patient, located.regions.mask, located.exam.labels
+    for k in range(len(labels)):
+        truth = dataset.hand_mask(patient, k)
+        if truth is not None:
+            found.drawn.append(lo.overlap(patient, mask[k] > 0, truth))
+    boxes = [[b for _, b in dataset.boxes(patient, k)] for k in range(len(labels))]
+    boxed = [k for k, some in enumerate(boxes) if some and labels[k, 0]]
+    if not labels[:, 0].any():
+        found.false_ml.append(located.regions.volume_ml or 0.0)
+    if not boxed:
+        return
+    found.subtypes += [(patient, *pair) for pair in region_truths(dataset, patient, located.regions)]
+    raw, clean = located.planes(boxed)
+    for k, a, b in zip(boxed, raw, clean, strict=True):
+        points = [lo.hottest_point(patient, plane, boxes[k]) for plane in (a, b)]
+        found.pointed.append(Pointed(points[0], points[1], bool(detected[k]), labels[k]))
+        within = np.zeros(mask[k].shape, bool)
+        for x0, y0, x1, y1 in boxes[k]:
+            within[max(0, int(y0)) : int(y1) + 2, max(0, int(x0)) : int(x1) + 2] = True
+        found.pixels_in_boxes += int(((mask[k] > 0) & within).sum())
+        found.pixels += int((mask[k] > 0).sum())
+
+
+def print_overlaps(found: CtIchFound) -> None:
+    """Print Dice on the hand masks."""
+    if not found.drawn:
+        return
+    row("Dice on hand masks, pooled", lo.pooled_dice(found.drawn), "slices")
+    row("Dice on hand masks, mean of slices", lo.mean_dice(found.drawn), "slices")
+    for patient in sorted({o.patient for o in found.drawn}):
+        own = [o for o in found.drawn if o.patient == patient]
+        name = f"of these, patient {patient}, pooled"
+        tables.row(name, f"{lo.pooled_dice(own).value:.3f}", None, f"{len(own)} slices")
+
+
+def print_points(points: list[tuple[lo.Point, lo.Point, bool]]) -> None:
+    """Print how often the maximum of a map lies in a box: of the raw map, then of the blood map."""
+    for place, title in enumerate(("the raw map's", "the blood map's")):
+        for which, some in (("detected", [p for p in points if p[2]]), ("all boxed", points)):
+            if some:
+                found = [(raw, blood)[place] for raw, blood, _ in some]
+                row(f"{title} maximum in a box, {which} slices", lo.pointing_accuracy(found), "slices")
+
+
+def print_subtypes_and_false_regions(found: CtIchFound) -> None:
+    """Print the rest of ct-ich's table."""
     for j, label in enumerate(LABEL_NAMES[1:], start=1):
-        own = [p[1] for p in some if p[2] and p[3][j] == 1]
+        own = [p.blood for p in found.pointed if p.detected and p.labels[j] == 1]
         if own:
-            yield row(
-                f"the same, blood map, detected slices with {label}", lo.pointing_accuracy(own), "slices"
-            )
-    chance = float(np.mean([p[1].area for p in some]))
-    yield f"| share of a slice that boxes cover (a random point's hit) | {chance:.3f} |  | {len(some)} slices |"
-    share = in_boxes[0] / max(1.0, in_boxes[1])
-    yield f"| outlined pixels of boxed slices that lie in a box | {share:.3f} |  | {len(some)} slices |"
-    outlined = np.array(false_ml)
-    right = [max(p, key=lambda name: p[name]) == truth for _, p, truth in subtypes]
-    top = np.mean([max(p.values()) for _, p, _ in subtypes])
-    loss = -np.mean([np.log(max(p[truth], 1e-4)) for _, p, truth in subtypes])
-    yield (
-        f"| regions in boxes of a known subtype whose most probable subtype is right | {np.mean(right):.3f} |  | "
-        f"{len(right)} regions, {len({s[0] for s in subtypes})} patients; mean probability of the first {top:.2f}, "
-        f"log loss {loss:.2f} |"
-    )
-    yield (
-        f"| exams without hemorrhage with an outlined region | {np.mean(outlined > 0):.3f} |  | "
-        f"{len(outlined)} exams, mean {outlined.mean():.2f} mL, largest {outlined.max():.2f} mL |"
-    )
+            row(f"the same, blood map, detected slices with {label}", lo.pointing_accuracy(own), "slices")
+    slices = f"{len(found.pointed)} slices"
+    if found.pointed:
+        chance = float(np.mean([p.blood.area for p in found.pointed]))
+        tables.row("share of a slice that boxes cover (a random point's hit)", f"{chance:.3f}", None, slices)
+        share = found.pixels_in_boxes / max(1, found.pixels)
+        tables.row("outlined pixels of boxed slices that lie in a box", f"{share:.3f}", None, slices)
+    if found.subtypes:
+        right = [max(p, key=lambda name: p[name]) == truth for _, p, truth in found.subtypes]
+        top = np.mean([max(p.values()) for _, p, _ in found.subtypes])
+        loss = -np.mean([np.log(max(p[truth], 1e-4)) for _, p, truth in found.subtypes])
+        n = f"{len(right)} regions, {len({s[0] for s in found.subtypes})} patients; "
+        n += f"mean probability of the first {top:.2f}, log loss {loss:.2f}"
+        name = "regions in boxes of a known subtype whose most probable subtype is right"
+        tables.row(name, f"{np.mean(right):.3f}", None, n)
+    if found.false_ml:
+        outlined = np.array(found.false_ml)
+        n = f"{len(outlined)} exams, mean {outlined.mean():.2f} mL, largest {outlined.max():.2f} mL"
+        name = "exams without hemorrhage with an outlined region"
+        tables.row(name, f"{np.mean(outlined > 0):.3f}", None, n)
 
 
-def head_ct(networks: Networks, dataset: HeadCt) -> Iterator[str]:
+def head_ct(networks: Networks, dataset: HeadCt, exams: int | None) -> None:
     """Measure on pictures with coarse masks."""
     groups = split_of(dataset, 5, 1).groups
     found = []
-    for patient in dataset.patients():
-        if dataset.mask(patient) is None:
-            continue
+    for patient in [p for p in dataset.patients() if dataset.mask(p) is not None][:exams]:
         exam = dataset.load(patient)
-        judged = Prediction.of(exam, networks.maps(networks.recipe.ships, dataset, exam), networks.recipe)
-        found.append(
-            replace(
-                lo.overlap(patient, judged.regions.mask[0] > 0, exam.blood[0] > 0),
-                patient=groups.get(patient, patient),
-            )
-        )
-    yield row("Dice on coarse masks, pooled", lo.pooled_dice(found), "pictures")
-    yield row("Dice on coarse masks, mean of pictures", lo.mean_dice(found), "pictures")
-    dice = np.array([f.dice for f in found])
-    yield f"| Dice on coarse masks, median of pictures | {np.median(dice):.3f} |  | {len(dice)} pictures |"
-    yield f"| pictures where nothing was outlined | {np.mean([f.outlined == 0 for f in found]):.3f} |  | {len(dice)} |"
+        if exam.blood is None:
+            raise SystemExit(f"{dataset.name}: found no mask of a picture; expected one")
+        located = Located.of(exam, networks.maps(networks.recipe.ships, dataset, exam), networks.recipe)
+        one = lo.overlap(patient, located.regions.mask[0] > 0, exam.blood[0] > 0)
+        found.append(replace(one, patient=groups.get(patient, patient)))
+    row("Dice on coarse masks, pooled", lo.pooled_dice(found), "pictures")
+    row("Dice on coarse masks, mean of pictures", lo.mean_dice(found), "pictures")
+    n, median = f"{len(found)} pictures", float(np.median([f.dice for f in found]))
+    tables.row("Dice on coarse masks, median of pictures", f"{median:.3f}", None, n)
+    empty = float(np.mean([f.outlined == 0 for f in found]))
+    tables.row("pictures where nothing was outlined", f"{empty:.3f}", None, n)
 
 
-def phe_sich(networks: Networks, dataset: PheSich, oof: OutOfFold) -> Iterator[str]:
+def phe_sich(networks: Networks, dataset: PheSich, oof: OutOfFold, exams: int | None) -> None:
     """Measure on boxes that the network was trained on."""
     recipe = networks.recipe
+    rules = ScoringRules(recipe.slice_rule, ExamRule(), recipe.preparation.max_gap_mm)
     calibration = fit_calibration(oof.logits, oof.labels)
     threshold = specific_threshold(oof.labels[:, 0], calibration.probabilities(oof.logits)[:, 0])
     found: list[tuple[lo.Point, lo.Point, bool]] = []
-    for patient in dataset.patients():
+    for patient in list(dataset.patients())[:exams]:
         exam = dataset.load(patient)
         boxes = [dataset.boxes(patient, k) for k in range(exam.exam.n_slices)]
         boxed = [k for k, some in enumerate(boxes) if some]
-        judged = Prediction.of(exam, networks.maps(networks.recipe.ships, dataset, exam), recipe)
-        logits = slice_logits(
-            judged.maps,
-            judged.transform.distances,
-            weights=recipe.slice_rule.weights,
-            pixels=recipe.slice_rule.pixels,
-            max_gap_mm=recipe.preparation.max_gap_mm,
-        )
-        p = calibration.probabilities(judged.transform.grid_values_to_native(logits))[:, 0]
-        raw, clean = judged.planes(boxed)
+        located = Located.of(exam, networks.maps(recipe.ships, dataset, exam), recipe)
+        maps = located.maps
+        scores = score(Prediction(maps, maps.max(axis=(2, 3))), located.transform.slice_distances, rules)
+        p = calibration.probabilities(scores.native)[:, 0]
+        raw, clean = located.planes(boxed)
         for k, a, b in zip(boxed, raw, clean, strict=True):
-            both = [lo.hottest_point(patient, plane, boxes[k]) for plane in (a, b)]
-            found.append((both[0], both[1], bool(p[k] >= threshold)))
-    for title, place in (("the raw map's", 0), ("the blood map's", 1)):
-        yield row(
-            f"{title} hottest point in a box, detected slices",
-            lo.pointing_accuracy([f[place] for f in found if f[2]]),
-            "slices",
-        )
-        yield row(
-            f"{title} hottest point in a box, all boxed slices",
-            lo.pointing_accuracy([f[place] for f in found]),
-            "slices",
-        )
+            points = [lo.hottest_point(patient, plane, boxes[k]) for plane in (a, b)]
+            found.append((points[0], points[1], bool(p[k] >= threshold)))
+    print_points(found)
 
 
 def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--cache", type=Path)
-    chosen = parser.parse_args()
+    arguments = parser(__doc__, run=True)
+    arguments.add_argument("--cache", type=Path, help="maps and graphs are kept here")
+    arguments.add_argument("--exams", type=int, help="of each data set, the first so many")
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        networks = Networks(chosen.run, read_recipe(chosen.run), chosen.cache or Path(scratch))
-        target = CtIch(chosen.data / "ct-ich")
-        oof = read_predictions(chosen.run, target)
-        tables = {
-            "ct-ich, out of fold": lambda: ct_ich(networks, target, oof),
-            "head-ct-hemorrhage, never trained on": lambda: head_ct(
-                networks, HeadCt(chosen.data / "head-ct-hemorrhage")
-            ),
-            "phe-sich, trained on: no test": lambda: phe_sich(
-                networks, PheSich(chosen.data / "phe-sich"), oof
-            ),
-        }
-        for title, lines in tables.items():
-            print(
-                f"\n{title}\n\n| figure | value | 95 % interval | n |\n| --- | --- | --- | --- |", flush=True
-            )
-            for line in lines():
-                print(line, flush=True)
+        networks = Networks(options.run, read_recipe(options.run), options.cache or Path(scratch))
+        data, exams = options.data, options.exams
+        target = CtIch(data / "ct-ich")
+        oof = read_predictions(options.run, target)
+        head("ct-ich, out of fold")
+        ct_ich(networks, target, oof, exams)
+        head("head-ct-hemorrhage, never trained on")
+        head_ct(networks, HeadCt(data / "head-ct-hemorrhage"), exams)
+        head("phe-sich, trained on: no test")
+        phe_sich(networks, PheSich(data / "phe-sich"), oof, exams)
+
+
+def head(title: str) -> None:
+    """Print the head of a table."""
+    print(f"\n{title}\n")
+    tables.heading("figure", "value", "95 % interval", "n")
 
 
 if __name__ == "__main__":

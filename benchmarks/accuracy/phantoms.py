@@ -1,6 +1,6 @@
 """How far off are volumes? Heads with bleeds of exactly known volume, in many geometries; prints a table.
 
-Run from the checkout: ``python benchmarks/accuracy/phantoms.py [--detect] [--bundle NAME|PATH] [--every N]``.
+Usage: python -m benchmarks.accuracy.phantoms [--detect] [--bundle NAME|PATH] [--every N]
 
 Without ``--detect`` a perfect map is given (the true region at the map's own resolution), and what is measured
 is the way from a map to millilitres; the bound is the error of the best mask that these slices allow (voxels at
@@ -9,19 +9,21 @@ least half blood). With ``--detect`` the whole of ``ichor.detect`` is measured, 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.tables import heading, row
 from ichor.detecting import detect, load_bundle
 from ichor.detecting.localise import localise
 from ichor.exam import Exam, Geometry, Source
-from ichor.preparing import plan_grid
+from ichor.preparing import GridTransform, plan_grid
 
 BRAIN, BLOOD, BONE, SCALP, FLUID, AIR = 35.0, 65.0, 900.0, 20.0, 6.0, -1000.0
 INNER = np.array([66.0, 84.0, 74.0])
@@ -32,7 +34,8 @@ VOLUMES_ML = (1.0, 5.0, 20.0, 60.0)
 HEIGHT_MM = 150.0
 SUB = 4
 """Points a voxel is sampled at, along each in-plane axis; across the slice one every 0.4 mm, at least 2."""
-Inside = Callable[[np.ndarray], np.ndarray]
+Floats = NDArray[np.floating]
+Inside = Callable[[Floats], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,13 @@ def layouts() -> list[Layout]:
 
 
 def bleed(shape: str, ml: float) -> Inside:
-    """Return what tells whether points ``(..., 3)`` lie in a bleed whose volume is ``ml``."""
+    """Return the test whether points ``(..., 3)`` lie in a bleed whose volume is ``ml``."""
     if shape == "ellipsoid":
         ratios = np.array([1.0, 1.35, 1.1])
         axes = ratios * (ml * 1000 * 3 / 4 / np.pi / ratios.prod()) ** (1 / 3)
         return lambda p: (((p - np.array([27.0, 6.0, 4.0])) / axes) ** 2).sum(axis=-1) <= 1
 
-    def ends(size: float, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ends(size: float, y: Floats, z: Floats) -> tuple[Floats, Floats]:
         """Return from where to where along x it reaches: all shapes at the skull are between two surfaces."""
         skull = INNER[0] * np.sqrt(np.clip(1 - (y / INNER[1]) ** 2 - (z / INNER[2]) ** 2, 0, None))
         if shape == "crescent":  # between the skull and the brain that gave way, long and thin
@@ -93,18 +96,18 @@ def bleed(shape: str, ml: float) -> Inside:
         middle = (below + above) / 2
         below, above = (middle, above) if volume_ml(middle) < ml else (below, middle)
 
-    def inside(p: np.ndarray) -> np.ndarray:
+    def inside(p: Floats) -> NDArray[np.bool_]:
         low, high = ends(above, p[..., 1], p[..., 2])
-        return (p[..., 0] >= low) & (p[..., 0] <= high)
+        return np.asarray((p[..., 0] >= low) & (p[..., 0] <= high))
 
     return inside
 
 
-def head_hu(points: np.ndarray) -> np.ndarray:
+def head_hu(points: Floats) -> Floats:
     """HU without a bleed at points ``(..., 3)`` mm."""
 
-    def shell(mm: float) -> np.ndarray:
-        return ((points / (INNER + mm)) ** 2).sum(axis=-1) <= 1
+    def shell(mm: float) -> NDArray[np.bool_]:
+        return np.asarray(((points / (INNER + mm)) ** 2).sum(axis=-1) <= 1)
 
     side = np.array([11.0, -4.0, 8.0])
     fluid = (((np.abs(points) * [1, 0, 0] + points * [0, 1, 1] - side) / [6, 26, 10]) ** 2).sum(axis=-1) <= 1
@@ -113,7 +116,7 @@ def head_hu(points: np.ndarray) -> np.ndarray:
     return np.where(shell(0.0), np.where(fluid, FLUID, BRAIN), out)
 
 
-def make(layout: Layout, inside: Inside, seed: int = 0) -> tuple[Exam, np.ndarray]:
+def make(layout: Layout, inside: Inside, seed: int = 0) -> tuple[Exam, NDArray[np.float32]]:
     """Return an exam, and the part of each voxel that is blood, ``(n, rows, columns)`` float32."""
     angle = np.radians(layout.tilt)
     across, along = np.array([1.0, 0, 0]), np.array([0, np.cos(angle), np.sin(angle)])
@@ -142,9 +145,11 @@ def make(layout: Layout, inside: Inside, seed: int = 0) -> tuple[Exam, np.ndarra
         if near.any():
             rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
             box = np.s_[max(0, rows[0] - 1) : rows[-1] + 2, max(0, columns[0] - 1) : columns[-1] + 2]
-            hu[box], blood[k][box] = _sampled(
-                points[box], inside, offsets, normal, across, along, layout.pixel
-            )
+            steps = ((np.arange(SUB) + 0.5) / SUB - 0.5) * layout.pixel
+            shifts = [
+                t * normal + u * along + v * across for t, u, v in itertools.product(offsets, steps, steps)
+            ]
+            hu[box], blood[k][box] = _sampled(points[box], inside, shifts)
         grain = ndimage.gaussian_filter(rng.normal(size=hu.shape), 0.7)
         volume[k] = np.clip(
             np.rint(ndimage.gaussian_filter(hu, 0.6) + noise * grain / grain.std()), -1024, 3000
@@ -152,22 +157,20 @@ def make(layout: Layout, inside: Inside, seed: int = 0) -> tuple[Exam, np.ndarra
     return Exam(volume, geometry, Source("phantom", "dicom")), blood
 
 
-def _sampled(points, inside, offsets, normal, across, along, pixel):  # type: ignore[no-untyped-def]
-    """Mean HU and share of blood over the points of each voxel."""
+def _sampled(points: Floats, inside: Inside, shifts: list[Floats]) -> tuple[Floats, Floats]:
+    """Mean HU and share of blood of each voxel, over its centre ``(rows, columns, 3)`` shifted by ``(3,)`` each."""
     hu, share = np.zeros(points.shape[:2]), np.zeros(points.shape[:2])
-    steps = ((np.arange(SUB) + 0.5) / SUB - 0.5) * pixel
-    every = list(itertools.product(offsets, steps, steps))
-    for t, u, v in every:
-        at = points + (t * normal + u * along + v * across)
-        here = inside(at)
-        hu += np.where(here, BLOOD, head_hu(at))
-        share += here
-    return hu / len(every), share / len(every)
+    for shift in shifts:
+        at = points + shift
+        blood = inside(at)
+        hu += np.where(blood, BLOOD, head_hu(at))
+        share += blood
+    return hu / len(shifts), share / len(shifts)
 
 
-def perfect_map(exam: Exam, blood: np.ndarray, transform, subtype: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+def perfect_map(blood: NDArray[np.float32], transform: GridTransform, subtype: int) -> NDArray[np.float32]:
     """Logits of the share of blood in each pixel of a map of stride 2."""
-    share = np.clip(transform.native_to_grid(blood * 1000), 0, 1000) / 1000
+    share = np.clip(transform.native_to_grid(np.rint(blood * 1000).astype(np.int16)), 0, 1000) / 1000
     share = share.reshape(len(share), share.shape[1] // 2, 2, share.shape[2] // 2, 2).mean(axis=(2, 4))
     share = np.clip(share, 0.001, 0.999)
     maps = np.full((len(share), 6, *share.shape[1:]), -7, np.float32)
@@ -176,7 +179,7 @@ def perfect_map(exam: Exam, blood: np.ndarray, transform, subtype: int) -> np.nd
 
 
 @dataclass(frozen=True)
-class Row:
+class Found:
     """What was found of one phantom."""
 
     layout: str
@@ -191,22 +194,22 @@ class Row:
         return self.found / self.ml - 1
 
 
-def measure(layout: Layout, shape: str, ml: float, bundle: str, whole: bool) -> Row:
+def measure(layout: Layout, shape: str, ml: float, bundle: str, whole: bool) -> Found:
     inside = bleed(shape, ml)
     exam, blood = make(layout, inside)
     ml_voxel = exam.geometry.slice_extents * layout.pixel**2 / 1000
     best = float((ml_voxel * (blood >= 0.5).sum(axis=(1, 2))).sum())
     if whole:
         found = detect(exam, bundle=bundle).volume_ml
-        return Row(layout.title, shape, ml, float("nan") if found is None else found, best / ml - 1)
+        return Found(layout.title, shape, ml, float("nan") if found is None else found, best / ml - 1)
     manifest = load_bundle(bundle).manifest
     transform = plan_grid(exam.volume, exam.geometry, manifest.preparation.grid)
-    maps = perfect_map(exam, blood, transform, {"ellipsoid": 2, "lens": 1, "crescent": 5}[shape])
+    maps = perfect_map(blood, transform, {"ellipsoid": 2, "lens": 1, "crescent": 5}[shape])
     regions = localise(maps, exam.volume, transform, manifest.localisation)
-    return Row(layout.title, shape, ml, float(regions.volume_ml or 0.0), best / ml - 1)
+    return Found(layout.title, shape, ml, float(regions.volume_ml or 0.0), best / ml - 1)
 
 
-def rows(bundle: str, whole: bool, every: int) -> Iterator[Row]:
+def phantoms(bundle: str, whole: bool, every: int) -> Iterator[Found]:
     cases = []
     for number, layout in enumerate(layouts()):
         for (i, shape), (j, ml) in itertools.product(enumerate(SHAPES), enumerate(VOLUMES_ML)):
@@ -223,33 +226,28 @@ def rows(bundle: str, whole: bool, every: int) -> Iterator[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--detect", action="store_true")
-    parser.add_argument("--bundle", default="default")
-    parser.add_argument("--every", type=int, default=1, help="only each N-th phantom")
-    chosen = parser.parse_args()
+    arguments = parser(__doc__, data=False)
+    arguments.add_argument("--detect", action="store_true", help="measure the whole of ichor.detect")
+    arguments.add_argument("--bundle", default="default")
+    arguments.add_argument("--every", type=int, default=1, help="only each N-th phantom")
+    options = arguments.parse_args()
     began = time.perf_counter()
-    print(
-        "| slices | shape | true mL | found mL | error | best mask's error |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    heading("slices", "shape", "true mL", "found mL", "error", "best mask's error")
     found = []
-    for row in rows(chosen.bundle, chosen.detect, chosen.every):
-        found.append(row)
-        print(
-            f"| {row.layout} | {row.shape} | {row.ml:g} | {row.found:.2f} | {row.error:+.1%} | {row.bound:+.1%} |",
-            flush=True,
+    for one in phantoms(options.bundle, options.detect, options.every):
+        found.append(one)
+        row(
+            one.layout, one.shape, f"{one.ml:g}", f"{one.found:.2f}", f"{one.error:+.1%}", f"{one.bound:+.1%}"
         )
-    print("\n| true mL | n | mean absolute error | largest | within 5 % or the best mask's error |")
-    print("| --- | --- | --- | --- | --- |")
+    print()
+    heading("true mL", "n", "mean absolute error", "largest", "within 5 % or the best mask's error")
     for ml in (*VOLUMES_ML, None):
         some = [r for r in found if ml is None or r.ml == ml]
         if some:
             errors = np.abs([r.error for r in some])
             good = sum(abs(r.error) <= max(0.05, abs(r.bound)) + 1e-9 for r in some)
-            print(
-                f"| {'all' if ml is None else f'{ml:g}'} | {len(some)} | {errors.mean():.1%} | {errors.max():.1%} "
-                f"| {good} of {len(some)} |"
-            )
+            which = "all" if ml is None else f"{ml:g}"
+            row(which, len(some), f"{errors.mean():.1%}", f"{errors.max():.1%}", f"{good} of {len(some)}")
     print(f"\n{len(found)} phantoms in {time.perf_counter() - began:.0f} s")
 
 

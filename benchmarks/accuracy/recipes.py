@@ -1,6 +1,7 @@
 """Every published recipe beside the default, under one protocol: prints docs/results.md.
 
-Usage: python benchmarks/accuracy/recipes.py --data DATA [--keep RUNS]
+Usage: python -m benchmarks.accuracy.recipes [--data DIR] [--keep RUNS]
+
 Reads the runs kept in ``benchmarks/runs`` (recipe, split, out-of-fold predictions, time and memory; no weights).
 ``--keep RUNS`` first copies there what a folder of finished runs holds: for each of them
 ``ichor train RECIPE --dataset SET --parts folds -o RUNS/RECIPE-SET`` was run.
@@ -8,7 +9,6 @@ Reads the runs kept in ``benchmarks/runs`` (recipe, split, out-of-fold predictio
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import statistics
@@ -17,6 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.shared.arguments import KEPT_RUNS as KEPT
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.tables import change, heading, row
+from benchmarks.shared.tables import figure as shown
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating import metrics as m
@@ -28,7 +32,6 @@ from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.training.recipe import Recipe
 from ichor.training.run import read_recipe
 
-KEPT = Path(__file__).parents[1] / "runs"
 SETS = {"head-ct-hemorrhage": "default-pictures-head-ct-hemorrhage", "ct-ich": "default"}
 """The data sets, and the run of the default on each."""
 _FILES = ("predictions.csv", "log.csv", "run.json")
@@ -57,10 +60,9 @@ class Kept:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    parser.add_argument("--keep", type=Path, help="folder of finished runs to keep first")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--keep", type=Path, help="folder of finished runs to keep first")
+    options = arguments.parse_args()
     if options.keep:
         keep(options.keep)
     print((Path(__file__).parent / "recipes_head.md").read_text(), end="")
@@ -107,29 +109,23 @@ def print_set(dataset: Dataset, ours: Kept | None, papers: list[Kept]) -> None:
     figures = (
         ["accuracy", "AUC"] if pictures else ["slice AUC", "exam AUC", "slice accuracy", "weighted log loss"]
     )
-    print(
-        "| recipe | "
-        + " | ".join(figures)
-        + " | default less this: "
-        + (" | ".join(["AUC", "accuracy"]))
-        + " | seconds a fold | memory, MB | weights learned | epochs |"
-    )
-    print("|---|" + "---|" * (len(figures) + 6))
+    less = ("default less this: AUC", "default less this: accuracy")
+    heading("recipe", *figures, *less, "seconds a fold", "memory, MB", "weights learned", "epochs")
     for kept in ([ours] if ours else []) + papers:
         better = compare(ours.run, kept.run) if ours and kept is not ours else []
-        seconds, memory, learned, epochs = costs(kept)
-        print(
-            f"| {'**default**' if kept is ours else kept.recipe.name} | "
-            + " | ".join(shown(i) for i in measures(kept.run))
-            + f" | {difference(better, 'AUC, any')} | {difference(better, 'accuracy, any')} "
-            f"| {seconds} | {memory} | {learned} | {epochs} |"
+        row(
+            "**default**" if kept is ours else kept.recipe.name,
+            *(shown(i) for i in measures(kept.run)),
+            *(difference(better, name) for name in ("AUC, any", "accuracy, any")),
+            *costs(kept),
         )
     if any(k.recipe.claim for k in papers):
-        print("\n| recipe | the paper says | what differs here |\n|---|---|---|")
+        print()
+        heading("recipe", "the paper says", "what differs here")
         for kept in papers:
             claim = kept.recipe.claim
             if claim:
-                print(f"| {kept.recipe.name} | {claim.paper}: {claim.says} | {'; '.join(claim.differs)} |")
+                row(kept.recipe.name, f"{claim.paper}: {claim.says}", "; ".join(claim.differs))
 
 
 def measures(run: OutOfFold) -> list[Interval]:
@@ -150,23 +146,22 @@ def measures(run: OutOfFold) -> list[Interval]:
 
 def print_ablations(ablations: list[Kept], base: Kept) -> None:
     print("\n### Balance and heads (paper 3: Xception's features, ct-ich)\n")
-    print(
-        "| change | slice AUC | exam AUC | weighted log loss | log loss less that of the recipe | told apart |"
+    columns = (
+        "slice AUC",
+        "exam AUC",
+        "weighted log loss",
+        "log loss less that of the recipe",
+        "distinguishable",
     )
-    print("|---|---|---|---|---|---|")
+    heading("change", *columns)
     for kept in [base, *ablations]:
         area, exam, _, loss = measures(kept.run)
         name = kept.name.removeprefix("ablation-").removesuffix("-ct-ich")
         name = "the recipe: oversampled, LSTM 64" if kept is base else name
         found = [] if kept is base else [d for d in compare(kept.run, base.run) if "log loss" in d.name]
         apart = "" if not found else "no" if found[0].better == "neither" else "yes"
-        less = "".join(f"{i.value:+.4f} ({i.low:+.4f} to {i.high:+.4f})" for i in (d.interval for d in found))
-        print(f"| {name} | {shown(area)} | {shown(exam)} | {shown(loss, 4)} | {less} | {apart} |")
-
-
-def shown(interval: Interval, digits: int = 3) -> str:
-    """Show a figure with its interval."""
-    return f"{interval.value:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+        less = "".join(change(d.interval, 4) for d in found)
+        row(name, shown(area), shown(exam), shown(loss, 4), less, apart)
 
 
 def difference(found: list[Difference], name: str) -> str:
@@ -174,8 +169,7 @@ def difference(found: list[Difference], name: str) -> str:
     named = [d for d in found if d.name.endswith(name) and not d.name.startswith("exam")]
     if not named:
         return ""
-    i = named[0].interval
-    text = f"{i.value:+.3f} ({i.low:+.3f} to {i.high:+.3f})"
+    text = change(named[0].interval)
     return text if named[0].better == "neither" else f"**{text}**"
 
 

@@ -1,6 +1,7 @@
 """Are pictures of anything but a head CT slice refused, and real slices not? Shares with Wilson intervals.
 
-Usage: ``python benchmarks/accuracy/refusals.py [--data DIR] [--photographs DIR] [--mr DIR] [--every N] [--show DIR]``.
+Usage: python -m benchmarks.accuracy.refusals [--data DIR] [--photographs DIR] [--mr DIR] [--most N] [--show DIR]
+
 Everything is saved as a picture file and read as a user's would be. ``--photographs`` names a folder of
 ordinary photographs and graphics, ``--mr`` one of MR heads as NIfTI; docs/how-to/pictures-and-photographs.md
 says which were used. Real slices: ``ct-ich`` from 40 to 85 % of the exam's height (below lies the base,
@@ -10,7 +11,6 @@ above the vertex), ``phe-sich`` those labelled as bleeding; both sampled evenly 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import tempfile
@@ -20,11 +20,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from quality import dicom_exams, made_up
-from synthetic_camera import STRENGTHS, photograph, viewer
 
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.camera import STRENGTHS, photograph, viewer
+from benchmarks.shared.cases import dicom_exams, made_up_pictures
+from benchmarks.shared.tables import heading, row
 from ichor.detecting.quality import assess
-from ichor.exam import Exam, Picture
+from ichor.exam import Picture
 from ichor.preparing import Preparation, prepare
 from ichor.reading import read_all
 
@@ -34,7 +36,7 @@ _WINDOWS = ((40, 80), (40, 380), (400, 1800))
 
 
 def refused(path: Path) -> bool:
-    """Whether no slice of a picture would be judged."""
+    """Whether no slice of a picture would be assessed."""
     for subject in read_all(path):
         if isinstance(subject, Picture):
             notices = assess(subject, prepare(subject, Preparation()))
@@ -104,16 +106,13 @@ def graphics() -> Cases:
         else:
             plane = np.where(radius < 60, 220, plane)
         yield f"wheel {k}", Image.fromarray(np.clip(plane, 0, 255).astype(np.uint8))
-    for name, subject in made_up(False):
-        if isinstance(subject, Picture):
-            yield name, Image.fromarray(subject.grey)
+    for name, subject in made_up_pictures():
+        yield name, Image.fromarray(subject.grey)
 
 
 def bodies(folder: Path) -> Cases:
     """Show every slice of what is no head in brain, abdomen and bone windows."""
     for name, exam in dicom_exams(folder):
-        if not isinstance(exam, Exam):
-            continue
         for plane in exam.volume[:: max(1, exam.n_slices // 12)]:
             hu = plane.astype(np.float32)
             for level, width in _WINDOWS:
@@ -125,7 +124,7 @@ def magnetic(folder: Path) -> Cases:
     import nibabel
 
     for path in sorted(folder.glob("*.nii*")):
-        values = np.asarray(nibabel.load(path).dataobj, np.float32)
+        values = np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj, np.float32)
         values = values[..., 0] if values.ndim == 4 else values
         if values.ndim != 3:
             continue
@@ -180,14 +179,13 @@ def _files(paths: list[Path], most: int) -> Cases:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--photographs", type=Path)
-    parser.add_argument("--mr", type=Path)
-    parser.add_argument("--only", action="append", help="this group alone; may repeat")
-    parser.add_argument("--most", type=int, default=300, help="real slices taken of a data set")
-    parser.add_argument("--show", type=Path, help="save what went wrong here")
-    arguments = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--photographs", type=Path, help="a folder of ordinary photographs")
+    known.add_argument("--mr", type=Path, help="a folder of MR heads, NIfTI")
+    known.add_argument("--only", action="append", help="this group alone; may repeat")
+    known.add_argument("--most", type=int, default=300, help="real slices taken of a data set")
+    known.add_argument("--show", type=Path, help="save what went wrong here")
+    arguments = known.parse_args()
     data, odd = arguments.data, arguments.data / "dicom-oddities"
     others: dict[str, Cases] = {
         f"{name} (CT or MR, three windows)": bodies(odd / name)
@@ -211,9 +209,8 @@ def main() -> None:
             for s in ("light", "medium", "strong")
         },
     }
-    print("| pictures | should be | n | sources | refused | share | 95 % interval |")
-    print("|---|---|---|---|---|---|---|")
-    for wanted, groups in (("refused", others), ("judged", heads)):
+    heading("pictures", "should be", "n", "sources", "refused", "share", "95 % interval")
+    for wanted, groups in (("refused", others), ("assessed", heads)):
         n_all = k_all = 0
         names: set[str] = set()
         for group, cases in groups.items():
@@ -221,14 +218,11 @@ def main() -> None:
                 continue
             n, k, sources = _count(group, cases, wanted == "refused", arguments.show)
             if n:
-                print(_row(group, wanted, n, len(sources), k), flush=True)
+                _row(group, wanted, n, len(sources), k)
             if "photographed" not in group and "drawn" not in group:
                 n_all, k_all, names = n_all + n, k_all + k, names | {f"{group} {s}" for s in sources}
         if n_all:
-            print(
-                _row("all of these but drawn and photographed ones", wanted, n_all, len(names), k_all),
-                flush=True,
-            )
+            _row("all of these but drawn and photographed ones", wanted, n_all, len(names), k_all)
 
 
 def _count(group: str, cases: Cases, wanted: bool, show: Path | None) -> tuple[int, int, set[str]]:
@@ -238,18 +232,18 @@ def _count(group: str, cases: Cases, wanted: bool, show: Path | None) -> tuple[i
         path = Path(folder) / "picture.png"
         for name, image in cases:
             image.save(path, compress_level=1)
-            said = refused(path)
-            n, k = n + 1, k + said
+            is_refused = refused(path)
+            n, k = n + 1, k + is_refused
             sources.add(name.split("/")[0] if "/" in name else name)
-            if said != wanted and show is not None:
+            if is_refused != wanted and show is not None:
                 show.mkdir(parents=True, exist_ok=True)
                 image.save(show / f"{group[:12].replace('/', '-')}-{n}-{name.replace('/', '-')}.png")
     return n, k, sources
 
 
-def _row(group: str, wanted: str, n: int, sources: int, k: int) -> str:
+def _row(group: str, wanted: str, n: int, sources: int, k: int) -> None:
     low, high = wilson(k, n)
-    return f"| {group} | {wanted} | {n} | {sources} | {k} | {k / n:.1%} | {low:.1%} to {high:.1%} |"
+    row(group, wanted, n, sources, k, f"{k / n:.1%}", f"{low:.1%} to {high:.1%}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Can the source be told from the score, where there is no bleed? All exams of phe-sich bleed; most of ct-ich do not.
+"""Does the score of a slice without a bleed show its data set? All exams of phe-sich bleed; most of ct-ich do not.
 
-Usage: python benchmarks/accuracy/source_probe.py RUN [DATA] [--cache DIR] [--exams N]
+Usage: python -m benchmarks.accuracy.source_probe RUN [--data DIR] [--cache DIR] [--exams N]
 
-The fear is that "looks like phe-sich" has been learnt for "bleeds": then its slices without a bleed would score higher
-(AUC above 0.5). Every network has trained on phe-sich, also on its negative slices; so they are compared with negatives
-of ct-ich twice: judged out of fold, as measured elsewhere (what was trained on scores lower, whatever its source), and
-judged by a network that trained on them as well, which is the fair comparison. Each fold's network judges a fifth of
-phe-sich, and scores are compared less the mean of that network's ct-ich. Slices within reach of the smoothing along
-the stack of a positive one are left out of both. Uses the bundles that robustness.py exports to its cache.
+A network may have learned "looks like phe-sich" for "bleeds": then slices of phe-sich without a bleed would score
+higher (AUC above 0.5). Every network trained on phe-sich, also on its negative slices. They are therefore compared
+with negatives of ct-ich twice: scored out of fold, as measured elsewhere (data that was trained on scores lower,
+whatever its source), and scored by a network that trained on them as well, which is the fair comparison. Each fold's
+network scores a fifth of phe-sich, and scores are compared less the mean of that network's ct-ich. Slices that the
+smoothing along the stack connects to a positive one are left out of both. Uses the bundles that
+benchmarks.robustness.acquisition exports to its cache.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 from pathlib import Path
 
@@ -20,6 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.fold_bundles import fold_bundle, open_run
+from benchmarks.shared.tables import heading, row
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.bundle import load_bundle
@@ -28,8 +31,7 @@ from ichor.detecting.sessions import open_model
 from ichor.evaluating.metrics import bootstrap, roc_auc
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.preparing import prepare
-from ichor.training.run import Run, read_recipe
-from robustness import fold_bundle
+from ichor.training.run import Run
 
 OTHER = "phe-sich"
 Scored = tuple[int, str, float]
@@ -39,34 +41,31 @@ _REACH = 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
-    parser.add_argument("--cache", type=Path, help="RUN/robustness by default")
-    parser.add_argument("--exams", type=int, default=80, help="of phe-sich, the first so many")
-    options = parser.parse_args()
+    arguments = parser(__doc__, run=True)
+    arguments.add_argument("--cache", type=Path, help="RUN/robustness by default")
+    arguments.add_argument("--exams", type=int, default=80, help="of phe-sich, the first so many")
+    options = arguments.parse_args()
     cache = options.cache or options.run / "robustness"
     cache.mkdir(parents=True, exist_ok=True)
-    run = Run(read_recipe(options.run), options.data, options.run, None, lambda *_: None)
+    run = open_run(options.run, options.data)
     target, other = (open_dataset(name, run.data) for name in (run.recipe.target, OTHER))
     oof = read_predictions(run.folder, target)
     folds = sorted(set(oof.exam_folds.tolist()))
     own_fold = dict(zip(oof.exam_patients.tolist(), oof.exam_folds.tolist(), strict=True))
-    # Each exam of the other source is judged once, by the networks in turn; each of the target by the next fold's.
+    # Each exam of the other source is scored once, by the networks in turn; each of the target by the next fold's.
     patients = sorted(other.patients())[: options.exams]
-    theirs = _judged(run, other, {p: folds[k % len(folds)] for k, p in enumerate(patients)}, cache)
-    trained = _judged(run, target, {p: folds[(f + 1) % len(folds)] for p, f in own_fold.items()}, cache)
+    theirs = _scored(run, other, {p: folds[k % len(folds)] for k, p in enumerate(patients)}, cache)
+    trained = _scored(run, target, {p: folds[(f + 1) % len(folds)] for p, f in own_fold.items()}, cache)
     unseen = _out_of_fold(oof)
-    print("| ct-ich was | slices of ct-ich | of phe-sich | AUC of the score for phe-sich | 95 % interval |")
-    print("|---|---|---|---|---|")
+    heading("ct-ich was", "slices of ct-ich", "of phe-sich", "AUC of the score for phe-sich", "95 % interval")
     for name, ours in (("not trained on (out of fold)", unseen), ("trained on, as phe-sich was", trained)):
         means = {f: float(np.mean([s for g, _, s in ours if g == f])) for f in folds}
         both = [[(f"{k}/{p}", s - means[f]) for f, p, s in some] for k, some in enumerate((ours, theirs))]
         who = np.array([p for some in both for p, _ in some])
-        score = np.array([s for some in both for _, s in some])
+        scores = np.array([s for some in both for _, s in some])
         source = np.repeat([0.0, 1.0], [len(some) for some in both])
-        i = bootstrap(roc_auc, source, score, who)
-        print(f"| {name} | {len(both[0])} | {len(both[1])} | {i.value:.3f} | {i.low:.3f} to {i.high:.3f} |")
+        i = bootstrap(roc_auc, source, scores, who)
+        row(name, len(both[0]), len(both[1]), f"{i.value:.3f}", f"{i.low:.3f} to {i.high:.3f}")
 
 
 def _out_of_fold(oof: OutOfFold) -> list[Scored]:
@@ -80,11 +79,11 @@ def _out_of_fold(oof: OutOfFold) -> list[Scored]:
 
 
 def _clear(labels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell slices that have no bleed, nor one within reach of the smoothing."""
-    return ~ndimage.binary_dilation(~(labels == 0), iterations=_REACH)
+    """Mark slices without a bleed, and without one in the slices that the smoothing takes in."""
+    return np.asarray(~ndimage.binary_dilation(~(labels == 0), iterations=_REACH))
 
 
-def _judged(run: Run, dataset: Dataset, fold_of: dict[str, int], cache: Path) -> list[Scored]:
+def _scored(run: Run, dataset: Dataset, fold_of: dict[str, int], cache: Path) -> list[Scored]:
     """Score the negative slices of exams, each by one fold's network; kept in the cache."""
     path = cache / f"{dataset.name}.csv"
     known: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""The same exam as another scanner, protocol or archive would have sent it: what robustness.py asks of.
+"""The same exam as another scanner, protocol or archive would have sent it: the changes that are measured.
 
 Each change takes an exam and gives another, with the place of each of its slices in the first one.
 """
@@ -78,12 +78,12 @@ def mirrored(exam: Exam) -> Exam:
 
 
 def upside_down(exam: Exam) -> Exam:
-    """Rows the other way round and nobody says so."""
+    """Rows the other way round, while the geometry says otherwise."""
     return _with(exam, exam.volume[:, ::-1])
 
 
 def stack_reversed(exam: Exam) -> Exam:
-    """Slices the other way round and nobody says so; scores are carried back by :func:`_backwards`."""
+    """Slices the other way round, while the geometry says otherwise; :func:`_backwards` carries scores back."""
     return _with(exam, exam.volume[::-1])
 
 
@@ -92,7 +92,7 @@ def _backwards(exam: Exam) -> tuple[Exam, NDArray[np.intp]]:
 
 
 def stored_reversed(exam: Exam) -> Exam:
-    """All three axes stored the other way round, said so by the affine, written as NIfTI and read by ichor."""
+    """All three axes stored the other way round as the affine states, written as NIfTI and read by ichor."""
     affine = exam.geometry.affine()
     flip = np.eye(4)
     shape = exam.volume.shape[::-1]  # columns, rows, slices
@@ -102,7 +102,7 @@ def stored_reversed(exam: Exam) -> Exam:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "head.nii"
         array = np.ascontiguousarray(exam.volume.transpose(2, 1, 0)[::-1, ::-1, ::-1])
-        nibabel.save(nibabel.Nifti1Image(array, lps_to_ras @ affine @ flip), path)
+        nibabel.save(nibabel.Nifti1Image(array, lps_to_ras @ affine @ flip), path)  # type: ignore[no-untyped-call]
         read = ichor.read(path)
     if not isinstance(read, Exam):
         raise TypeError("expected an exam")
@@ -195,7 +195,7 @@ def noise_sd(volume: Volume, spacing: tuple[float, float]) -> float:
 def _frequencies(shape: tuple[int, int], spacing: tuple[float, float]) -> NDArray[np.float32]:
     """Cycles per mm of each term of ``rfft2``."""
     f = np.hypot(np.fft.fftfreq(shape[0], spacing[0])[:, None], np.fft.rfftfreq(shape[1], spacing[1])[None])
-    return f.astype(np.float32)
+    return np.asarray(f, np.float32)
 
 
 def half_dose(exam: Exam) -> Exam:
@@ -209,12 +209,12 @@ def half_dose(exam: Exam) -> Exam:
     for plane in noise:
         plane[...] = fft.irfft2(fft.rfft2(plane) * amplitude, s=plane.shape)
     noise *= 10 / noise.std()
-    # What the same measure reads of it on a flat brain tells how much of it is as strong as what is there.
+    # Scaled so that the same measure finds as much of it in a flat brain as the exam has already.
     noise *= sd / noise_sd(np.rint(35 + noise[:6]).astype(np.int16), spacing)
     return _with(exam, exam.volume + noise)
 
 
-def filtered(response: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Callable[[Exam], Exam]:
+def filtered(response: Callable[[NDArray[np.floating]], NDArray[np.floating]]) -> Callable[[Exam], Exam]:
     """Another reconstruction kernel: the ratio of both frequency responses; the noise goes through it as well."""
 
     def change(exam: Exam) -> Exam:
@@ -224,12 +224,12 @@ def filtered(response: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> 
     return change
 
 
-def soft(f: NDArray[np.float64]) -> NDArray[np.float64]:
+def soft(f: NDArray[np.floating]) -> NDArray[np.floating]:
     """Half of the response left at 0.4 cycles per mm."""
     return np.asarray(0.5 ** ((f / 0.4) ** 2))
 
 
-def sharp(f: NDArray[np.float64]) -> NDArray[np.float64]:
+def sharp(f: NDArray[np.floating]) -> NDArray[np.floating]:
     """Twice the response from 0.4 to 0.6 cycles per mm, nothing beyond what was resolved."""
     return np.asarray((1 + 7 * f**2) * np.exp(-((f / 0.65) ** 4)))
 
@@ -307,7 +307,9 @@ CHANGES = (
     Change("as it is", "nothing is changed", _same(lambda exam: exam)),
     Change("left and right mirrored", "the patient's mirror image", _same(mirrored)),
     Change(
-        "stored reversed", "all axes reversed and said so, as NIfTI, read by ichor", _same(stored_reversed)
+        "stored reversed",
+        "all axes reversed and the affine with them, as NIfTI, read by ichor",
+        _same(stored_reversed),
     ),
     Change("upside down, not said", "rows reversed while the geometry says they are not", _same(upside_down)),
     Change("stack reversed, not said", "slices in the wrong order, base for vertex", _backwards),

@@ -1,19 +1,19 @@
 """How long detection takes and how much memory: cold command, warm call, a long compressed exam.
 
-Run from the checkout: ``python benchmarks/speed/detect.py [--data DIR] [--runs N]``. The 30-slice exam is one of
-CT-ICH, written as an uncompressed DICOM series of 512 x 512; the other is CQ500-CT-0, JPEG Lossless, tilted.
+Usage: python -m benchmarks.speed.detect [--data DIR] [--runs N]
+
+The 30-slice exam is one of CT-ICH, written as an uncompressed DICOM series of 512 x 512; the other is CQ500-CT-0,
+JPEG Lossless, tilted.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -23,11 +23,19 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+import ichor
+from benchmarks.shared import tables
+from benchmarks.shared.arguments import parser
 from ichor.datasets.ct_ich import CtIch
+from ichor.detecting.bundle import load_bundle
+from ichor.detecting.sessions import MapModel, open_model
 from ichor.exam import Exam
+from ichor.preparing import prepare
 
 STAGES = ("read", "prepare", "detect", "report")
 SLICES = 30
+Timed = tuple[float, dict[str, float | None]]
+"""Seconds in all, and of each stage."""
 
 
 def write_series(folder: Path, data: Path) -> None:
@@ -43,7 +51,7 @@ def write_series(folder: Path, data: Path) -> None:
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        d = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        d = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
         d.SOPClassUID, d.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID = study, series, frame
         d.Modality, d.BodyPartExamined, d.InstanceNumber = "CT", "HEAD", k + 1
@@ -66,8 +74,8 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-def cold(study: Path, output: Path) -> tuple[float, float, dict[str, float]]:
-    """Seconds, peak MB and stages of the command in a process of its own, report written."""
+def cold(study: Path, output: Path) -> tuple[Timed, float]:
+    """Seconds, and peak MB, of the command in a process of its own, report written."""
     command = [
         sys.executable,
         "-c",
@@ -85,13 +93,11 @@ def cold(study: Path, output: Path) -> tuple[float, float, dict[str, float]]:
     if not findings["assessable"]:
         raise SystemExit(f"the benchmark's own exam was refused: {findings['warnings']}")
     scale = 1e3 if sys.platform.startswith("linux") else 1e6
-    return seconds, int(done.stdout) / scale, findings["seconds"]
+    return (seconds, findings["seconds"]), int(done.stdout) / scale
 
 
-def warm(study: Path) -> tuple[float, dict[str, float]]:
-    """Seconds and stages of the Python call, the model loaded before."""
-    import ichor
-
+def warm(study: Path) -> Timed:
+    """Seconds of the Python call, the model loaded before."""
     began = time.perf_counter()
     findings = ichor.detect(study)
     return time.perf_counter() - began, findings.seconds.model_dump()
@@ -99,15 +105,11 @@ def warm(study: Path) -> tuple[float, dict[str, float]]:
 
 def bare(study: Path) -> float:
     """Seconds of decoding every slice with pydicom and running the graph on the same arrays, nothing else."""
-    import ichor
-    from ichor.detecting.bundle import load_bundle
-    from ichor.detecting.sessions import open_model
-    from ichor.preparing import prepare
-
     exam = ichor.read(study)
-    assert isinstance(exam, Exam)  # noqa: S101
     bundle = load_bundle()
     model = open_model(bundle)
+    if not isinstance(exam, Exam) or not isinstance(model, MapModel):
+        raise SystemExit(f"{study}: found no exam, or a bundle that draws no map; expected both")
     stack = prepare(exam, bundle.manifest.preparation).stack
     files = sorted(p for p in study.rglob("*") if p.is_file())
     began = time.perf_counter()
@@ -118,27 +120,22 @@ def bare(study: Path) -> float:
     return time.perf_counter() - began
 
 
-def repeat(times: int, run: Callable[[], tuple[float, ...]]) -> list[tuple[float, ...]]:
-    return [run() for _ in range(times)]
-
-
-def stages(found: list[dict[str, float | None]]) -> list[str]:
-    columns = [[f[s] for f in found if f.get(s) is not None] for s in STAGES]
+def stages(runs: list[Timed]) -> list[str]:
+    """Median seconds of each stage; empty where it did not run."""
+    columns = [[seconds for _, found in runs if (seconds := found.get(s)) is not None] for s in STAGES]
     return [f"{median(c):.2f}" if c else "" for c in columns]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
-    parser.add_argument("--runs", type=int, default=5)
-    arguments = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--runs", type=int, default=5)
+    arguments = known.parse_args()
     print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds, "
         f"median of {arguments.runs} runs (lowest-highest)"
     )
     print()
-    print("| what | total | read | prepare | detect | report | peak MB | bare | above bare | aim |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    tables.heading("what", "total", *STAGES, "peak MB", "bare", "above bare", "aim")
     with tempfile.TemporaryDirectory() as temporary:
         short = Path(temporary) / "short"
         short.mkdir()
@@ -151,41 +148,29 @@ def main() -> None:
             runs = [cold(study, Path(temporary) / f"{name}-{k}") for k in range(arguments.runs)]
             row(
                 f"{name}, cold command",
-                [r[0] for r in runs],
-                [r[2] for r in runs],
-                max(r[1] for r in runs),
-                None,
+                [timed for timed, _ in runs],
                 aim_cold,
+                peak=max(mb for _, mb in runs),
             )
             warm(study)  # opens the model
             # Side by side, so that whatever else runs on the machine slows both.
             pairs = [(warm(study), bare(study)) for _ in range(arguments.runs)]
-            row(
-                f"{name}, warm call",
-                [w[0] for w, _ in pairs],
-                [w[1] for w, _ in pairs],
-                None,
-                [(w[0], b) for w, b in pairs],
-                aim_warm,
-            )
+            row(f"{name}, warm call", [w for w, _ in pairs], aim_warm, against=[b for _, b in pairs])
 
 
 def row(
-    name: str,
-    seconds: list[float],
-    found: list[dict[str, float]],
-    peak: float | None,
-    against: list[tuple[float, float]] | None,
-    aim: str,
+    name: str, runs: list[Timed], aim: str, *, peak: float | None = None, against: list[float] | None = None
 ) -> None:
+    """Print a row; ``against`` are the bare seconds beside each run."""
+    seconds = [total for total, _ in runs]
     total = f"{median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
     bare_seconds = share = ""
     if against:
-        bare_seconds = f"{median(b for _, b in against):.2f}"
-        share = f"{median((w - b) / w for w, b in against):.0%}"
+        bare_seconds = f"{median(against):.2f}"
+        share = f"{median((w - b) / w for w, b in zip(seconds, against, strict=True)):.0%}"
         aim = f"{aim}, < 30 % above bare".lstrip(", ")
-    cells = (name, total, *stages(found), f"{peak:.0f}" if peak else "", bare_seconds, share, aim)
-    print("|", " | ".join(cells), "|")
+    memory = f"{peak:.0f}" if peak else ""
+    tables.row(name, total, *stages(runs), memory, bare_seconds, share, aim)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a stranger meets: an empty environment, one command, a finished demo report; how long, how large.
 
-``python benchmarks/speed/fresh.py`` copies the tracked files to a temporary folder and runs the README's demo
+``python -m benchmarks.speed.fresh`` copies the tracked files to a temporary folder and runs the README's demo
 command there, word for word and without pip's cache; then it builds the wheel, installs it in a second empty
 environment and runs ``ichor demo`` away from the source. It prints a table and ends with 1 where an aim is
 missed; with ``--untimed``, for machines that do other work or have a slow network, the time does not count.

@@ -1,14 +1,14 @@
 """How fast ``ichor serve`` is, and how much memory it takes while people read and the queue works.
 
-Run from the checkout: ``python benchmarks/speed/serve.py [--studies N] [--readers N] [--runs N]``. Needs the extras ``serve``
-and ``test-serve``; for the page, Chromium (``ICHOR_CHROMIUM``, or on the path). The exam of 30 slices is the simulated
-one, sent as a folder of DICOM files; the many are parts of it, each with pixels of its own. Exits with 1 where an aim
-is missed.
+Usage: python -m benchmarks.speed.serve [--studies N] [--readers N] [--runs N]
+
+Needs the extras ``serve`` and ``test-serve``; for the page, Chromium (``ICHOR_CHROMIUM``, or on the path). The exam of
+30 slices is the simulated one, sent as a folder of DICOM files; the many are parts of it, each with pixels of its own.
+Exits with 1 where an aim is missed.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import shutil
@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +30,8 @@ import httpx
 import numpy as np
 import pydicom
 
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.tables import heading, row
 from ichor.cli.demo import demo_exam
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
@@ -54,11 +57,11 @@ class Line:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--studies", type=int, default=200, help="0 leaves the many out")
-    parser.add_argument("--readers", type=int, default=10)
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
+    arguments = parser(__doc__, data=False)
+    arguments.add_argument("--studies", type=int, default=200, help="0 leaves the many out")
+    arguments.add_argument("--readers", type=int, default=10)
+    arguments.add_argument("--runs", type=int, default=5)
+    options = arguments.parse_args()
     lines: list[Line] = []
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -66,11 +69,9 @@ def main() -> int:
         if options.studies:
             lines += many(Path(folder), options.studies, options.readers)
     print(f"{os.cpu_count()} cores; load {before:.1f} before, {os.getloadavg()[0]:.1f} at the end\n")
-    print("| what | found | aim | met |\n| --- | --- | --- | --- |")
+    heading("what", "found", "aim", "met")
     for line in lines:
-        print(
-            f"| {line.what} | {line.found} | {line.aim} | {('yes' if line.met else 'NO') if line.aim else ''} |"
-        )
+        row(line.what, line.found, line.aim, ("yes" if line.met else "NO") if line.aim else None)
     return 0 if all(line.met for line in lines) else 1
 
 
@@ -116,8 +117,8 @@ def by_api(served: Served, number: int) -> float:
     files = series(number)
     with served.client() as client:
         began = time.perf_counter()
-        told = [{"path": f"study/{n}", "size": len(c)} for n, c in files.items()]
-        upload = client.post("/uploads", json={"files": told}).json()["id"]
+        files_sent = [{"path": f"study/{n}", "size": len(c)} for n, c in files.items()]
+        upload = client.post("/uploads", json={"files": files_sent}).json()["id"]
         for k, content in enumerate(files.values()):
             client.put(f"/uploads/{upload}/files/{k}", content=content)
         study = client.post(f"/uploads/{upload}/complete").json()["studies"][0]["id"]
@@ -150,10 +151,10 @@ def on_page(served: Served, folder: Path, chromium: str, runs: int) -> list[Line
                 "tr[data-state]"
             ).first.wait_for()  # the list is there, and what is dragged in is taken
             interactive.append(time.perf_counter() - began)
-            before = set(rows(page))
+            before = set(listed_studies(page))
             began = time.perf_counter()
             page.locator("[data-input=folder]").set_input_files(str(home))
-            while not (new := [r for r in rows(page, "ready") if r not in before]):
+            while not (new := [r for r in listed_studies(page, "ready") if r not in before]):
                 page.wait_for_timeout(30)
             listed.append(time.perf_counter() - began)
             page.goto(f"{served.url}/#/study/{new[0]}")
@@ -196,7 +197,7 @@ def viewed(browser: Any, study: str, renderer: str) -> tuple[float, float]:
     return opened, changed
 
 
-def rows(page: Any, state: str = "") -> list[str]:
+def listed_studies(page: Any, state: str = "") -> list[str]:
     """Ids of the studies in the list."""
     chosen = f"tr[data-state={state}]" if state else "tr[data-state]"
     links = f"[...document.querySelectorAll(`{chosen} a[href*='#/study/']`)]"
@@ -224,7 +225,7 @@ def many(folder: Path, studies: int, readers: int) -> list[Line]:
             for k in range(studies):
                 submit(client, (f"{k}.nii", exam(k)))
                 if k % 5 == 4:  # people send while the queue works, and do not fill the disk first
-                    until(lambda sent=k: finished(client) >= sent - 10, "the queue to follow", 600)  # type: ignore[misc]
+                    until(partial(followed, client, k - 10), "the queue to follow", 600)
                     memory.append((finished(client), *resident(served)))
             until(lambda: finished(client) == studies, "all studies", 600)
             seconds = time.perf_counter() - began
@@ -250,6 +251,10 @@ def many(folder: Path, studies: int, readers: int) -> list[Line]:
             Line(f"memory of the {name} process", found, f"grows by {GROWTH:.0%} at most", growth <= GROWTH)
         )
     return lines
+
+
+def followed(client: httpx.Client, least: int) -> bool:
+    return finished(client) >= least
 
 
 def finished(client: httpx.Client) -> int:
@@ -301,7 +306,7 @@ def read(
                 failures.append(f"{what}: {answer.status_code}")
             return answer
 
-        said = {"reader": f"reader {number}", "verdict": "agree"}
+        verdict = {"reader": f"reader {number}", "verdict": "agree"}
         with client.stream("GET", "/events"):  # an open page
             while not end.is_set():
                 found = ask("the list", lambda: client.get("/studies", params={"state": "ready"})).json()[
@@ -309,10 +314,10 @@ def read(
                 ]
                 if found:
                     one = f"/studies/{found[int(rng.integers(len(found)))]['id']}"
-                    ask("findings", lambda one=one: client.get(f"{one}/findings"))  # type: ignore[misc]
-                    ask("a volume", lambda one=one: client.get(f"{one}/volume.nii.gz"))  # type: ignore[misc]
-                    ask("a slice as PNG", lambda one=one: client.get(f"{one}/slices/3.png?mask=1"))  # type: ignore[misc]
-                    ask("a verdict to be kept", lambda one=one: client.put(f"{one}/verdict", json=said))  # type: ignore[misc]
+                    ask("findings", partial(client.get, f"{one}/findings"))
+                    ask("a volume", partial(client.get, f"{one}/volume.nii.gz"))
+                    ask("a slice as PNG", partial(client.get, f"{one}/slices/3.png?mask=1"))
+                    ask("a verdict to be kept", partial(client.put, f"{one}/verdict", json=verdict))
                 end.wait(float(rng.uniform(0.5, 3.0)))
 
 

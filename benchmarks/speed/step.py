@@ -1,6 +1,6 @@
 """A training step of the default on a CPU, with depthwise convolutions in fp32 and in bf16.
 
-Usage: python benchmarks/speed/step.py [--steps N]
+Usage: python -m benchmarks.speed.step [--steps N]
 
 Forward and backward pass of the default's network, from random weights, on a batch of random slices, under bf16
 autocast and channels_last as in training, at both sizes that the recipe trains at. The two take turns; medians, and
@@ -9,13 +9,14 @@ their ratio. Nothing else should run on the machine.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 
 import torch
 from torch import nn
 
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.tables import heading, row
 from ichor.models import build_network
 from ichor.training.module import depthwise_in_fp32
 from ichor.training.recipe import load_recipe
@@ -24,13 +25,12 @@ WAYS = ("depthwise in fp32", "all in bf16")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=6)
-    steps = parser.parse_args().steps
+    arguments = parser(__doc__, data=False)
+    arguments.add_argument("--steps", type=int, default=6)
+    steps = arguments.parse_args().steps
     recipe = load_recipe("default")
     preparation = recipe.preparation
-    print("| slices | " + " | ".join(f"{way}, seconds a step" for way in WAYS) + " | ratio |")
-    print("|---|---|---|---|")
+    heading("slices", *(f"{way}, seconds a step" for way in WAYS), "ratio")
     for scale in (recipe.small_scale, 1.0):
         rows, columns = (32 * round(side * scale / 32) for side in (preparation.rows, preparation.columns))
         shape = (recipe.batch_size, len(preparation.channels), rows, columns)
@@ -47,11 +47,8 @@ def main() -> None:
                 seconds[way].append(step(network, slices))
         # The first step of each plans its kernels.
         medians = [statistics.median(seconds[way][1:]) for way in WAYS]
-        cells = " | ".join(f"{m:.2f}" for m in medians)
-        print(
-            f"| {recipe.batch_size} of {rows} x {columns} | {cells} | {medians[0] / medians[1]:.2f} |",
-            flush=True,
-        )
+        ratio = f"{medians[0] / medians[1]:.2f}"
+        row(f"{recipe.batch_size} of {rows} x {columns}", *(f"{m:.2f}" for m in medians), ratio)
 
 
 def step(network: nn.Module, slices: torch.Tensor) -> float:
@@ -59,7 +56,7 @@ def step(network: nn.Module, slices: torch.Tensor) -> float:
     began = time.perf_counter()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = sum(out.float().square().mean() for out in network(slices))
-    loss.backward()  # type: ignore[union-attr]
+    loss.backward()
     network.zero_grad(set_to_none=True)
     return time.perf_counter() - began
 

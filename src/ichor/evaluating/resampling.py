@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ Statistic = Callable[[Floats, Floats], float]
 Resampled = Callable[[Floats, Floats, NDArray[np.intp], NDArray[np.uint16]], NDArray[np.float64]]
 """Takes labels, scores, the ``(n,)`` patient of each case and ``(draws, patients)`` how often each was drawn; gives
 the statistic of every draw, NaN where a draw has none."""
+_AnyStatistic = TypeVar("_AnyStatistic", bound=Statistic)
 _MOST_CELLS = 2_000_000
 _fast: dict[Statistic, Resampled] = {}
 
@@ -52,10 +54,10 @@ class Interval:
     n: int
 
 
-def resampled_by(fast: Resampled) -> Callable[[Statistic], Statistic]:
-    """Tell :func:`bootstrap` how to find a statistic of every draw without drawing each case."""
+def resampled_by(fast: Resampled) -> Callable[[_AnyStatistic], _AnyStatistic]:
+    """Register with :func:`bootstrap` how to find a statistic of every draw without drawing each case."""
 
-    def register(statistic: Statistic) -> Statistic:
+    def register(statistic: _AnyStatistic) -> _AnyStatistic:
         _fast[statistic] = fast
         return statistic
 

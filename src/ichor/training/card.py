@@ -15,9 +15,10 @@ from ichor.evaluating.compare import Difference
 from ichor.evaluating.failures import failures
 from ichor.evaluating.groups import group_figures, groups_of
 from ichor.evaluating.predictions import OutOfFold
+from ichor.evaluating.robustness import read_robustness
 from ichor.models import MapSpec
 from ichor.training.recipe import recipe_names
-from ichor.training.reliability import calibration_rows, robustness_rows
+from ichor.training.reliability import calibration_rows
 from ichor.training.run import Run
 
 __all__ = ["card_text", "limits_of", "provenance"]
@@ -99,7 +100,7 @@ def card_text(
         population=f"{int(truth.sum())} of {len(truth)} {oof.kind}",
         difference=f"{difference:.1e}",
         calibration=calibration_rows(oof),
-        robustness=robustness_rows(run.folder),
+        robustness=read_robustness(run.folder),
         groups=list(group_figures(oof, groups_of(open_dataset(recipe.target, run.data)))),
         traits=TRAITS,
         lost=lost,

@@ -1,10 +1,8 @@
-"""What a bundle says of its own reliability: operating points, the uncertain band, calibration, robustness."""
+"""What a bundle says of its own reliability: operating points, the uncertain band, calibration."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,16 +23,12 @@ from ichor.evaluating.out_of_fold import SENSITIVITIES
 from ichor.evaluating.predictions import OutOfFold
 
 __all__ = [
-    "ROBUSTNESS_FILE",
     "calibration_rows",
     "measured",
     "operating_points",
-    "robustness_rows",
     "uncertain_band",
 ]
 
-ROBUSTNESS_FILE = Path("robustness") / "robustness.json"
-"""Where ``benchmarks/robustness/robustness.py`` leaves its table, in the run's folder."""
 _GUARANTEE = (
     "Within each class at most {alpha:.0%} of exams lack their right answer, for exams whose scores are exchangeable "
     "with the measured ones: exactly so for one more exam of the same population in the same cross-validation. The "
@@ -182,12 +176,6 @@ def _intercept(labels: NDArray[np.floating], probabilities: NDArray[np.floating]
 
 def _slope(labels: NDArray[np.floating], probabilities: NDArray[np.floating]) -> float:
     return weak_calibration(labels, probabilities)[1]
-
-
-def robustness_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return what ``benchmarks/robustness/robustness.py`` left in a run's folder; nothing where it was not run."""
-    path = folder / ROBUSTNESS_FILE
-    return list(json.loads(path.read_text())) if path.is_file() else []
 
 
 def measured(name: str, interval: Interval, kind: str, protocol: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from ichor.reading.picture.illumination import even_illumination, has_haze, remo
 from ..phantoms import codes
 from .test_files import GREY
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "robustness"))
-import synthetic_camera as camera
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from benchmarks.shared import camera
 
 
 def results(

@@ -1,9 +1,9 @@
-"""A camera that is none: slices on a viewer's screen or on a film, photographed as with a phone.
+"""A simulated camera: slices on a viewer's screen or on a film, photographed as with a phone.
 
-Everything is drawn from the seed given, so that a photograph can be made again. Used by
-``benchmarks/robustness/photographs.py`` and by the tests. To look at some::
+Everything is drawn from the seed given, so that a photograph can be made again. Used by the tests, too. To look at
+some::
 
-    python benchmarks/robustness/synthetic_camera.py slice.png -o folder/
+    python -m benchmarks.shared.camera slice.png -o folder/
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def _fitted(grey: NDArray[np.uint8], width: int, height: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _text(draw: ImageDraw.ImageDraw, at: tuple[float, float], words: str, size: float, fill: object) -> None:
+def _text(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], words: str, size: float, fill: tuple[int, int, int]
+) -> None:
     draw.multiline_text(at, words, fill=fill, font=ImageFont.load_default(size))
 
 

@@ -1,0 +1,1 @@
+"""How answers change with the input."""
