@@ -92,7 +92,7 @@ def measure(dataset: FirstExams, form: str) -> None:
             f"decoded and prepared anew ({form}, whole exams)": decoded,
             f"store, random slices, batches of {BATCH}": rate(lambda i: read(store, batches[i]), BATCHES),
             "store, random slices with both neighbours": rate(
-                lambda i: read(store, store.neighbours(batches[i])), BATCHES
+                lambda i: read(store, store.neighbours(batches[i], preparation.max_gap_mm)), BATCHES
             ),
             "the same files through zarr, slice by slice": rate(
                 lambda i: sum(np.ndim(array[int(k)]) == 2 for k in batches[i]), BATCHES

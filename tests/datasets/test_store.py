@@ -28,7 +28,7 @@ from ichor.preparing import GridSpec
 
 def same(a, b):
     assert a.patients == b.patients and a.hu_range == b.hu_range and np.array_equal(a.exam, b.exam)
-    assert np.array_equal(a.labels, b.labels)
+    assert np.array_equal(a.labels, b.labels) and np.array_equal(a.distances, b.distances)
     every = np.arange(len(a.exam))
     assert np.array_equal(a.hu[every], b.hu[every]) and np.array_equal(a.blood[every], b.blood[every])
 
@@ -43,10 +43,11 @@ def test_a_store_holds_every_exam_on_the_grid(tmp_path):
     store = build_store(Made(), SPEC, tmp_path, told.append, shard=16)
     assert len(store.exam) == 108 and store.hu.shape == (108, 40, 32)
     for number in (0, 5, 11):
-        hu, blood, labels = on_grid(Made().load(f"p{number:02d}"), SPEC)
+        hu, blood, labels, distances = on_grid(Made().load(f"p{number:02d}"), SPEC)
         inside = np.flatnonzero(store.exam == number)
         assert np.array_equal(store.hu[inside], hu) and np.array_equal(store.blood[inside], blood)
         assert np.array_equal(store.labels[inside], labels)
+        assert np.array_equal(store.distances[inside], distances)
     assert any("min left" in line for line in told)
     again = []
     same(build_store(Made(), SPEC, tmp_path, again.append, shard=16), store)
@@ -111,8 +112,8 @@ def test_any_index_reads_as_numpy_would(tmp_path):
     for index in indices:
         asked = np.asarray(index, int) if isinstance(index, list) else index
         assert np.array_equal(store.hu[index], whole[asked])
-    assert store.hu[store.neighbours(np.array([0, 8, 9]))].shape == (3, 3, 40, 32)
-    assert store.neighbours(np.array([0, 8, 9])).tolist() == [[0, 0, 1], [7, 8, 8], [9, 9, 10]]
+    assert store.hu[store.neighbours(np.array([0, 8, 9]), 12.0)].shape == (3, 3, 40, 32)
+    assert store.neighbours(np.array([0, 8, 9]), 12.0).tolist() == [[0, 0, 1], [7, 8, 8], [9, 9, 10]]
     for wrong in (108, -109):
         with pytest.raises(IndexError, match=f"slice {wrong} of a store of 108"):
             store.hu[np.array([0, wrong])]
@@ -311,7 +312,7 @@ def test_slabs_of_thin_slices_have_what_their_slices_have():
     blood = np.zeros(thin.volume.shape, np.uint8)
     blood[20] = UNKNOWN
     item = LabelledExam("made", "p", thin, labels, blood, (-1024.0, 3071.0))
-    hu, marks, slabs = on_grid(item, SPEC)
+    hu, marks, slabs, _ = on_grid(item, SPEC)
     assert len(hu) == len(marks) == len(slabs) < 20
     assert slabs[:, 2].sum() == 1 and slabs[2, 0] == 1
     assert np.isnan(slabs[:, 0]).sum() == 1 and np.isnan(slabs[5, 0])

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ichor.exam import Picture, Source
 from ichor.preparing import BRAIN, Channel, Preparation, prepare
@@ -68,15 +70,66 @@ def test_prepare_a_picture() -> None:
     assert prepared.stack[0, 1, 160, 128] == pytest.approx(100 / 255, abs=0.01)
 
 
-def test_training_windows_as_detection_does() -> None:
-    """One code path in effect: the network is trained on what it is asked about."""
+@st.composite
+def _exams(draw: st.DrawFn) -> list[np.ndarray]:
+    """Distances of the slices of some exams: even or not, with gaps about as wide as the widest that counts."""
+    gaps = st.lists(st.sampled_from([0.6, 2.5, 5.0, 11.99, 12.0, 12.01, 30.0]), min_size=0, max_size=5)
+    return [np.concatenate([[0.0], np.cumsum(draw(gaps))]) for _ in range(draw(st.integers(1, 3)))]
+
+
+@given(
+    exams=_exams(),
+    channels=st.lists(
+        st.tuples(st.integers(-1, 1), st.sampled_from([(40, 80), (80, 200), (50, 130)])),
+        min_size=1,
+        max_size=5,
+    ),
+    max_gap=st.sampled_from([0.5, 5.0, 12.0, 100.0]),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None)
+def test_training_sees_what_detection_sees(
+    exams: list[np.ndarray], channels: list[tuple[int, tuple[int, int]]], max_gap: float, seed: int
+) -> None:
+    """Whatever the offsets, their order and the gaps: a store's slices become the stack of their exam, bit for bit."""
     torch = pytest.importorskip("torch")
+    pytest.importorskip("lightning")
+    from ichor.datasets.store import Store
     from ichor.training.module import channels_of
 
-    rng = np.random.default_rng(8)
-    hu = rng.normal(35, 60, (5, 8, 7)).astype(np.float32)
-    preparation = Preparation(rows=8, columns=7)
-    expected = preparation.stack(hu, 5.0 * np.arange(5))
-    at = np.clip(np.arange(5)[:, None] + [-1, 0, 1], 0, 4)
-    found = channels_of(torch.from_numpy(hu[at]), preparation).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    preparation = Preparation(
+        rows=4,
+        columns=3,
+        max_gap_mm=max_gap,
+        channels=tuple(Channel(offset=o, level=level, width=width) for o, (level, width) in channels),
+    )
+    rng = np.random.default_rng(seed)
+    sizes = [len(distances) for distances in exams]
+    hu = rng.normal(40, 60, (sum(sizes), 4, 3)).astype(np.float32)
+    ends = np.cumsum(sizes)
+    whole = [hu[end - n : end] for end, n in zip(ends, sizes, strict=True)]
+    expected = np.concatenate([preparation.stack(h, d) for h, d in zip(whole, exams, strict=True)])
+    number = np.repeat(np.arange(len(exams)), sizes)
+    nothing = np.zeros((len(hu), 6), np.float32)
+    patients = tuple(str(k) for k in range(len(exams)))
+    store = Store("made", hu, hu, nothing, np.concatenate(exams), number, patients, (-1024.0, 3071.0))
+    index = rng.permutation(len(hu))
+    planes = torch.from_numpy(store.hu[store.neighbours(index, preparation.max_gap_mm)])
+    np.testing.assert_array_equal(channels_of(planes, preparation).numpy(), expected[index])
+
+
+@pytest.mark.parametrize("offset", [-2, 2, 3])
+def test_training_refuses_neighbours_that_it_does_not_hold(offset: int) -> None:
+    """An offset of -2 was taken from the slice above without a word."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("lightning")
+    from pydantic import ValidationError
+
+    from ichor.training.module import channels_of
+    from ichor.training.recipe import Recipe
+
+    preparation = Preparation(channels=(Channel(offset=offset, level=40, width=80),))
+    with pytest.raises(ValueError, match=f"found 3 planes a slice; expected {2 * abs(offset) + 1}"):
+        channels_of(torch.zeros(1, 3, 4, 4), preparation)
+    with pytest.raises(ValidationError, match=rf"offset of {abs(offset)} places; expected -1, 0 or 1"):
+        Recipe(name="far", description="", preparation=preparation)

@@ -28,7 +28,10 @@ def made_store(name="made", seed=0, hu_range=(-900.0, 2300.0)):
         blood[i][disk] = 2
         hu[i][disk] = 65
         labels[i, [0, 2]] = 1
-    return Store(name, hu, blood, labels, exam, tuple(f"{name}-{k}" for k in range(exams)), hu_range)
+    distances = 5.0 * (np.arange(n) % 6)
+    return Store(
+        name, hu, blood, labels, distances, exam, tuple(f"{name}-{k}" for k in range(exams)), hu_range
+    )
 
 
 def recipe_of(kind, **changes):

@@ -43,7 +43,7 @@ def same(a, b, tolerance=1e-5):
 def validation(store):
     border = 8
     hu = torch.from_numpy(
-        store.hu[store.neighbours(np.arange(60))][..., border:-border, border:-border]
+        store.hu[store.neighbours(np.arange(60), 12.0)][..., border:-border, border:-border]
     ).float()
     blood = torch.from_numpy(store.blood[..., border:-border, border:-border].copy())
     return [Batch(hu, blood, torch.from_numpy(store.labels))]

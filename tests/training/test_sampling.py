@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 from ichor.datasets.labelled import UNKNOWN  # noqa: E402
 from ichor.preparing import Preparation  # noqa: E402
 from ichor.training.augment import Chance, move, paste  # noqa: E402
-from ichor.training.module import channels_of  # noqa: E402
 from ichor.training.plain import PlainSampler, label_weights  # noqa: E402
 from ichor.training.recipe import AugmentationRecipe  # noqa: E402
 from training.made import made_store, recipe_of, sampler_of  # noqa: E402
@@ -154,15 +153,6 @@ def test_paste_puts_blood_only_into_brain():
     outside = torch.full_like(normal, -1000.0)
     same, marks, done = paste(outside, donor_hu, donor_blood, chance(3))
     assert not done.any() and not marks.any() and torch.equal(same, outside)
-
-
-def test_training_sees_what_detection_sees():
-    rng = np.random.default_rng(0)
-    hu = rng.normal(40, 60, (5, 12, 10)).astype(np.float32)
-    whole = Preparation().stack(hu, 5.0 * np.arange(5))
-    near = np.stack([np.maximum(np.arange(5) - 1, 0), np.arange(5), np.minimum(np.arange(5) + 1, 4)], axis=1)
-    batch = channels_of(torch.from_numpy(hu[near]), Preparation())
-    assert np.allclose(batch.numpy(), whole, atol=1e-6)
 
 
 def test_doubtful_blood_is_no_donor():

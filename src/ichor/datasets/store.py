@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.errors import UsageError
+from ichor.preparing.stacks import neighbour_indices
 
 __all__ = ["FORMAT", "GROUP", "META", "Slices", "Store", "StoredSlices", "open_store"]
 
-FORMAT = "ichor.store/4"
+FORMAT = "ichor.store/5"
 """To be raised, too, when reading or preparing changes what it gives."""
 META = "store.json"
 GROUP = "slices.zarr"
@@ -125,6 +126,8 @@ class Store:
         ``(N, rows, columns)`` uint8, as in :class:`~ichor.datasets.labelled.LabelledExam`.
     labels
         ``(N, 6)`` float32.
+    distances
+        ``(N,)`` mm along the normal of the slice's exam.
     exam
         ``(N,)`` number of the exam that each slice belongs to; slices of an exam follow each other.
     patients
@@ -137,6 +140,7 @@ class Store:
     hu: Slices
     blood: Slices
     labels: NDArray[np.float32]
+    distances: NDArray[np.float64]
     exam: NDArray[np.int64]
     patients: tuple[str, ...]
     hu_range: tuple[float, float]
@@ -149,13 +153,16 @@ class Store:
         height = np.arange(len(self.exam)) - first[self.exam]
         return np.asarray(height / np.maximum(counts - 1, 1)[self.exam])
 
-    def neighbours(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
-        """``(len(index), 3)`` the slice below, the slice, the one above; at an exam's ends itself."""
-        below = np.maximum(index - 1, 0)
-        above = np.minimum(index + 1, len(self.exam) - 1)
-        below = np.where(self.exam[below] == self.exam[index], below, index)
-        above = np.where(self.exam[above] == self.exam[index], above, index)
-        return np.stack([below, index, above], axis=1)
+    def neighbours(self, index: NDArray[np.intp], max_gap_mm: float) -> NDArray[np.intp]:
+        """``(len(index), 3)`` the slice below, the slice, the one above, as detection takes them.
+
+        At an exam's ends, and beside a gap wider than ``max_gap_mm``, the slice itself stands in.
+        """
+        near = [
+            neighbour_indices(self.distances, offset, max_gap_mm, start=index, exam=self.exam)
+            for offset in (-1, 0, 1)
+        ]
+        return np.stack(near, axis=1)
 
 
 def open_store(home: Path) -> Store:
@@ -199,6 +206,7 @@ def open_store(home: Path) -> Store:
         _slices(home, group["hu"], meta["shard"]),
         _slices(home, group["blood"], meta["shard"]),
         np.asarray(group["labels"][:], np.float32),  # type: ignore[index]
+        np.asarray(group["distances"][:], np.float64),  # type: ignore[index]
         np.repeat(np.arange(len(counts)), counts),
         tuple(exam["patient"] for exam in meta["exams"]),
         tuple(meta["hu_range"]),

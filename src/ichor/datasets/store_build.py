@@ -14,7 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ SHARD = 256
 """Slices a file."""
 _PROGRESS = "progress.json"
 _ARRAYS = {"hu": "int16", "blood": "uint8"}
+_TABLES = ("labels", "distances")
+"""What is small: read whole."""
 _ALL_HU = (-1024.0, 3071.0)
 _READ_ERRORS = (OSError, ValueError, KeyError, IndexError, EOFError, SyntaxError)
 """What broken files raise where nothing refuses them, in pydicom, nibabel and Pillow."""
@@ -87,18 +89,30 @@ def build_store(
     return open_store(home)
 
 
-def on_grid(
-    item: LabelledExam, spec: GridSpec
-) -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.float32]]:
+class OnGrid(NamedTuple):
+    """A labelled exam on the model's grid.
+
+    Attributes
+    ----------
+    hu, blood
+        ``(m, rows, columns)`` int16 and uint8.
+    labels
+        ``(m, 6)`` float32.
+    distances
+        ``(m,)`` mm along the normal.
+    """
+
+    hu: NDArray[np.int16]
+    blood: NDArray[np.uint8]
+    labels: NDArray[np.float32]
+    distances: NDArray[np.float64]
+
+
+def on_grid(item: LabelledExam, spec: GridSpec) -> OnGrid:
     """Bring an exam, its blood map and its labels to the grid.
 
     Where thin slices become slabs, a slab has what any of its slices has, and is unknown where one of them is
     and none has it.
-
-    Returns
-    -------
-    hu, blood, labels
-        ``(m, rows, columns)`` int16 and uint8, ``(m, 6)`` float32.
     """
     transform = plan_grid(item.exam.volume, item.exam.geometry, spec)
     planes = np.rint(transform.native_to_grid(item.exam.volume)).astype(np.int16)
@@ -117,7 +131,7 @@ def on_grid(
             inside = labels[near == k] if (near == k).any() else labels[[np.abs(near - k).argmin()]]
             slabs[k] = np.where((inside == 1).any(axis=0), 1, inside.max(axis=0))
         labels = slabs
-    return planes, marks, labels
+    return OnGrid(planes, marks, labels, transform.distances)
 
 
 @dataclass
@@ -126,13 +140,14 @@ class _Prepared:
     hu: NDArray[np.int16]
     blood: NDArray[np.uint8]
     labels: NDArray[np.float32]
+    distances: NDArray[np.float64]
     hu_range: tuple[float, float]
     refusal: str = ""
 
     def after(self, skip: int) -> _Prepared:
         """Leave the first slices away."""
-        hu, blood, labels = self.hu[skip:], self.blood[skip:], self.labels[skip:]
-        return _Prepared(self.patient, hu, blood, labels, self.hu_range)
+        cut = (values[skip:] for values in (self.hu, self.blood, self.labels, self.distances))
+        return _Prepared(self.patient, *cut, self.hu_range)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -204,7 +219,7 @@ class _Builder:
         if not count:
             return pending
         try:
-            for name in (*_ARRAYS, "labels"):
+            for name in (*_ARRAYS, *_TABLES):
                 values = np.concatenate([getattr(p, name) for p in pending])
                 target = self._array(group, name, values)
                 target.resize((self.written + count, *values.shape[1:]))
@@ -243,7 +258,7 @@ class _Builder:
             kept = json.loads(path.read_text())
             self.exams, self.left_out, self.written = kept["exams"], kept["left_out"], kept["written"]
             self.log(f"{self.dataset.name}: going on after {len(self.exams)} exams")
-        for name in (*_ARRAYS, "labels"):
+        for name in (*_ARRAYS, *_TABLES):
             if name in group:
                 # What was being written when the build ended goes.
                 group[name].resize((self.written, *group[name].shape[1:]))
@@ -333,17 +348,17 @@ def _prepare_remembered(patient: str) -> _Prepared:
 def _prepare_one(dataset: Dataset, patient: str, spec: GridSpec) -> _Prepared:
     try:
         item = dataset.load(patient)
-        planes, marks, labels = on_grid(item, spec)
+        found = on_grid(item, spec)
     except RefusedInput as refusal:
         nothing = np.empty(0)
-        return _Prepared(patient, nothing, nothing, nothing, _ALL_HU, str(refusal))  # type: ignore[arg-type]
+        return _Prepared(patient, nothing, nothing, nothing, nothing, _ALL_HU, str(refusal))  # type: ignore[arg-type]
     except _READ_ERRORS as error:
         # No refusal: it may be the disk, and must not make a store without this exam.
         raise UsageError(
             f"{dataset.name}/{patient}: found that it cannot be read ({type(error).__name__}: {error}); expected an "
             f"exam; run ichor data check {dataset.name}, mend it, and run again: it goes on"
         ) from error
-    return _Prepared(patient, planes, marks, labels, item.hu_range)
+    return _Prepared(patient, *found, item.hu_range)
 
 
 def _identity(dataset: Dataset) -> str:

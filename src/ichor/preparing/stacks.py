@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ class Channel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     offset: int
-    """Which slice: 0 the one judged, -1 the one below, +1 the one above."""
+    """Which slice: 0 the one assessed, -1 the one below, +1 the one above."""
     level: float
     width: float
 
@@ -65,13 +67,27 @@ class Preparation(BaseModel):
             ``(m, channels, rows, columns)`` float32, 0..1.
         """
         out = np.empty((len(hu), len(self.channels), *hu.shape[1:]), np.float32)
-        windowed: dict[Window, NDArray[np.float32]] = {}
+        self.fill(out, lambda offset: hu[neighbour_indices(distances, offset, self.max_gap_mm)])
+        return out
+
+    def fill(self, out: Any, plane: Callable[[int], Any]) -> None:
+        """Write the network's input: the one place where planes become channels, in detection and in training.
+
+        Parameters
+        ----------
+        out
+            ``(n, channels, rows, columns)`` float32, 0..1, of numpy or torch; is written to.
+        plane
+            Gives the neighbours ``(n, rows, columns)`` float32 HU at an offset, as the same kind of array.
+        """
         for c, channel in enumerate(self.channels):
             window = Window(channel.level, channel.width)
-            if window not in windowed:
-                windowed[window] = window.apply(hu)
-            out[:, c] = windowed[window][neighbour_indices(distances, channel.offset, self.max_gap_mm)]
-        return out
+            out[:, c] = ((plane(channel.offset) - window.low) / window.width).clip(0, 1)
+
+    @property
+    def reach(self) -> int:
+        """How many places away the farthest neighbour lies that a channel shows."""
+        return max(abs(channel.offset) for channel in self.channels)
 
 
 @dataclass(frozen=True)
@@ -93,17 +109,45 @@ class Prepared:
     stack: NDArray[np.float32]
 
 
-def neighbour_indices(distances: NDArray[np.float64], offset: int, max_gap_mm: float) -> NDArray[np.intp]:
+def neighbour_indices(
+    distances: NDArray[np.float64],
+    offset: int,
+    max_gap_mm: float,
+    *,
+    start: NDArray[np.intp] | None = None,
+    exam: NDArray[np.integer] | None = None,
+) -> NDArray[np.intp]:
     """Index of each slice's neighbour ``offset`` places away, walking over no gap wider than ``max_gap_mm``.
 
     Beyond the stack's ends, and beyond a gap, the walk stays where it is.
+
+    Parameters
+    ----------
+    distances
+        ``(n,)`` mm along the normal.
+    offset
+        Places upward; negative downward.
+    max_gap_mm
+        The widest gap that is walked over.
+    start
+        ``(k,)`` slices whose neighbours are asked for; by default all.
+    exam
+        ``(n,)`` number of the exam of each slice, where the slices of several follow each other: the walk stays in one.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(k,)``.
     """
     n = len(distances)
-    index = np.arange(n)
+    index = np.arange(n) if start is None else np.asarray(start)
     step = int(np.sign(offset))
     for _ in range(abs(offset)):
         after = np.clip(index + step, 0, n - 1)
-        index = np.where(np.abs(distances[after] - distances[index]) <= max_gap_mm, after, index)
+        near = np.abs(distances[after] - distances[index]) <= max_gap_mm
+        if exam is not None:
+            near &= exam[after] == exam[index]
+        index = np.where(near, after, index)
     return index
 
 

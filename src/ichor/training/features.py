@@ -110,7 +110,8 @@ def _changed(
     with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):  # type: ignore[arg-type]
         for start in range(0, len(store.labels), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(store.labels)))
-            hu = torch.from_numpy(store.hu[store.neighbours(index)].astype(np.float32))
+            near = store.neighbours(index, recipe.preparation.max_gap_mm)
+            hu = torch.from_numpy(store.hu[near].astype(np.float32))
             nothing = torch.zeros(len(index), *hu.shape[2:], dtype=torch.uint8)
             labels = torch.from_numpy(store.labels[index])
             seeds = [[recipe.seed, view, int(store.exam[i])] for i in index]

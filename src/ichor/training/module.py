@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ichor.models import ClassifierSpec
-from ichor.preparing import Preparation, Window
+from ichor.preparing import Preparation
 from ichor.training.losses import map_loss, map_targets, slice_loss, slice_weights
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import Batch
@@ -40,12 +40,22 @@ def _in_fp32(convolution: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def channels_of(hu: Tensor, preparation: Preparation) -> Tensor:
-    """Window slices and neighbours ``(n, 3, r, c)`` HU as :meth:`Preparation.stack` does a whole exam."""
-    planes = []
-    for channel in preparation.channels:
-        window = Window(channel.level, channel.width)
-        planes.append(((hu[:, 1 + channel.offset] - window.low) / window.width).clamp(0, 1))
-    return torch.stack(planes, dim=1)
+    """Window slices and neighbours ``(n, k, r, c)`` HU as :meth:`Preparation.stack` does a whole exam.
+
+    Raises
+    ------
+    ValueError
+        Where a channel shows a neighbour that is not among the ``k`` planes, whose middle one is the slice itself.
+    """
+    middle = hu.shape[1] // 2
+    if preparation.reach > middle:
+        raise ValueError(
+            f"hu: found {hu.shape[1]} planes a slice; expected {2 * preparation.reach + 1} for a channel that shows "
+            f"the neighbour {preparation.reach} places away"
+        )
+    out = hu.new_empty((len(hu), len(preparation.channels), *hu.shape[2:]))
+    preparation.fill(out, lambda offset: hu[:, middle + offset])
+    return out
 
 
 class TrainingModule(pl.LightningModule):

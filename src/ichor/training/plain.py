@@ -71,7 +71,8 @@ class PlainSampler:
         known = torch.from_numpy(np.concatenate(labels))
         if self.views is not None:
             return self._cached(index, known, exams)
-        hu = torch.from_numpy(self.store.hu[self.store.neighbours(np.maximum(index, 0))].astype(np.float32))
+        near = self.store.neighbours(np.maximum(index, 0), self.recipe.preparation.max_gap_mm)
+        hu = torch.from_numpy(self.store.hu[near].astype(np.float32))
         blood = torch.from_numpy(self.store.blood[np.maximum(index, 0)])
         hu[torch.from_numpy(index < 0)] = _AIR
         clipped = torch.full((len(index),), self.store.hu_range == (0.0, 80.0))

@@ -205,6 +205,11 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         frozen = isinstance(self.model, ClassifierSpec) and self.model.all_frozen
+        if self.preparation.reach > 1:
+            raise ValueError(
+                f"preparation.channels: found an offset of {self.preparation.reach} places; expected -1, 0 or 1: a "
+                "slice is trained on with the one below and the one above"
+            )
         if self.cached_features and not frozen:
             raise ValueError("cached_features needs a classifier whose backbone is frozen ([''])")
         if self.sampling.kind == "mixed" and not isinstance(self.model, MapSpec):

@@ -354,7 +354,8 @@ class Run:
             return Batch(nothing, nothing, labels, length, features)
         rows, columns = self.recipe.preparation.rows, self.recipe.preparation.columns
         inner = np.s_[..., border : border + rows, border : border + columns]
-        hu = store.hu[store.neighbours(index)].astype(np.float32)[inner]
+        near = store.neighbours(index, self.recipe.preparation.max_gap_mm)
+        hu = store.hu[near].astype(np.float32)[inner]
         return Batch(torch.from_numpy(hu), torch.from_numpy(store.blood[index][inner]), labels, length)
 
     def _start(self) -> Path | None:

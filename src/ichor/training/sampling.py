@@ -71,8 +71,9 @@ class Sampler(Protocol):
 class _Pool:
     """Slices of one store that may be drawn, positives so that each patient and subtype gets its turn."""
 
-    def __init__(self, store: Store, patients: set[str]) -> None:
+    def __init__(self, store: Store, patients: set[str], max_gap_mm: float) -> None:
         self.store = store
+        self.max_gap_mm = max_gap_mm
         allowed = np.isin(store.exam, [i for i, p in enumerate(store.patients) if p in patients])
         any_label = store.labels[:, 0]
         self.positive = np.flatnonzero(allowed & (any_label == 1))
@@ -94,7 +95,7 @@ class _Pool:
 
     def read(self, index: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return ``(n, 3, r, c)`` HU and ``(n, 3, r, c)`` blood of slices and their neighbours."""
-        near = self.store.neighbours(index)
+        near = self.store.neighbours(index, self.max_gap_mm)
         return self.store.hu[near].astype(np.float32), self.store.blood[near]
 
 
@@ -116,8 +117,8 @@ class MixedSampler:
             raise TypeError(f"recipe {recipe.name}: sampling is {recipe.sampling.kind!r}, not 'mixed'")
         self.recipe = recipe
         self.share = recipe.sampling
-        self.target = _Pool(*target)
-        self.extra = [_Pool(*pair) for pair in extra]
+        self.target = _Pool(*target, recipe.preparation.max_gap_mm)
+        self.extra = [_Pool(*pair, recipe.preparation.max_gap_mm) for pair in extra]
         if not len(self.target.positive) or not len(self.target.negative):
             raise ValueError("the training patients hold only one class")
         slices = len(self.target.positive) + len(self.target.negative)
