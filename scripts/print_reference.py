@@ -26,6 +26,7 @@ from typer.models import ArgumentInfo
 
 from ichor.cli import app
 from ichor.cli.info import notices_markdown
+from ichor.datasets.registry import DATASETS
 from ichor.detecting.manifest import Manifest
 from ichor.findings import Findings
 from ichor.labels import LABELS
@@ -58,8 +59,19 @@ def _pages() -> dict[str, dict[str, str] | str]:
         "docs/reference/limits.md": {"limits": _limits()},
         "docs/reference/windows.md": {"windows": _windows()},
         "docs/reference/command.md": {"commands": _commands()},
+        "docs/how-to/get-the-data.md": {"data-sets": data_sets()},
         "docs/explanation/how-the-series-is-chosen.md": {"rules": _rules()},
     }
+
+
+def data_sets() -> str:
+    """Return the table of data sets, a row for each form that one may have on a disk."""
+    rows: list[list[object]] = [
+        [f"`{name}`", form.info.content, form.info.labels, form.info.access, form.info.licence]
+        for name, forms in DATASETS.items()
+        for form in forms
+    ]
+    return table(["name, sub-folder", "what", "labels", "obtain", "licence"], rows)
 
 
 def _labels() -> str:

@@ -2,10 +2,11 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
-from ichor.datasets.labelled import DatasetInfo, LabelledExam
+from ichor.datasets.labelled import Dataset, DatasetInfo, LabelledExam
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Geometry, Source
 from ichor.preparing import GridSpec
@@ -26,17 +27,24 @@ def exam(seed, n=9, step=5.0):
     return Exam(volume, geometry, Source(f"made/{seed}", "picture"))
 
 
-class Made:
+class Made(Dataset):
     """Twelve exams, nine slices each. Slow, broken, failing or ending its process where asked."""
 
     name = "made"
     info = DatasetInfo("made", "", "", "", "exams", "", ())
 
     def __init__(self, wait=0.0, broken=(), failing="", ending=""):
+        super().__init__(Path("made"))
         self.wait, self.broken, self.failing, self.ending = wait, broken, failing, ending
 
     def patients(self):
         return {f"p{k:02d}": np.array([k % 2, 0, k % 2, 0, 0, 0], np.float32) for k in range(12)}
+
+    def slice_labels(self, patient):
+        number = int(patient[1:])
+        labels = np.zeros((9, 6), np.float32)
+        labels[number % 9, [0, 2]] = number % 2
+        return labels
 
     def load(self, patient):
         time.sleep(self.wait)
@@ -50,8 +58,7 @@ class Made:
                 patient, "unreadable", found="nothing", expected="an exam", remedy="leave it out"
             )
         made = exam(number)
-        labels = np.zeros((9, 6), np.float32)
-        labels[number % 9, [0, 2]] = number % 2
+        labels = self.slice_labels(patient)
         blood = np.zeros(made.volume.shape, np.uint8)
         blood[number % 9, 20:30, 20:30] = 2 * (number % 2)
         return LabelledExam(self.name, patient, made, labels, blood, (-1024.0, 3071.0))

@@ -8,6 +8,7 @@ import socket
 import threading
 import zipfile
 from base64 import b64encode
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,9 +16,11 @@ import pytest
 pytest.importorskip("requests", reason="fetching needs the extra 'train'")
 import requests
 
-from ichor.datasets import getting
-from ichor.datasets.getting import SOURCES, Archives, Figshare, Kaggle, Login, PhysioNet, Remote, fetch, get
+from ichor.datasets import fetching
+from ichor.datasets.fetching import Login, Remote, fetch
+from ichor.datasets.getting import get
 from ichor.datasets.registry import DATASETS
+from ichor.datasets.sources import Archives, Figshare, Kaggle, PhysioNet
 from ichor.datasets.unpacking import unpack_into
 from ichor.errors import UsageError
 
@@ -139,12 +142,12 @@ def test_another_version_on_the_server_is_not_sewn_to_the_first(served, session,
     served.files["/a.bin"] = BODY
     served.cut = [1_000_000]
     remote = Remote(f"{served.url}/a.bin", "a.bin")
-    original, getting._TRIES = getting._TRIES, 1
+    original, fetching._TRIES = fetching._TRIES, 1
     try:
         with pytest.raises(UsageError, match="found no answer"):
             fetch(remote, tmp_path, quiet, session)
     finally:
-        getting._TRIES = original
+        fetching._TRIES = original
     served.files["/a.bin"] = other = BODY[::-1]
     assert fetch(remote, tmp_path, quiet, session).read_bytes() == other
 
@@ -183,8 +186,16 @@ def test_no_server(session, tmp_path):
 # -- sources -------------------------------------------------------------------------------------------
 
 
-def test_every_data_set_has_a_source():
-    assert SOURCES.keys() == DATASETS.keys()
+def test_every_data_set_that_a_publisher_offers_has_a_source():
+    without = [name for name, forms in DATASETS.items() if forms[-1].info.source is None]
+    assert without == []
+
+
+def test_a_data_set_without_a_source_says_what_to_do_by_hand(tmp_path, monkeypatch):
+    (form,) = DATASETS["bhsd"]
+    monkeypatch.setattr(form, "info", replace(form.info, source=None))
+    with pytest.raises(UsageError, match=r"no publisher's download.*by hand from https://.*and put images"):
+        get("bhsd", tmp_path, quiet)
 
 
 def physionet(served, **files):
@@ -319,7 +330,7 @@ def test_an_archive_that_is_not_the_data_set_is_told(tmp_path, monkeypatch):
 
 
 def test_kaggle_source_is_the_published_one():
-    source = SOURCES["rsna"]
+    source = DATASETS["rsna"][-1].info.source
     assert isinstance(source, Kaggle) and source.what == "competitions"
 
 

@@ -138,7 +138,10 @@ def test_a_table_of_exams_with_patients_and_slices(tmp_path):
     )
     dataset = open_dataset(f"csv:{table}", tmp_path)
     assert dataset.groups() == {"v/one.nii.gz": "P1", "v/two.nii.gz": "P1"}
-    assert dataset.traits("v/one.nii.gz") == {"age_years": 70} and dataset.traits("v/two.nii.gz") == {}
+    assert (
+        dataset.subgroup_values("v/one.nii.gz") == {"age_years": 70}
+        and dataset.subgroup_values("v/two.nii.gz") == {}
+    )
     assert dataset.patients()["v/one.nii.gz"][[0, 5]].tolist() == [1, 1]
     rows = dataset.slice_labels("v/one.nii.gz")
     assert rows.shape == (8, 6)
@@ -153,7 +156,7 @@ def test_a_table_without_patients_leaves_look_alikes_to_the_split(tmp_path):
     head(tmp_path / "b.png", seed=1)
     (tmp_path / "t.csv").write_text(f"Path,Any\na.png,1\n\n{tmp_path / 'b.png'},0\n")
     dataset = open_dataset(f"csv:{tmp_path / 't.csv'}", tmp_path)
-    assert not hasattr(dataset, "groups") and dataset.info.kind == "pictures"
+    assert dataset.groups() is None and dataset.info.kind == "pictures"
     assert [v[0] for v in dataset.patients().values()] == [1, 0]
 
 

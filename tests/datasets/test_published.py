@@ -107,7 +107,7 @@ def test_ct_ich_as_physionet_gives_it(ct_ich):
     dataset = open_dataset("ct-ich", data)
     assert isinstance(dataset, CtIchNifti) and dataset.name == "ct-ich"
     assert dataset.patients()["049"].tolist() == [1, 1, 0, 0, 0, 1] and not dataset.patients()["050"].any()
-    assert dataset.traits("049") == {"age_years": 4} and dataset.traits("050") == {}
+    assert dataset.subgroup_values("049") == {"age_years": 4} and dataset.subgroup_values("050") == {}
     item = dataset.load("049")
     expected = [0, 0, 1, 1, 0, 0]
     assert item.labels[:, 0].tolist() == expected
@@ -255,7 +255,7 @@ def test_the_jpeg_form_tells_what_it_leaves_out(jpeg_form):
     item = dataset.load("049")
     assert item.labels[:, 1].tolist() == [0, 1]  # in the order of their numbers, not of the rows
     assert not item.blood[0].any() and (item.blood[1] == UNKNOWN).all()
-    assert dataset.traits("049") == {"age_years": 35} and item.exam.geometry.slice_step == 5
+    assert dataset.subgroup_values("049") == {"age_years": 35} and item.exam.geometry.slice_step == 5
 
 
 @pytest.mark.parametrize(

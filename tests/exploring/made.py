@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 
-from ichor.datasets.labelled import LabelledExam
+from ichor.datasets.labelled import Dataset, DatasetInfo, LabelledExam
 from ichor.exam import Exam, Geometry, Source
 
 N = 12
@@ -36,16 +36,19 @@ def volume(seed, blood=()):
     return out
 
 
-class Made:
+class Made(Dataset):
     """What a loader gives, from memory; an exam that is an error is raised when it is read."""
 
     name = "made"
 
     def __init__(self, volumes, labels, groups=None, kind="exams"):
-        self.info = SimpleNamespace(title="Made", citation="", licence="", kind=kind)
+        super().__init__(Path("made"))
+        self.info = DatasetInfo("Made", "", "", "", kind, "", ())
         self._volumes, self._labels = volumes, labels
-        if groups is not None:
-            self.groups = lambda: groups
+        self._groups = groups
+
+    def groups(self):
+        return self._groups
 
     def patients(self):
         return {name: rows.max(axis=0) for name, rows in self._labels.items()}
@@ -53,7 +56,7 @@ class Made:
     def slice_labels(self, patient):
         return self._labels[patient]
 
-    def traits(self, patient):
+    def subgroup_values(self, patient):
         return {"age_years": 40.0}
 
     def load(self, patient):
@@ -74,9 +77,6 @@ class Made:
         return LabelledExam(
             "made", patient, Exam(hu, geometry, Source("made", "dicom")), labels, blood, (-1024, 3071)
         )
-
-    def __iter__(self):
-        return (self.load(name) for name in self._volumes)
 
 
 def made(n=6, **more):

@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from ichor.datasets.splits import Split, save_split
 from ichor.errors import UsageError
-from ichor.exploring.duplicates import Sides, find_copies, find_leaks, read_sides
-from ichor.exploring.survey import gather
+from ichor.exploring.duplicates import find_duplicates
+from ichor.exploring.leakage import Sides, find_leakage, read_sides
+from ichor.exploring.survey import survey
 
 from .made import labels_of, made, volume
 
@@ -22,27 +23,27 @@ def test_an_exam_under_two_names_is_found_and_others_are_not():
     dataset = made(
         4, volumes={"x": volume(1, (5, 6)), "y": again}, labels={"x": labels_of(), "y": labels_of()}
     )
-    copies = find_copies(gather(dataset), pictures=False)
-    found = {(c.first, c.second): c for c in copies}
+    duplicates = find_duplicates(survey(dataset), pictures=False)
+    found = {(c.first, c.second): c for c in duplicates}
     assert set(found) == {("b", "x"), ("a", "y")}
     assert found["b", "x"].kind == "equal" and found["b", "x"].labels_differ
     assert found["a", "y"].kind == "copy" and not found["a", "y"].labels_differ
     assert found["b", "x"].slices >= 8 and found["a", "y"].slices >= 3
-    assert copies[0].kind == "equal"  # the surest first
+    assert duplicates[0].kind == "equal"  # the surest first
 
 
-def test_lone_slices_of_two_exams_may_be_alike_by_chance():
+def test_single_slices_of_two_exams_may_be_alike_by_chance():
     other = volume(9)
     other[2] = np.where(volume(0)[2] > 0, volume(0)[2] + 1, volume(0)[2])
     dataset = made(1, volumes={"x": other}, labels={"x": labels_of()})
-    assert find_copies(gather(dataset), pictures=False) == []
+    assert find_duplicates(survey(dataset), pictures=False) == []
 
 
-def test_leaks_of_patients_and_of_copies():
+def test_leakage_of_patients_and_of_duplicates():
     volumes, labels = {"x": volume(0), "y": volume(7)}, {"x": labels_of(), "y": labels_of()}
     dataset = made(4, volumes=volumes, labels=labels, groups={"c": "person", "d": "person"})
-    found = gather(dataset)
-    copies = find_copies(found, pictures=False)
+    found = survey(dataset)
+    duplicates = find_duplicates(found, pictures=False)
     sides = {
         "a": {"train"},
         "x": {"test"},
@@ -51,15 +52,15 @@ def test_leaks_of_patients_and_of_copies():
         "d": {"test"},
         "y": {"train", "test"},
     }
-    leaks = find_leaks(Sides("made", sides), dataset, found, copies)
-    assert {(k.what, k.members) for k in leaks} == {
+    leakage = find_leakage(Sides("made", sides), dataset, found, duplicates)
+    assert {(k.kind, k.members) for k in leakage} == {
         ("near-duplicates", ("a", "x")),
         ("patient", ("c", "d")),
         ("patient", ("y",)),
     }
-    assert all(k.sides == ("test", "train") for k in leaks)
+    assert all(k.sides == ("test", "train") for k in leakage)
     whole = {name: {"train"} for name in sides}
-    assert find_leaks(Sides("made", whole), dataset, found, copies) == []
+    assert find_leakage(Sides("made", whole), dataset, found, duplicates) == []
 
 
 def test_splits_are_read_from_what_there_is(tmp_path):

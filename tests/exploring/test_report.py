@@ -8,24 +8,25 @@ import numpy as np
 import pytest
 
 from ichor.exploring.drawings import histogram, skyline
-from ichor.exploring.duplicates import Leak, Sides
+from ichor.exploring.leakage import Leakage, Sides
 from ichor.exploring.page import write_report
-from ichor.exploring.summary import Exploration, co_occurrence, counts, remarks, window_shares
-from ichor.exploring.survey import gather
+from ichor.exploring.remarks import remarks
+from ichor.exploring.summary import Exploration, co_occurrence, counts, window_shares
+from ichor.exploring.survey import survey
 
 from .made import labels_of, made, volume
 
 
-def exploration(dataset, copies=(), split=None, leaks=(), named=str):
+def exploration(dataset, duplicates=(), split=None, leakage=(), name_of=str):
     return Exploration(
         dataset.name,
         dataset.info,
-        gather(dataset),
-        list(copies),
+        survey(dataset),
+        list(duplicates),
         split,
-        list(leaks),
+        list(leakage),
         ["3 rows repeat"],
-        named,
+        name_of,
         1.0,
     )
 
@@ -39,7 +40,7 @@ def test_labels_are_counted():
 
 
 def test_windows_tell_what_they_show():
-    found = gather(made(2))
+    found = survey(made(2))
     found.hu[:] = 0
     found.hu[0, [1100 - 50, 1100 + 40, 1100 + 90, 1100 + 300]] = [1, 5, 2, 2]
     shares = window_shares(found)
@@ -51,11 +52,11 @@ def test_remarks_put_the_grave_first():
     sides = {"a": {"train", "test"}, "b": {"train"}, "z": {"train"}}
     dataset = made(4, volumes={"x": OSError("cut")}, labels={"x": labels_of()})
     told = remarks(
-        exploration(dataset, split=Sides("s", sides), leaks=[Leak("patient", ("a",), ("test", "train"))])
+        exploration(dataset, split=Sides("s", sides), leakage=[Leakage("patient", ("a",), ("test", "train"))])
     )
     texts = [r.text for r in told]
     assert (
-        "The split s leaks: 1 patient and 0 groups of near-duplicates on more than one side. Deal it again."
+        "The split s has leakage: 1 patient and 0 groups of near-duplicates on more than one side. Deal it again."
         in texts
     )
     assert "The split names 1 patients that the data set does not have." in texts
@@ -66,7 +67,7 @@ def test_remarks_put_the_grave_first():
     assert grave == sorted(grave, reverse=True) and any(grave) and not all(grave)
 
 
-def test_wrong_labels_and_a_lone_class_are_noticed():
+def test_wrong_labels_and_a_single_class_are_noticed():
     wrong = labels_of(3)
     wrong[3, 0] = 0
     bare = labels_of(3)
@@ -106,7 +107,11 @@ class Tags(HTMLParser):
 @pytest.mark.parametrize("full", [True, False])
 def test_the_page_is_whole_and_needs_nothing_beside_it(tmp_path, full):
     sides = {"a": {"train", "test"}, "b": {"train"}}
-    more = {"split": Sides("s", sides), "leaks": [Leak("patient", ("a",), ("test", "train"))]} if full else {}
+    more = (
+        {"split": Sides("s", sides), "leakage": [Leakage("patient", ("a",), ("test", "train"))]}
+        if full
+        else {}
+    )
     volumes = {"x": OSError("cut")} if full else {}
     dataset = made(3, volumes=volumes, labels={name: labels_of() for name in volumes})
     page, data = write_report(exploration(dataset, **more), tmp_path / "deep" / "page.html")
@@ -144,7 +149,7 @@ def test_names_are_shown_as_asked(tmp_path):
         volumes={"Doe^Jane": volume(8), "Doe^John": OSError("cut")},
         labels=dict.fromkeys(("Doe^Jane", "Doe^John"), labels_of()),
     )
-    for path in write_report(exploration(dataset, named=lambda name: "no. 1"), tmp_path / "page.html"):
+    for path in write_report(exploration(dataset, name_of=lambda name: "no. 1"), tmp_path / "page.html"):
         assert "Doe" not in path.read_text(encoding="utf-8")
 
 
@@ -156,7 +161,7 @@ def test_a_histogram_counts_every_value_once():
 
 
 def test_the_skyline_has_every_slice_once():
-    found = gather(made(4))
+    found = survey(made(4))
     strip = skyline(found.exams, 100, {e.patient: e.patient for e in found.exams})
     words = [w for w, _ in strip.columns]
     assert words[0] == "b: 12 slices, 2 with hemorrhage" and len(words) == 4

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["data"]
 
 EXIT_REFUSED = 3
-_SLOW = ("rsna", "bhsd")
-"""Data sets that read every file before they can be counted."""
 _WIDE = 160
 
 data = typer.Typer(no_args_is_help=True)
@@ -47,7 +45,8 @@ def list_(folder: DataFolder = Path("data")) -> None:
     for name, forms in DATASETS.items():
         infos = [form.info for form in forms]
         info = min(infos, key=lambda info: (len(info.missing(folder / name)), infos.index(info) == 0))
-        table.add_row(name, info.kind, _count(name, folder) or _here([info], folder / name), info.licence)
+        here = "" if info.slow_to_count else _count(name, folder)
+        table.add_row(name, info.kind, here or _here([info], folder / name), info.licence)
     _console().print(table)
 
 
@@ -64,6 +63,8 @@ def info_(
         rows = {
             "title": info.title,
             "kind": info.kind,
+            "content": info.content,
+            "labels": info.labels,
             "cite": info.citation,
             "licence": info.licence,
             "from": info.url,
@@ -88,7 +89,8 @@ def get_(
 ) -> None:
     """Fetch a data set from its publisher, going on where an earlier call stopped, and check it."""
     from ichor.cli.progress import ProgressLine
-    from ichor.datasets.getting import Login, get
+    from ichor.datasets.fetching import Login
+    from ichor.datasets.getting import get
 
     info = _infos(name)[-1]
     typer.echo(f"{info.title}\nlicence: {info.licence}\naccess: {info.access}", err=True)
@@ -270,16 +272,14 @@ def _infos(name: str) -> list[DatasetInfo]:
     from ichor.datasets.registry import DATASETS, open_dataset
 
     if name not in DATASETS:
-        open_dataset(name.replace(":", " "), Path())  # says which name is near
+        open_dataset(name.replace(":", " "), Path())  # raises, with the nearest name
     return [form.info for form in DATASETS[name]]
 
 
 def _count(name: str, folder: Path) -> str:
-    """How many there are; empty where there is none, or counting would read every file."""
+    """How many exams there are; empty where there are none."""
     from ichor.datasets.registry import open_dataset
 
-    if name in _SLOW:
-        return ""
     try:
         opened = open_dataset(name, folder)
         return f"{len(opened.patients()):,}"

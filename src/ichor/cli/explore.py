@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["explore"]
 
-_OWN = ("folder", "csv")
-"""Data sets of a user's own files, whose names may name a person."""
+_PREFIXES = ("folder", "csv")
+"""Of names that are followed by a path."""
 
 
 def explore(
@@ -36,7 +36,7 @@ def explore(
     splits: Annotated[
         Path | None,
         typer.Option(
-            help="Search this split for leaks: a split.json, a run's folder, a CSV (patient, fold)."
+            help="Search this split for leakage: a split.json, a run's folder, a CSV (patient, fold)."
         ),
     ] = None,
     most: Annotated[
@@ -47,7 +47,7 @@ def explore(
         typer.Option("--names", help="Show your own files by name, not by number: names may name a person."),
     ] = False,
 ) -> None:
-    """Write a report on a data set: classes, HU, geometry, a montage, what is broken, twice, or leaks."""
+    """Write a report on a data set: classes, HU, geometry, a montage, what is broken or twice, split leakage."""
     try:
         import imagehash  # noqa: F401
     except ImportError as error:
@@ -56,10 +56,12 @@ def explore(
             "run pip install -e '.[train]' in the clone"
         ) from error
     from ichor.cli.progress import ProgressLine
-    from ichor.exploring.duplicates import find_copies, find_leaks, read_sides
+    from ichor.exploring.duplicates import find_duplicates
+    from ichor.exploring.leakage import find_leakage, read_sides
     from ichor.exploring.page import write_report
-    from ichor.exploring.summary import Exploration, remarks
-    from ichor.exploring.survey import gather
+    from ichor.exploring.remarks import remarks
+    from ichor.exploring.summary import Exploration
+    from ichor.exploring.survey import survey
 
     since = time.monotonic()
     if output.is_dir():
@@ -69,19 +71,19 @@ def explore(
     opened = _open(data, dataset)
     split = read_sides(splits) if splits else None
     with ProgressLine() as progress:
-        found = gather(opened, most, progress)
-        progress("looking for copies", 1.0)
-        copies = find_copies(found, opened.info.kind == "pictures")
+        found = survey(opened, most, progress)
+        progress("looking for duplicates", 1.0)
+        duplicates = find_duplicates(found, opened.info.kind == "pictures")
     numbers = {name: f"no. {k}" for k, name in enumerate(found.patients, start=1)}
-    hidden = opened.name in _OWN and not names
+    hidden = opened.info.private and not names
     exploration = Exploration(
         opened.name,
         opened.info,
         found,
-        copies,
+        duplicates,
         split,
-        find_leaks(split, opened, found, copies) if split else [],
-        list(getattr(opened, "notes", [])),
+        find_leakage(split, opened, found, duplicates) if split else [],
+        list(opened.notes),
         (lambda name: numbers.get(name, "not in the data set")) if hidden else str,
         time.monotonic() - since,
     )
@@ -104,7 +106,7 @@ def _open(data: Path, dataset: str | None) -> Dataset:
             for form in DATASETS[dataset]:
                 if not form.info.missing(data):
                     return form(data)
-        return open_dataset(f"{dataset}:{data}" if dataset in _OWN else dataset, data)
+        return open_dataset(f"{dataset}:{data}" if dataset in _PREFIXES else dataset, data)
     if data.is_file():
         return open_dataset(f"csv:{data}", data.parent)
     known = [form for forms in DATASETS.values() for form in forms if not form.info.missing(data)]

@@ -7,25 +7,27 @@ measure on one what was trained on the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.datasets.fetching import Remote
 from ichor.datasets.items import HU_RANGE, broken
-from ichor.datasets.labelled import DatasetInfo, LabelledExam
+from ichor.datasets.labelled import Dataset, DatasetInfo, LabelledExam
 from ichor.datasets.masked import read_mask, read_with_mask
+from ichor.datasets.sources import Archives
 from ichor.errors import RefusedInput, UsageError
 from ichor.labels import LABEL_NAMES
 
 __all__ = ["Bhsd"]
 
+_PUBLISHED = "https://huggingface.co/datasets/Wendy-Fly/BHSD/resolve/main/label_192.zip"
 _ENDINGS = (".nii.gz", ".nii")
 
 
-class Bhsd:
+class Bhsd(Dataset):
     """The data set in a folder.
 
     Parameters
@@ -48,16 +50,21 @@ class Bhsd:
         kind="exams",
         access="the publisher's repository; no login",
         expected=("images/*.nii*", "ground truths/*.nii*"),
+        content="192 exams in NIfTI, all with hemorrhage; taken from RSNA's",
+        labels="five classes, voxel by voxel",
+        remark="every exam has a hemorrhage; taken from RSNA 2019: not to be measured on what was trained on that",
+        source=Archives((Remote(_PUBLISHED, "label_192.zip"),), strip="label_192"),
+        slow_to_count=True,
     )
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+        super().__init__(root)
         self._images, self._masks = (_volumes(self.root / part) for part in ("images", "ground truths"))
-        lone = sorted(set(self._images) ^ set(self._masks))
-        if lone:
+        unpaired = sorted(set(self._images) ^ set(self._masks))
+        if unpaired:
             raise UsageError(
-                f"{self.root}: found {len(lone)} volumes without a mask, or masks without a volume ({lone[0]}); "
-                "expected a pair each; get the data set again"
+                f"{self.root}: found {len(unpaired)} volumes without a mask, or masks without a volume "
+                f"({unpaired[0]}); expected a pair each; get the data set again"
             )
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
@@ -68,19 +75,12 @@ class Bhsd:
         """Return ``(n, 6)`` slice labels: what the mask has in each slice."""
         return self.load(patient).labels
 
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return nothing: age is not told."""
-        return {}
-
     def load(self, patient: str) -> LabelledExam:
         """Read one exam and its mask."""
         name = f"{self.name}/{patient}"
         exam, classes = read_with_mask(self._images[patient], self._masks[patient], name)
         rows = np.stack([_labels(plane, name) for plane in classes])
         return LabelledExam(self.name, patient, exam, rows, classes.astype(np.uint8), HU_RANGE)
-
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(name) for name in self._images)
 
     @cached_property
     def _labels(self) -> dict[str, NDArray[np.float32]]:
@@ -90,7 +90,7 @@ class Bhsd:
         name = f"{self.name}/{patient}"
         try:
             return _labels(read_mask(self._masks[patient], name), name)
-        except RefusedInput:  # said when the exam is loaded; one broken file stops nothing
+        except RefusedInput:  # reported when the exam is loaded; one broken file stops nothing
             return np.full(len(LABEL_NAMES), np.nan, np.float32)
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ichor.datasets.fetching import Progress
 from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.registry import DATASETS, open_dataset
 from ichor.errors import IchorError, UsageError
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["Checked", "check"]
+__all__ = ["Report", "check"]
 
 _READ_ERRORS = (IchorError, OSError, ValueError, KeyError, SyntaxError)
 """What broken files raise, in pydicom, nibabel and Pillow."""
 
 
 @dataclass
-class Checked:
+class Report:
     """What was found.
 
     Attributes
@@ -44,7 +44,7 @@ class Checked:
     notes: list[str] = field(default_factory=list)
 
 
-def check(name: str, data: Path, tell: Callable[[str, float], None], most: int | None = None) -> Checked:
+def check(name: str, data: Path, progress: Progress, most: int | None = None) -> Report:
     """Look a data set through.
 
     Parameters
@@ -53,8 +53,8 @@ def check(name: str, data: Path, tell: Callable[[str, float], None], most: int |
         As in :func:`ichor.datasets.registry.open_dataset`.
     data
         Folder with one sub-folder a data set.
-    tell
-        Told how far it is.
+    progress
+        Called with how far it is.
     most
         How many exams to read, evenly chosen; all by default.
 
@@ -63,9 +63,9 @@ def check(name: str, data: Path, tell: Callable[[str, float], None], most: int |
     UsageError
         Where there is no such data set, or none in its folder.
     """
-    found = Checked()
+    found = Report()
     if name in DATASETS and all(form.info.missing(data / name) for form in DATASETS[name]):
-        open_dataset(name, data)  # says what is missing, and what to do
+        open_dataset(name, data)  # raises, with what is missing and what to do
     try:
         dataset = open_dataset(name, data)
         patients = dataset.patients()
@@ -75,9 +75,9 @@ def check(name: str, data: Path, tell: Callable[[str, float], None], most: int |
     labels = np.stack(list(patients.values())) if patients else np.zeros((0, len(LABEL_NAMES)))
     kind = "pictures" if dataset.info.kind == "pictures" else "exams"
     found.counts[kind] = len(patients)
-    groups = getattr(dataset, "groups", None)
+    groups = dataset.groups()
     if groups is not None:
-        found.counts["patients"] = len(set(groups().values()))
+        found.counts["patients"] = len(set(groups.values()))
     for place, label in enumerate(LABEL_NAMES):
         column = labels[:, place]
         found.positives[label] = (int((column == 1).sum()), int(np.isnan(column).sum()))
@@ -89,36 +89,34 @@ def check(name: str, data: Path, tell: Callable[[str, float], None], most: int |
             [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, most).astype(int))] if most else []
         )
         found.notes.append(f"{len(chosen):,} of {len(patients):,} {kind} were read")
-    _read_each(dataset, chosen, found, tell)
-    found.notes += getattr(dataset, "notes", [])
+    _read_each(dataset, chosen, found, progress)
+    found.notes += dataset.notes
     return found
 
 
-def _read_each(
-    dataset: Dataset, chosen: list[str], found: Checked, tell: Callable[[str, float], None]
-) -> None:
+def _read_each(dataset: Dataset, chosen: list[str], found: Report, progress: Progress) -> None:
     slices = 0
     for number, patient in enumerate(chosen):
-        tell(f"reading {patient}", number / len(chosen))
+        progress(f"reading {patient}", number / len(chosen))
         try:
             item = dataset.load(patient)
-            told = dataset.slice_labels(patient)
+            labels = dataset.slice_labels(patient)
         except _READ_ERRORS as error:
             what = str(error) if isinstance(error, IchorError) else f"{type(error).__name__}: {error}"
             found.unreadable.append(patient)
             found.faults.append(f"{patient}: found that it cannot be read ({what})")
             continue
         slices += item.exam.n_slices
-        found.faults += [f"{patient}: {fault}" for fault in _disagreements(item, told.shape)]
+        found.faults += [f"{patient}: {fault}" for fault in _disagreements(item, labels.shape)]
     found.counts["slices read"] = slices
 
 
-def _disagreements(item: LabelledExam, told: tuple[int, ...]) -> list[str]:
-    """Say where labels, masks and pixels do not fit each other."""
+def _disagreements(item: LabelledExam, labelled: tuple[int, ...]) -> list[str]:
+    """Return where labels, masks and pixels do not fit each other."""
     n = item.exam.n_slices
     out = []
-    if told != (n, len(LABEL_NAMES)):
-        out.append(f"found labels of {told[0]} slices; expected {n}, as its images have")
+    if labelled != (n, len(LABEL_NAMES)):
+        out.append(f"found labels of {labelled[0]} slices; expected {n}, as its images have")
     if item.blood.shape != item.exam.volume.shape:
         out.append(f"found a mask of {item.blood.shape}; expected {item.exam.volume.shape}, as the images")
     elif item.labels.shape == (n, len(LABEL_NAMES)):

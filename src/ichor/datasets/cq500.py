@@ -7,15 +7,16 @@ is kept. Slices are not labelled: a negative exam has negative slices, of a posi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.items import exam_of, labelled, spread
-from ichor.datasets.labelled import DatasetInfo, LabelledExam
+from ichor.datasets.fetching import Remote
+from ichor.datasets.items import exam_of, labelled, repeat_exam_labels
+from ichor.datasets.labelled import Dataset, DatasetInfo, LabelledExam
+from ichor.datasets.sources import Archives
 from ichor.datasets.tables import read_table
 from ichor.errors import UsageError
 
@@ -23,11 +24,12 @@ __all__ = ["Cq500"]
 
 _COLUMNS = ("ICH", "EDH", "IPH", "IVH", "SAH", "SDH")
 """In the order of ichor.labels.LABEL_NAMES."""
+_PUBLISHED = "https://s3.ap-south-1.amazonaws.com/qure.headct.study"
 _READERS = ("R1", "R2", "R3")
 _FOLDER = re.compile(r"CQ500-?CT-?(\d+)", re.IGNORECASE)
 
 
-class Cq500:
+class Cq500(Dataset):
     """The data set in a folder: those exams whose images are there.
 
     Parameters
@@ -56,10 +58,19 @@ class Cq500:
         kind="exams",
         access="the publisher's page or Academic Torrents; accept the licence there",
         expected=("reads.csv", "CQ500*"),
+        content="491 exams in DICOM",
+        labels="three radiologists, an exam",
+        remark="radiology centres of one city, labelled by the majority of three readers",
+        source=Archives(
+            (
+                Remote(f"{_PUBLISHED}/reads.csv", "reads.csv"),
+                *(Remote(f"{_PUBLISHED}/CQ500-CT-{n}.zip", f"CQ500-CT-{n}.zip") for n in range(491)),
+            )
+        ),
     )
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+        super().__init__(root)
         self._folders: dict[int, Path] = {}
         for path in sorted(self.root.iterdir()):
             match = _FOLDER.search(path.name)
@@ -102,18 +113,11 @@ class Cq500:
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels; the exam is read for its number of slices."""
         n = exam_of(self._folders[int(patient)], f"{self.name}/{patient}")[0].n_slices
-        return spread(self._majority(int(patient)), n)
-
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return nothing: age and sex were taken out."""
-        return {}
+        return repeat_exam_labels(self._majority(int(patient)), n)
 
     def load(self, patient: str) -> LabelledExam:
         """Read one exam: of its series, the one that detection would choose."""
         return labelled(self.name, patient, self._folders[int(patient)], self._majority(int(patient)))
-
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(name) for name in self.patients())
 
     def _majority(self, number: int) -> NDArray[np.float32]:
         seen = np.asarray(self._reads[number].sum(axis=0) >= 2, np.float32)

@@ -6,7 +6,6 @@ subtypes a slice (counted from 1 in the file's own order), ``Patient_demographic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from ichor.datasets.ct_ich import CtIch
 from ichor.datasets.items import HU_RANGE, broken
-from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam
+from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, Dataset, DatasetInfo, LabelledExam
 from ichor.datasets.masked import read_with_mask
+from ichor.datasets.sources import PhysioNet
 from ichor.datasets.tables import Row, read_table
 from ichor.errors import UsageError
 
@@ -25,7 +25,7 @@ _SUBTYPES = ("Epidural", "Intraparenchymal", "Intraventricular", "Subarachnoid",
 _COLUMNS = ("PatientNumber", "SliceNumber", *_SUBTYPES, "No_Hemorrhage")
 
 
-class CtIchNifti:
+class CtIchNifti(Dataset):
     """The data set in a folder.
 
     Parameters
@@ -53,10 +53,14 @@ class CtIchNifti:
         kind="exams",
         access="PhysioNet; needs a login and a signed data use agreement",
         expected=("hemorrhage_diagnosis_raw_ct.csv", "ct_scans/*.nii*", "masks/*.nii*"),
+        content="CT-ICH in NIfTI (1.3), trauma, many children: 75 exams",
+        labels="five subtypes a slice, masks without subtypes",
+        remark=CtIch.info.remark,
+        source=PhysioNet("https://physionet.org/files/ct-ich/1.3.1"),
     )
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+        super().__init__(root)
         rows: dict[str, dict[int, list[float]]] = {}
         for row in read_table(self.root / "hemorrhage_diagnosis_raw_ct.csv", _COLUMNS):
             if not row["PatientNumber"]:
@@ -96,7 +100,7 @@ class CtIchNifti:
         """Return ``(n, 6)`` slice labels, upward."""
         return self.load(patient).labels
 
-    def traits(self, patient: str) -> dict[str, float]:
+    def subgroup_values(self, patient: str) -> dict[str, float]:
         """Return age in years, where known."""
         return {"age_years": self._ages[patient]} if patient in self._ages else {}
 
@@ -120,9 +124,6 @@ class CtIchNifti:
             if row[0] and not blood[k].any():
                 blood[k] = UNKNOWN  # it bleeds, and nobody marked where
         return LabelledExam(self.name, patient, exam, labels.copy(), blood, HU_RANGE)
-
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(p) for p in self._rows)
 
     def _file(self, part: str, patient: str) -> Path | None:
         found = (self.root / part / f"{patient}{ending}" for ending in (".nii", ".nii.gz"))

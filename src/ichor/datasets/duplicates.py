@@ -1,7 +1,7 @@
-"""Pictures that are the same picture twice: copied, resized, mirrored, turned, cut or windowed a little otherwise.
+"""Duplicates among pictures: stored again, resized, mirrored, turned, cut or windowed a little otherwise.
 
 A perceptual hash (imagehash) proposes pairs, and the correlation of both pictures, one laid over the other,
-decides: two neighbouring slices of a head hash alike, too, but do not correlate like copies.
+decides: two neighbouring slices of a head hash alike, too, but do not correlate like duplicates.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def duplicate_pairs(
     bits: int = PROPOSED_BITS,
     apart: Mapping[str, str] | None = None,
 ) -> list[DuplicatePair]:
-    """Find pictures that are copies of each other.
+    """Find pictures that are duplicates of each other.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def duplicate_pairs(
 
 
 def groups_of(names: list[str], pairs: list[DuplicatePair]) -> dict[str, str]:
-    """Give each picture the first name of its group: those that are copies directly or by a chain.
+    """Give each picture the first name of its group: those that are duplicates directly or by a chain.
 
     Parameters
     ----------

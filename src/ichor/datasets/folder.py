@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.items import PICTURE_NAMES, exam_of, label_named, labelled, spread
-from ichor.datasets.labelled import DatasetInfo, LabelledExam
+from ichor.datasets.items import PICTURE_NAMES, exam_of, label_named, labelled, repeat_exam_labels
+from ichor.datasets.labelled import Dataset, DatasetInfo, LabelledExam
 from ichor.errors import UsageError
 
 __all__ = ["Folder"]
@@ -17,7 +16,7 @@ __all__ = ["Folder"]
 _VOLUMES = (".nii", ".nii.gz", ".dcm", ".zip")
 
 
-class Folder:
+class Folder(Dataset):
     """A folder whose sub-folders are classes.
 
     ``normal`` (or no, negative, 0 ...) and ``hemorrhage`` (or yes, positive, 1, ich ...) are understood, and
@@ -46,7 +45,7 @@ class Folder:
     name = "folder"
 
     def __init__(self, root: Path, positive: str | None = None) -> None:
-        self.root = Path(root)
+        super().__init__(root)
         classes = sorted(p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith("."))
         if len(classes) < 2:
             raise UsageError(
@@ -92,6 +91,7 @@ class Folder:
             kind="pictures" if pictures else "exams",
             access="here",
             expected=(),
+            private=True,
         )
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
@@ -102,20 +102,13 @@ class Folder:
         """Return ``(n, 6)`` slice labels; an exam is read for its number of slices."""
         path, labels = self._items[patient]
         if path.name.lower().endswith(PICTURE_NAMES):
-            return spread(labels, 1)
-        return spread(labels, exam_of(path, patient)[0].n_slices)
-
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return nothing: a folder tells nothing more."""
-        return {}
+            return repeat_exam_labels(labels, 1)
+        return repeat_exam_labels(labels, exam_of(path, patient)[0].n_slices)
 
     def load(self, patient: str) -> LabelledExam:
         """Read one item."""
         path, labels = self._items[patient]
         return labelled(self.name, patient, path, labels)
-
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(name) for name in self._items)
 
 
 def _labels(place: int) -> NDArray[np.float32]:

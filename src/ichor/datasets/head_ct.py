@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ichor.datasets.items import grey_picture
-from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, DatasetInfo, LabelledExam
+from ichor.datasets.labelled import ANY_SUBTYPE, UNKNOWN, Dataset, DatasetInfo, LabelledExam
+from ichor.datasets.sources import Kaggle
 from ichor.datasets.tables import read_table
 from ichor.errors import UsageError
 from ichor.exam import Exam, Picture, Source
@@ -25,7 +25,7 @@ from ichor.reading import read
 __all__ = ["HeadCt"]
 
 
-class HeadCt:
+class HeadCt(Dataset):
     """The data set in a folder. Every picture is a patient with one slice.
 
     Parameters
@@ -53,10 +53,14 @@ class HeadCt:
         kind="pictures",
         access="Kaggle; needs a login and its client's token",
         expected=("labels.csv", "head_ct/*.png"),
+        content="pictures of slices from the web: 200, of which 140 are used here; near-duplicates",
+        labels="yes or no, some coarse masks",
+        remark="pictures gathered from the web, in any window and size, with near-duplicates",
+        source=Kaggle("datasets", "felipekitamura/head-ct-hemorrhage"),
     )
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+        super().__init__(root)
         path = self.root / "labels.csv"
         self._labels: dict[str, float] = {}
         for row in read_table(path, ("id", "hemorrhage")):
@@ -83,10 +87,6 @@ class HeadCt:
         if self._labels[patient]:
             labels[0] = [1, *[np.nan] * 5]
         return labels
-
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return nothing: no age and no spacing is known."""
-        return {}
 
     def load(self, patient: str) -> LabelledExam:
         """Read one picture: the slice in it, taken to be in the brain window."""
@@ -115,9 +115,6 @@ class HeadCt:
         rows, columns = grey_picture(self._file(patient), f"{self.name}/{patient}").shape
         mask = Image.fromarray(grey_picture(path, f"{self.name}/{patient}"))
         return np.asarray(mask.resize((columns, rows), Image.Resampling.BILINEAR)) > 127
-
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(name) for name in self._labels)
 
     def _file(self, patient: str) -> Path:
         return self.root / "head_ct" / f"{patient}.png"

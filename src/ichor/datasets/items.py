@@ -29,7 +29,7 @@ __all__ = [
     "label_named",
     "labelled",
     "read_files",
-    "spread",
+    "repeat_exam_labels",
 ]
 
 PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -128,8 +128,8 @@ def broken(name: str, found: str, expected: str) -> RefusedInput:
     return RefusedInput(name, "unreadable", found=found, expected=expected, remedy="get the data set again")
 
 
-def spread(labels: NDArray[np.float32], n: int) -> NDArray[np.float32]:
-    """Say of slices what is known of their exam: absent in all, or present somewhere, which is unknown.
+def repeat_exam_labels(labels: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    """Give slices what is known of their exam: a label that it has not is absent in each; where it has one is unknown.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def labelled(dataset: str, patient: str, path: Path, labels: NDArray[np.float32]
         ``(6,)`` of the exam.
     """
     exam, hu_range = exam_of(path, f"{dataset}/{patient}")
-    rows = spread(labels, exam.n_slices)
+    rows = repeat_exam_labels(labels, exam.n_slices)
     blood = np.zeros(exam.volume.shape, np.uint8)
     blood[rows[:, 0] != 0] = UNKNOWN
     return LabelledExam(dataset, patient, exam, rows, blood, hu_range)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ichor.datasets.sources import Source
 from ichor.exam import Exam
 
 __all__ = ["ANY_SUBTYPE", "BLOOD_HU", "UNKNOWN", "Dataset", "DatasetInfo", "LabelledExam", "blood_in_box"]
@@ -18,7 +20,7 @@ __all__ = ["ANY_SUBTYPE", "BLOOD_HU", "UNKNOWN", "Dataset", "DatasetInfo", "Labe
 UNKNOWN = 255
 """In a blood map: nothing is known of this voxel."""
 ANY_SUBTYPE = 6
-"""In a blood map: blood, of a subtype that the labels do not tell."""
+"""In a blood map: blood of a subtype that is not labelled."""
 BLOOD_HU = (46.0, 95.0)
 """Smoothed HU between which a pixel inside a box is taken for blood."""
 _DOUBTFUL_HU = 38.0
@@ -55,18 +57,30 @@ class LabelledExam:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a person should know of a data set before using it.
+    """What a person should know of a data set before using it, and how its files are obtained.
 
     Attributes
     ----------
     title, citation, licence, url
-        As its publishers say.
+        As its publishers give them. Model cards repeat citation and licence.
     kind
         ``exams``, or ``pictures`` of one slice each.
     access
         How to get it, and what licence or login that needs.
     expected
         Files and patterns that must lie in its folder.
+    content, labels
+        Number and kind of the exams, and what is labelled: a phrase each, for the table of data sets.
+    remark
+        What a person who uses a model trained on it should know: its population, its selection.
+    source
+        Where ``ichor data get`` fetches it from; None where it can only be fetched by hand.
+    after_fetching
+        What is still to be done by hand with the fetched files.
+    private
+        Whether these are a user's own files, whose names may name a person.
+    slow_to_count
+        Whether every file must be read to count its exams.
     """
 
     title: str
@@ -76,37 +90,76 @@ class DatasetInfo:
     kind: Literal["exams", "pictures"]
     access: str
     expected: tuple[str, ...]
+    content: str = ""
+    labels: str = ""
+    remark: str = ""
+    source: Source | None = None
+    after_fetching: str = ""
+    private: bool = False
+    slow_to_count: bool = False
 
     def missing(self, root: Path) -> list[str]:
         """Return what of ``expected`` is not in a folder."""
         return [pattern for pattern in self.expected if next(iter(Path(root).glob(pattern)), None) is None]
 
 
-class Dataset(Protocol):
-    """A public data set on disk."""
+class Dataset(ABC):
+    """A data set on disk.
 
-    name: str
+    A new one defines ``name``, ``info`` and the abstract methods, and overrides what else it knows.
+
+    Parameters
+    ----------
+    root
+        Its folder, or the table that describes it.
+
+    Attributes
+    ----------
+    name
+        As the registry and the commands call it.
+    info
+        What a person should know of it.
+    notes
+        What was left out, and why: a sentence each.
+    """
+
+    name: ClassVar[str]
     info: DatasetInfo
+    notes: Sequence[str] = ()
 
-    def __init__(self, root: Path) -> None: ...
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
 
+    @abstractmethod
     def patients(self) -> dict[str, NDArray[np.float32]]:
         """Return ``(6,)`` exam labels (NaN for unknown) by patient."""
-        ...
 
+    @abstractmethod
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels (NaN for unknown)."""
-        ...
 
+    @abstractmethod
     def load(self, patient: str) -> LabelledExam:
         """Read one patient's exam."""
-        ...
 
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return what is known of a patient for subgroups: ``age_years``, ``thickness_mm``."""
-        ...
+    def groups(self) -> dict[str, str] | None:
+        """Return what must stay on one side of a split, by patient; None where that is not recorded."""
+        return None
 
-    def __iter__(self) -> Iterator[LabelledExam]: ...
+    def images(self, patient: str) -> list[str] | None:
+        """Return the names of an exam's slices in its order; None where they have none. A picture has its own."""
+        return [patient] if self.info.kind == "pictures" else None
+
+    def label_files(self) -> list[Path]:
+        """Return the tables that labels are read from: where one changes, a prepared store is built anew."""
+        return [self.root] if self.root.is_file() else sorted(self.root.glob("*.csv"))
+
+    def subgroup_values(self, patient: str) -> dict[str, float]:
+        """Return what is known of a patient for subgroup figures: ``age_years``, ``thickness_mm``."""
+        return {}
+
+    def __iter__(self) -> Iterator[LabelledExam]:
+        return (self.load(patient) for patient in self.patients())
 
 
 def blood_in_box(

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.items import PICTURE_NAMES, exam_of, spread
-from ichor.datasets.labelled import UNKNOWN, DatasetInfo, LabelledExam
+from ichor.datasets.items import PICTURE_NAMES, exam_of, repeat_exam_labels
+from ichor.datasets.labelled import UNKNOWN, Dataset, DatasetInfo, LabelledExam
 from ichor.datasets.listing_rows import Item, read_items
 from ichor.errors import UsageError
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["Manifest", "ManifestOfPatients", "open_manifest"]
+__all__ = ["Listing"]
 
 
-class Manifest:
+class Listing(Dataset):
     """The data set that a CSV describes.
 
     Columns: ``path`` (absolute, or relative to the CSV); labels (``any``, and subtypes by their short or long
@@ -29,8 +28,6 @@ class Manifest:
     ----------
     path
         The CSV.
-    items
-        What it says, where it was read before.
 
     Raises
     ------
@@ -40,9 +37,9 @@ class Manifest:
 
     name = "csv"
 
-    def __init__(self, path: Path, items: dict[str, Item] | None = None) -> None:
-        self.root = Path(path)
-        self._items = read_items(self.root) if items is None else items
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._items = read_items(self.root)
         pictures = all(_is_picture(item) for item in self._items.values())
         self.info = DatasetInfo(
             title=f"table {self.root.stem}",
@@ -52,6 +49,7 @@ class Manifest:
             kind="pictures" if pictures else "exams",
             access="here",
             expected=(),
+            private=True,
         )
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
@@ -65,9 +63,15 @@ class Manifest:
             return self._rows(patient, 1)
         return self._rows(patient, exam_of(item.path, f"csv/{patient}", item.series or None)[0].n_slices)
 
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return age and thickness, where the CSV tells them."""
-        return dict(self._items[patient].traits)
+    def subgroup_values(self, patient: str) -> dict[str, float]:
+        """Return age and thickness, where the CSV has them."""
+        return dict(self._items[patient].subgroup_values)
+
+    def groups(self) -> dict[str, str] | None:
+        """Return the patient of each exam, an exam of its own where its rows name none; None where no row does."""
+        if not any(item.patient for item in self._items.values()):
+            return None
+        return {name: item.patient or name for name, item in self._items.items()}
 
     def load(self, patient: str) -> LabelledExam:
         """Read one exam."""
@@ -78,15 +82,12 @@ class Manifest:
         blood[rows[:, 0] != 0] = UNKNOWN
         return LabelledExam(self.name, patient, exam, rows, blood, hu_range)
 
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(name) for name in self._items)
-
     def _rows(self, patient: str, n: int) -> NDArray[np.float32]:
         item = self._items[patient]
         rows = (
             np.full((n, len(LABEL_NAMES)), np.nan, np.float32)
             if item.whole is None
-            else spread(item.whole, n)
+            else repeat_exam_labels(item.whole, n)
         )
         for index, labels in item.slices.items():
             if index >= n:
@@ -101,27 +102,6 @@ class Manifest:
                 "one to have it; mend the rows"
             )
         return rows
-
-
-class ManifestOfPatients(Manifest):
-    """A table with a column ``patient``: what looks alike need not be searched for, people are told apart."""
-
-    def groups(self) -> dict[str, str]:
-        """Return the patient of each exam; where its rows name none, it is its own."""
-        return {name: item.patient or name for name, item in self._items.items()}
-
-
-def open_manifest(path: Path) -> Manifest:
-    """Open a table, with or without patients.
-
-    Raises
-    ------
-    UsageError
-        As :class:`Manifest`.
-    """
-    items = read_items(Path(path))
-    told = any(item.patient for item in items.values())
-    return (ManifestOfPatients if told else Manifest)(path, items)
 
 
 def _is_picture(item: Item) -> bool:

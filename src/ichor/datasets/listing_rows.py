@@ -1,4 +1,4 @@
-"""What a table of exams says, read and checked row by row."""
+"""The rows of a table of exams, read and checked row by row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ichor.labels import LABEL_NAMES
 __all__ = ["Item", "read_items"]
 
 _UNKNOWN = {"", "?", "nan", "na", "unknown"}
-_TRAITS = ("age_years", "thickness_mm")
+_SUBGROUP_COLUMNS = ("age_years", "thickness_mm")
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Item:
         ``(6,)`` by slice.
     lines
         Line by slice.
-    traits
-        ``age_years`` and ``thickness_mm``, where told.
+    subgroup_values
+        ``age_years`` and ``thickness_mm``, where known.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Item:
     whole: NDArray[np.float32] | None = None
     slices: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     lines: dict[int, int] = field(default_factory=dict)
-    traits: dict[str, float] = field(default_factory=dict)
+    subgroup_values: dict[str, float] = field(default_factory=dict)
 
     @property
     def labels(self) -> NDArray[np.float32]:
@@ -154,12 +154,14 @@ def _add(item: Item, row: Row, labels: NDArray[np.float32]) -> None:
     if patient and item.patient not in ("", patient):
         raise row.error(f"another patient than in line {item.line}", "one patient an exam")
     item.patient = patient or item.patient
-    for name in _TRAITS:
+    for name in _SUBGROUP_COLUMNS:
         if row.get(name).lower() in _UNKNOWN:
             continue
         value = row.number(name, least=0)
-        if item.traits.setdefault(name, value) != value:
-            raise row.error(f"{name} = {value:g}, unlike before ({item.traits[name]:g})", "one value an exam")
+        if item.subgroup_values.setdefault(name, value) != value:
+            raise row.error(
+                f"{name} = {value:g}, unlike before ({item.subgroup_values[name]:g})", "one value an exam"
+            )
     if not row.get("slice"):
         if item.whole is not None:
             raise row.error(f"{row['path']} again", "one row an exam, or slices")

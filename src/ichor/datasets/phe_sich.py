@@ -1,13 +1,12 @@
 """PHE-SICH-CT-IDS: 80 exams with spontaneous intraparenchymal hemorrhage (Ma et al. 2023, figshare).
 
 JPEG in about the brain window (level 40, width 80), loose boxes, no spacing. Every exam is positive, edges of
-a bleed may be labelled 0, and blood in the ventricles is not labelled: what is unknown is told as unknown.
+a bleed may be labelled 0, and blood in the ventricles is not labelled: what is unknown stays unknown.
 The published stacks run up to the vertex and go on with slices from lower down; they are brought into order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ichor.datasets.items import broken, grey_picture
-from ichor.datasets.labelled import UNKNOWN, DatasetInfo, LabelledExam, blood_in_box
+from ichor.datasets.labelled import UNKNOWN, Dataset, DatasetInfo, LabelledExam, blood_in_box
 from ichor.datasets.ordering import spatial_order
+from ichor.datasets.sources import Figshare
 from ichor.datasets.tables import Row, read_table
 from ichor.exam import Exam, Source
 from ichor.preparing.stacks import picture_geometry
@@ -28,7 +28,7 @@ _INTRAPARENCHYMAL = 2
 _UNLABELLED_LOOKS_LIKE_BLOOD_HU = 50.0
 
 
-class PheSich:
+class PheSich(Dataset):
     """The data set in a folder.
 
     Parameters
@@ -51,10 +51,16 @@ class PheSich:
         kind="exams",
         access="figshare; no login",
         expected=("slices.csv", "images/*/*.jpg"),
+        content="80 exams with spontaneous intraparenchymal hemorrhage, JPEG",
+        labels="yes or no a slice, loose boxes",
+        remark="every exam has an intraparenchymal hemorrhage",
+        source=Figshare(23957937),
+        after_fetching="the publisher's files lie in original/: the loader reads slices.csv and images/, in the form "
+        "that docs/how-to/get-the-data.md gives",
     )
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+        super().__init__(root)
         self._slices: dict[str, list[Row]] = {}
         for row in read_table(self.root / "slices.csv", ("patient", "file", "label_hem", "boxes")):
             row.flag("label_hem")
@@ -114,13 +120,6 @@ class PheSich:
     def boxes(self, patient: str, index: int) -> list[tuple[float, float, float, float]]:
         """Return the boxes of the ``index``-th slice: x0, y0, x1, y1."""
         return _boxes(self._in_order(patient)[index])
-
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return nothing: neither age nor spacing is known."""
-        return {}
-
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(p) for p in self._slices)
 
 
 def _boxes(row: Row) -> list[tuple[float, float, float, float]]:

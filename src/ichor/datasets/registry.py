@@ -13,7 +13,7 @@ from ichor.datasets.ct_ich_nifti import CtIchNifti
 from ichor.datasets.folder import Folder
 from ichor.datasets.head_ct import HeadCt
 from ichor.datasets.labelled import Dataset
-from ichor.datasets.listing import open_manifest
+from ichor.datasets.listing import Listing
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.rsna import Rsna
 from ichor.errors import UsageError
@@ -38,7 +38,7 @@ def open_dataset(name: str, data: Path) -> Dataset:
     ----------
     name
         One of ``DATASETS``, which lies in ``data / name``; or ``folder:PATH`` (a folder a class), or
-        ``csv:PATH`` (a manifest).
+        ``csv:PATH`` (a table).
     data
         Folder with one sub-folder a data set.
 
@@ -53,7 +53,7 @@ def open_dataset(name: str, data: Path) -> Dataset:
         if not Path(path).exists():
             raise UsageError(f"data set {name!r}: found nothing at {path}; expected a {kind}; check the path")
         if kind == "csv":
-            return open_manifest(Path(path))
+            return Listing(Path(path))
         return Folder(Path(path), *parse_qs(query).get("positive", []))
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.5)

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.datasets.items import HU_RANGE, read_files
-from ichor.datasets.labelled import UNKNOWN, DatasetInfo, LabelledExam
+from ichor.datasets.labelled import UNKNOWN, Dataset, DatasetInfo, LabelledExam
 from ichor.datasets.rsna_index import IndexedImage, build_index, read_submission_ids
+from ichor.datasets.sources import Kaggle
 from ichor.errors import RefusedInput, UsageError
 from ichor.labels import LABEL_NAMES
 
@@ -32,12 +33,12 @@ CORRUPT = ("ID_6431af929",)
 _MIN_SLICES = 3
 _SAME_PLACE_MM = 0.05
 _LEAVE_OUT = "leave-out.txt"
-_TELL_EVERY_SECONDS = 10.0
+_LOG_EVERY_SECONDS = 10.0
 _UNSET = 9
 _NO_LABELS = bytes([_UNSET] * 6)
 
 
-class Rsna:
+class Rsna(Dataset):
     """The training part in a folder. An exam is a study, and a patient's studies stay together in a split.
 
     Studies named in ``leave-out.txt``, one a line, are left out: those that ``ichor data check rsna`` could not read.
@@ -47,7 +48,7 @@ class Rsna:
     root
         The folder that holds ``stage_2_train.csv`` and ``stage_2_train``.
     log
-        Told how far the reading of the headers is; standard error by default, where it takes long.
+        Called with how far the reading of the headers is; standard error by default, where it takes long.
     index
         Where to keep what the headers say; ``ichor-index.csv`` in ``root``, or, where that cannot be written,
         in the user's cache.
@@ -73,13 +74,22 @@ class Rsna:
         kind="exams",
         access="Kaggle; accept the competition's rules there; needs its client's token; 180 GB",
         expected=("stage_2_train.csv", "stage_2_train/*.dcm"),
+        content="RSNA 2019, about 750,000 slices in DICOM",
+        labels="six labels a slice",
+        remark="many scanners of several institutions, labelled slice by slice",
+        source=Kaggle(
+            "competitions",
+            "rsna-intracranial-hemorrhage-detection",
+            strip="rsna-intracranial-hemorrhage-detection",
+        ),
+        slow_to_count=True,
     )
 
     def __init__(
         self, root: Path, log: Callable[[str], None] | None = None, index: Path | None = None
     ) -> None:
-        self.root = Path(root)
-        self._tell = log or _told_now_and_then()
+        super().__init__(root)
+        self._log = log or _log_now_and_then()
         self._index = index or _index_path(self.root)
         self.notes: list[str] = []
         self._places, self._labels = self._read_labels()
@@ -106,10 +116,6 @@ class Rsna:
         """Return the images of the test part, in the order in which Kaggle wants them."""
         return read_submission_ids(self.root / "stage_2_sample_submission.csv")
 
-    def traits(self, patient: str) -> dict[str, float]:
-        """Return nothing: age was taken out."""
-        return {}
-
     def load(self, patient: str) -> LabelledExam:
         """Read one study, its slices in the order of :meth:`images`.
 
@@ -133,12 +139,9 @@ class Rsna:
         blood[labels[:, 0] != 0] = UNKNOWN
         return LabelledExam(self.name, patient, exam, labels, blood, HU_RANGE)
 
-    def __iter__(self) -> Iterator[LabelledExam]:
-        return (self.load(study) for study in self._studies)
-
     @cached_property
     def _studies(self) -> dict[str, list[IndexedImage]]:
-        found = build_index(self.root / "stage_2_train", self._index, self._tell)
+        found = build_index(self.root / "stage_2_train", self._index, self._log)
         left_out: dict[str, list[str]] = {}
         series: dict[tuple[str, str], list[IndexedImage]] = {}
         for image, row in found.items():
@@ -225,17 +228,17 @@ class Rsna:
         return places, table
 
 
-def _told_now_and_then() -> Callable[[str], None]:
-    """Keep who waits for hours informed, and nobody else."""
+def _log_now_and_then() -> Callable[[str], None]:
+    """Return a log that prints a line every few seconds: work that ends sooner prints nothing."""
     last = time.monotonic()
 
-    def tell(text: str) -> None:
+    def log(text: str) -> None:
         nonlocal last
-        if time.monotonic() - last > _TELL_EVERY_SECONDS:
+        if time.monotonic() - last > _LOG_EVERY_SECONDS:
             last = time.monotonic()
             print(f"rsna: {text}", file=sys.stderr, flush=True)
 
-    return tell
+    return log
 
 
 def _index_path(root: Path) -> Path:

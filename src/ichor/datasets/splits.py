@@ -88,7 +88,7 @@ def split_of(dataset: Dataset, n_folds: int, seed: int) -> Split:
     ----------
     dataset
         Its patients are the groups; of pictures, whose patients are not known, those that look alike are
-        (:data:`ichor.datasets.duplicates.ALIKE`); where the data set has ``groups()``, what that says.
+        (:data:`ichor.datasets.duplicates.ALIKE`); where the data set knows its ``groups()``, those.
     n_folds, seed
         As in :func:`patient_folds`.
 
@@ -163,9 +163,9 @@ def torn_groups(sides: Mapping[str, set[str]], groups: Mapping[str, str]) -> dic
         The sides of each group that has more than one.
     """
     found: dict[str, set[str]] = {}
-    for member, here in sides.items():
-        found.setdefault(groups.get(member, member), set()).update(here)
-    return {group: here for group, here in found.items() if len(here) > 1}
+    for member, member_sides in sides.items():
+        found.setdefault(groups.get(member, member), set()).update(member_sides)
+    return {group: several for group, several in found.items() if len(several) > 1}
 
 
 def train_validation(patients: Labels, share: float, seed: int) -> tuple[set[str], set[str]]:
@@ -199,12 +199,12 @@ def save_split(split: Split, path: Path) -> None:
 
 
 def load_split(path: Path, dataset: Dataset | None = None) -> Split:
-    """Read a split, and refuse one that leaks or does not fit its data set.
+    """Read a split, and refuse one with leakage or of other patients than its data set has.
 
     Raises
     ------
     UsageError
-        Where the file is none, leaks, or names other patients than the data set has.
+        Where the file is none, tears a group apart, or names other patients than the data set has.
     """
     try:
         data = json.loads(path.read_text())
@@ -224,9 +224,8 @@ def load_split(path: Path, dataset: Dataset | None = None) -> Split:
 
 
 def _groups(dataset: Dataset, names: list[str]) -> dict[str, str]:
-    told = getattr(dataset, "groups", None)
-    if told is not None:
-        known: dict[str, str] = told()
+    known = dataset.groups()
+    if known is not None:
         return {name: known.get(name, name) for name in names}
     if dataset.info.kind != "pictures":
         return {name: name for name in names}

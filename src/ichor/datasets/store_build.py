@@ -366,15 +366,11 @@ def _identity(dataset: Dataset) -> str:
     digest = hashlib.sha256(f"{dataset.name} {type(dataset).__name__}".encode())
     for patient, labels in sorted(dataset.patients().items()):
         digest.update(f"{patient} {labels.tolist()}".encode())
-    root = getattr(dataset, "root", None)
-    if root is not None:
-        root = Path(root)
-        if dataset.name in ("folder", "csv"):
-            digest.update(str(root.resolve()).encode())
-        # Labels of slices and boxes are told by tables beside the images.
-        for table in [root] if root.is_file() else sorted(root.glob("*.csv")):
-            with table.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    if dataset.info.private:  # any folder or table may be of this name
+        digest.update(str(dataset.root.resolve()).encode())
+    for table in dataset.label_files():
+        with table.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

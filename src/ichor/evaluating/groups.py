@@ -25,7 +25,7 @@ def groups_of(dataset: Dataset, *, sizes: bool = True) -> dict[str, list[str]]:
     Parameters
     ----------
     dataset
-        Its :meth:`traits` and, where ``sizes``, its blood maps (every exam is read).
+        Its :meth:`subgroup_values` and, where ``sizes``, its blood maps (every exam is read).
     sizes
         Whether to group bleeds by size; then every exam without a bleed is in each of these groups, since
         only against them can a model be right or wrong.
@@ -33,16 +33,16 @@ def groups_of(dataset: Dataset, *, sizes: bool = True) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     patients = dataset.patients()
     for patient in patients:
-        traits = dataset.traits(patient)
-        if "age_years" in traits:
+        known = dataset.subgroup_values(patient)
+        if "age_years" in known:
             age = (
                 "adults (18 years or more)"
-                if traits["age_years"] >= _ADULT_YEARS
+                if known["age_years"] >= _ADULT_YEARS
                 else "children (under 18 years)"
             )
             groups.setdefault(age, []).append(patient)
-        if "thickness_mm" in traits:
-            thick = "slices over 3 mm" if traits["thickness_mm"] > _THIN_MM else "slices of 3 mm or less"
+        if "thickness_mm" in known:
+            thick = "slices over 3 mm" if known["thickness_mm"] > _THIN_MM else "slices of 3 mm or less"
             groups.setdefault(thick, []).append(patient)
     if sizes and dataset.info.kind == "exams":
         negative = [p for p, labels in patients.items() if labels[0] == 0]

@@ -302,15 +302,16 @@ def _widened(path: Path, lines: Iterable[tuple[int, dict[str, str]]]) -> list[tu
 
 def _places(dataset: Dataset) -> dict[str, tuple[str, int]]:
     """Patient and slice of each image: as the data set names its images, or a picture by its patient."""
-    images = getattr(dataset, "images", None)
-    if images is not None:
-        return {image: (p, k) for p in dataset.patients() for k, image in enumerate(images(p))}
-    if dataset.info.kind == "pictures":
-        return {p: (p, 0) for p in dataset.patients()}
-    raise UsageError(
-        f"data set {dataset.name}: found a table by image, but no images by name; expected the columns "
-        "patient and slice (docs/how-to/evaluate.md)"
-    )
+    places: dict[str, tuple[str, int]] = {}
+    for patient in dataset.patients():
+        images = dataset.images(patient)
+        if images is None:
+            raise UsageError(
+                f"data set {dataset.name}: found a table by image, but no images by name; expected the columns "
+                "patient and slice (docs/how-to/evaluate.md)"
+            )
+        places |= {image: (patient, k) for k, image in enumerate(images)}
+    return places
 
 
 def _joined(
@@ -341,7 +342,6 @@ def _joined(
             )
     counts = [len(logits[n]) for n in names]
     exam_truth = dataset.patients()
-    groups = getattr(dataset, "groups", None)
     return OutOfFold(
         patients=np.repeat(names, counts),
         folds=np.repeat([fold_of[n] for n in names], counts),
@@ -353,5 +353,5 @@ def _joined(
         exam_labels=np.stack([exam_truth[n] for n in names]),
         kind=dataset.info.kind,
         calibrated=calibrated,
-        groups=groups() if groups else {},
+        groups=dataset.groups() or {},
     )

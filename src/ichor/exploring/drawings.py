@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ichor.exploring.survey import HU_LOW, SIDES, ExamFacts, Gathered
+from ichor.exploring.survey import HU_LOW, LABEL_STATES, ExamFacts, Survey
 from ichor.preparing.windows import WINDOWS, Window
 
 __all__ = ["Plot", "Series", "Skyline", "brain_plot", "histogram", "hu_plot", "skyline", "window_plots"]
@@ -78,15 +78,18 @@ class Skyline:
     ticks: tuple[tuple[float, str], ...]
 
 
-def brain_plot(found: Gathered) -> Plot:
+def brain_plot(survey: Survey) -> Plot:
     """Share of pixels by HU where brain and blood lie, for slices with and without hemorrhage, and for blood."""
     # Where a source is cut, its ends pile up: they are left out.
-    low = int(max(-20.0, *(e.hu_range[0] + 2 for e in found.exams)))
-    high = int(min(120.0, *(e.hu_range[1] - 2 for e in found.exams)))
-    rows = [(f"slices {'with hemorrhage' if k == 1 else 'without'}", SIDES[k], found.hu[k]) for k in (0, 1)]
-    rows.append(("pixels marked as blood", "blood", found.blood_hu))
-    if not found.hu[:2].any():
-        rows.append(("slices", "unknown", found.hu[2]))
+    low = int(max(-20.0, *(e.hu_range[0] + 2 for e in survey.exams)))
+    high = int(min(120.0, *(e.hu_range[1] - 2 for e in survey.exams)))
+    rows = [
+        (f"slices {'with hemorrhage' if k == 1 else 'without'}", LABEL_STATES[k], survey.hu[k])
+        for k in (0, 1)
+    ]
+    rows.append(("pixels marked as blood", "blood", survey.blood_hu))
+    if not survey.hu[:2].any():
+        rows.append(("slices", "unknown", survey.hu[2]))
     lines = []
     for name, style, counts in rows:
         inside = counts[low - HU_LOW : high - HU_LOW].astype(np.float64)
@@ -99,10 +102,10 @@ def brain_plot(found: Gathered) -> Plot:
     return _lines("Where brain and blood lie", "HU", "% of these pixels per HU, smoothed", edges, lines, top)
 
 
-def hu_plot(found: Gathered) -> Plot:
+def hu_plot(survey: Survey) -> Plot:
     """Every HU, on a logarithmic scale."""
     step = 40
-    pixels = found.hu.sum(axis=0)
+    pixels = survey.hu.sum(axis=0)
     n = len(pixels) // step
     counts = pixels[: n * step].reshape(n, step).sum(axis=1)
     edges = HU_LOW + step * np.arange(n + 1)
@@ -114,9 +117,9 @@ def hu_plot(found: Gathered) -> Plot:
     return Plot(plot.title, plot.x, plot.y, plot.series, plot.x_ticks, ticks, plot.summary)
 
 
-def window_plots(found: Gathered, windows: Mapping[str, Window] = WINDOWS) -> list[Plot]:
+def window_plots(survey: Survey, windows: Mapping[str, Window] = WINDOWS) -> list[Plot]:
     """Draw what a network is given: the grey values of each window."""
-    pixels = found.hu.sum(axis=0)
+    pixels = survey.hu.sum(axis=0)
     hu = np.arange(len(pixels)) + HU_LOW
     return [_window_plot(name, window, hu, pixels) for name, window in windows.items()]
 
@@ -150,20 +153,20 @@ def skyline(exams: list[ExamFacts], most: int, named: dict[str, str]) -> Skyline
     step, unit = (width - _LEFT) / len(order), (height - 2 * _TOP) / tallest
     columns = []
     for k, exam in enumerate(order):
-        side = np.where(np.isnan(exam.labels[:, 0]), 2, exam.labels[:, 0] > 0).astype(int)
-        starts = np.flatnonzero(np.diff(side, prepend=-1))
-        ends = np.append(starts[1:], len(side))
+        state = np.where(np.isnan(exam.labels[:, 0]), 2, exam.labels[:, 0] > 0).astype(int)
+        starts = np.flatnonzero(np.diff(state, prepend=-1))
+        ends = np.append(starts[1:], len(state))
         runs = tuple(
             (
                 _LEFT + k * step,
                 height - _TOP - b * unit,
                 min(step * 0.86, 24.0),
                 (b - a) * unit,
-                SIDES[side[a]],
+                LABEL_STATES[state[a]],
             )
             for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
         )
-        words = f"{named[exam.patient]}: {len(side)} slices, {_positives(exam)} with hemorrhage"
+        words = f"{named[exam.patient]}: {len(state)} slices, {_positives(exam)} with hemorrhage"
         columns.append((words, runs))
     ticks = tuple((height - _TOP - v * unit, f"{v:g}") for v in _round_values(0, tallest, 4))
     return Skyline(width, height, tuple(columns), ticks)
@@ -253,14 +256,14 @@ def _y_ticks(top: float) -> tuple[tuple[float, str], ...]:
     return tuple((_y(v, top), f"{v:g}") for v in _round_values(0, top, 4))
 
 
-def _round_values(low: float, high: float, wanted: int) -> list[float]:
-    step = _step(high - low, wanted)
+def _round_values(low: float, high: float, parts: int) -> list[float]:
+    step = _step(high - low, parts)
     values = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
     return [round(float(v), 10) + 0.0 for v in values]
 
 
-def _step(extent: float, wanted: int) -> float:
-    """Choose a round step that gives about as many parts as wanted."""
-    raw = max(extent, 1e-9) / wanted
+def _step(extent: float, parts: int) -> float:
+    """Choose a round step that gives about as many parts as parts."""
+    raw = max(extent, 1e-9) / parts
     power = 10.0 ** np.floor(np.log10(raw))
     return float(next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999))

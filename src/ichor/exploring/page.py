@@ -15,8 +15,10 @@ from PIL import Image
 
 import ichor
 from ichor.exploring.drawings import brain_plot, histogram, hu_plot, skyline, window_plots
-from ichor.exploring.summary import Exploration, measures, remarks
-from ichor.exploring.survey import Gathered
+from ichor.exploring.figures import figures_of
+from ichor.exploring.remarks import remarks
+from ichor.exploring.summary import Exploration, measures
+from ichor.exploring.survey import Survey
 from ichor.labels import LABELS, SUBTYPES
 
 __all__ = ["write_report"]
@@ -36,13 +38,13 @@ def write_report(exploration: Exploration, path: Path) -> tuple[Path, Path]:
         The page and the JSON.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    figures = exploration.as_json()
+    figures = figures_of(exploration)
     data = path.with_suffix(".json")
     data.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n")
     environment = Environment(
         loader=PackageLoader("ichor.exploring"), autoescape=True, trim_blocks=True, undefined=StrictUndefined
     )
-    found, named = exploration.found, exploration.named
+    found, name_of = exploration.survey, exploration.name_of
     plots = [brain_plot(found), *([] if exploration.pictures else [hu_plot(found)])]
     slices = np.array([len(x.labels) for x in found.exams], np.float64)
     text = environment.get_template("exploration.html.j2").render(
@@ -53,8 +55,8 @@ def write_report(exploration: Exploration, path: Path) -> tuple[Path, Path]:
         remarks=remarks(exploration),
         plots=plots,
         windows=window_plots(found, exploration.windows),
-        sizes=_sizes(figures["rows_and_columns"], exploration.found),
-        skyline=skyline(found.exams, _MOST_COLUMNS, {x.patient: named(x.patient) for x in found.exams}),
+        sizes=_sizes(figures["rows_and_columns"], exploration.survey),
+        skyline=skyline(found.exams, _MOST_COLUMNS, {x.patient: name_of(x.patient) for x in found.exams}),
         most_columns=_MOST_COLUMNS,
         slices=histogram("Slices per exam", "slices", slices) if not exploration.pictures else None,
         measured=_measured(exploration),
@@ -67,17 +69,17 @@ def write_report(exploration: Exploration, path: Path) -> tuple[Path, Path]:
     return path, data
 
 
-def _sizes(shapes: dict[str, int], found: Gathered) -> str:
+def _sizes(shapes: dict[str, int], survey: Survey) -> str:
     if len(shapes) <= _MOST_SIZES:
         return ", ".join(f"{shape} ({n})" for shape, n in shapes.items())
-    order = sorted((x.shape for x in found.exams), key=lambda shape: shape[0] * shape[1])
+    order = sorted((x.shape for x in survey.exams), key=lambda shape: shape[0] * shape[1])
     (r0, c0), (r1, c1) = order[0], order[-1]
     return f"from {r0} x {c0} to {r1} x {c1}, {len(shapes)} different"
 
 
 def _measured(e: Exploration) -> list[Any]:
     out = []
-    for _, (title, values) in measures(e.found).items():
+    for _, (title, values) in measures(e.survey).items():
         if len(values) and np.ptp(values) > 1e-3:
             head, _, unit = title.partition(", ")
             out.append(histogram(head, unit, values, e.things))
@@ -88,34 +90,37 @@ def _montages(e: Exploration) -> list[tuple[str, int, list[tuple[str, str]]]]:
     """Return each class, in how many exams it was seen, and pictures with their captions."""
     displayed = {label.name: label.display for label in SUBTYPES}
     out = []
-    for name, shown in e.found.shown.items():
-        if not shown:
+    for name, thumbnails in e.survey.thumbnails.items():
+        if not thumbnails:
             continue
-        chosen = [shown[int(i)] for i in np.unique(np.linspace(0, len(shown) - 1, min(_A_CLASS, len(shown))))]
-        title = displayed.get(name) or {"none": "No hemorrhage"}.get(name, "Hemorrhage, subtype not told")
+        chosen = [
+            thumbnails[int(i)]
+            for i in np.unique(np.linspace(0, len(thumbnails) - 1, min(_A_CLASS, len(thumbnails))))
+        ]
+        title = displayed.get(name) or {"none": "No hemorrhage"}.get(name, "Hemorrhage, subtype not labelled")
         tiles = []
         for s in chosen:
-            where = e.named(s.patient) if e.pictures else f"{e.named(s.patient)}, slice {s.index + 1}"
+            where = e.name_of(s.patient) if e.pictures else f"{e.name_of(s.patient)}, slice {s.index + 1}"
             tiles.append((_jpeg(s.grey), where))
-        out.append((title, len(shown), tiles))
+        out.append((title, len(thumbnails), tiles))
     return out
 
 
 def _pairs(e: Exploration) -> list[dict[str, Any]]:
     out = []
-    for copy in e.copies[:_MOST_PAIRS]:
-        sides = [(copy.first, copy.best[0]), (copy.second, copy.best[1])]
+    for duplicate in e.duplicates[:_MOST_PAIRS]:
+        pair = [(duplicate.first, duplicate.best[0]), (duplicate.second, duplicate.best[1])]
         out.append(
             {
-                "pair": copy,
+                "pair": duplicate,
                 "tiles": [
                     (
-                        _jpeg(e.found.compared[key]),
-                        e.named(key[0]) + ("" if e.pictures else f", slice {key[1] + 1}"),
+                        _jpeg(e.survey.compared[key]),
+                        e.name_of(key[0]) + ("" if e.pictures else f", slice {key[1] + 1}"),
                     )
-                    for key in sides
+                    for key in pair
                 ],
-                "labels": [_labels(e.found.patients[name]) for name, _ in sides],
+                "labels": [_labels(e.survey.patients[name]) for name, _ in pair],
             }
         )
     return out

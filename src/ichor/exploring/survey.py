@@ -1,16 +1,16 @@
-"""Go once through a data set and keep what the report tells: counts, histograms, small pictures."""
+"""Read a data set once and keep what its report shows: counts, histograms, small pictures."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ichor.datasets.fetching import Progress, silent
 from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
 from ichor.datasets.splits import patient_folds
 from ichor.errors import RefusedInput, UsageError
@@ -18,17 +18,17 @@ from ichor.labels import LABEL_NAMES
 from ichor.preparing.head import head_boxes
 from ichor.preparing.windows import BRAIN
 
-__all__ = ["CLASSES", "HU_LOW", "SIDES", "ExamFacts", "Fault", "Gathered", "Shown", "gather"]
+__all__ = ["CLASSES", "HU_LOW", "LABEL_STATES", "ExamFacts", "Fault", "Survey", "Thumbnail", "survey"]
 
 CLASSES = (*LABEL_NAMES[1:], "any, subtype unknown", "none")
-"""Of which a montage is made; the middle one for data that tells no subtype."""
+"""Of each of which a montage is made; the last but one for data without subtypes."""
 HU_LOW, HU_HIGH = -1100, 3100
-SIDES = ("none", "hemorrhage", "unknown")
+LABEL_STATES = ("none", "hemorrhage", "unknown")
 """Rows of the HU histogram: slices by what is known of them."""
 
 _MOST_EXAMS, _MOST_PICTURES = 300, 3000
 _MOST_COMPARED = 4000
-"""Slices that are kept to look for copies."""
+"""Slices that are kept to look for duplicates."""
 _COMPARED_SIDE = 192
 _SHOWN_SIDE = 176
 _LEAST_HEAD = 0.3
@@ -41,7 +41,7 @@ _PROBED = 3
 
 @dataclass(frozen=True)
 class ExamFacts:
-    """What is told of one exam.
+    """What the report shows of one exam.
 
     Attributes
     ----------
@@ -59,8 +59,8 @@ class ExamFacts:
         Slices that are equal to another slice of the same exam.
     out_of_order
         Whether the head closes towards the vertex and then opens again.
-    traits
-        As the data set tells them.
+    subgroup_values
+        As the data set has them.
     """
 
     patient: str
@@ -73,7 +73,7 @@ class ExamFacts:
     hu_range: tuple[float, float]
     repeated: int
     out_of_order: bool
-    traits: dict[str, float]
+    subgroup_values: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class Fault:
     """An exam or picture that cannot be read, and why."""
 
     patient: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
-class Shown:
+class Thumbnail:
     """A small picture, in the brain window.
 
     Attributes
@@ -102,8 +102,8 @@ class Shown:
 
 
 @dataclass
-class Gathered:
-    """Everything that was seen.
+class Survey:
+    """What was read of a data set.
 
     Attributes
     ----------
@@ -118,13 +118,13 @@ class Gathered:
     faults
         What could not be read.
     hu
-        ``(3, bins)`` pixels a HU from ``HU_LOW`` upwards within the box of the head, by ``SIDES``.
+        ``(3, bins)`` pixels a HU from ``HU_LOW`` upwards within the box of the head, by ``LABEL_STATES``.
     blood_hu
         ``(bins,)`` the same for pixels marked as blood.
-    shown
+    thumbnails
         A slice an exam, by class.
     compared
-        ``(rows, columns)`` uint8 cut to the head by ``(patient, slice)``, to look for copies.
+        ``(rows, columns)`` uint8 cut to the head by ``(patient, slice)``, to look for duplicates.
     digests
         Of the whole slice, by the same key.
     """
@@ -136,16 +136,16 @@ class Gathered:
     faults: list[Fault] = field(default_factory=list)
     hu: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, HU_HIGH - HU_LOW + 1), np.int64))
     blood_hu: NDArray[np.int64] = field(default_factory=lambda: np.zeros(HU_HIGH - HU_LOW + 1, np.int64))
-    shown: dict[str, list[Shown]] = field(default_factory=lambda: {name: [] for name in CLASSES})
+    thumbnails: dict[str, list[Thumbnail]] = field(default_factory=lambda: {name: [] for name in CLASSES})
     compared: dict[tuple[str, int], NDArray[np.uint8]] = field(default_factory=dict)
     digests: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
-def gather(
+def survey(
     dataset: Dataset,
     most: int | None = None,
-    progress: Callable[[str, float], None] = lambda doing, done: None,
-) -> Gathered:
+    progress: Progress = silent,
+) -> Survey:
     """Read a data set, or a sample of a large one in which every subtype has its share.
 
     Parameters
@@ -155,7 +155,7 @@ def gather(
     most
         Exams (or pictures) to read; None for 300 (or 3000).
     progress
-        Told what is being done, and how much of it (0 to 1).
+        Called with what is being done, and how much of it (0 to 1).
 
     Raises
     ------
@@ -168,7 +168,7 @@ def gather(
         raise UsageError(f"data set {dataset.name}: found no exam; expected one or more; check the folder")
     pictures = dataset.info.kind == "pictures"
     names = _sample(patients, most or (_MOST_PICTURES if pictures else _MOST_EXAMS))
-    found = Gathered(patients, len(names))
+    found = Survey(patients, len(names))
     a_slice = max(1 if pictures else 8, _MOST_COMPARED // len(names))
     for k, name in enumerate(names):
         progress(f"reading {k + 1} of {len(names)}", k / len(names))
@@ -177,11 +177,11 @@ def gather(
         except (RefusedInput, UsageError, OSError, ValueError, SyntaxError, EOFError) as error:
             found.faults.append(Fault(name, _reason(error)))
         else:
-            _take(found, item, dataset.traits(name), a_slice)
+            _take(found, item, dataset.subgroup_values(name), a_slice)
     if not found.exams:
         raise UsageError(
             f"data set {dataset.name}: found {len(names)} exams of which none can be read (the first: "
-            f"{found.faults[0].why.rstrip('.')}); expected one or more; check the files"
+            f"{found.faults[0].reason.rstrip('.')}); expected one or more; check the files"
         )
     progress("reading labels of slices", 1.0)
     _label_the_rest(found, dataset)
@@ -195,8 +195,8 @@ def _sample(patients: dict[str, NDArray[np.float32]], most: int) -> list[str]:
     return [name for name in patients if folds[name] == 0]
 
 
-def _label_the_rest(found: Gathered, dataset: Dataset) -> None:
-    """Count the slices of exams that were not read, where tables tell them: reading files would take too long."""
+def _label_the_rest(found: Survey, dataset: Dataset) -> None:
+    """Count the slices of the other exams too, unless their labels take long: some are read from the images."""
     failed = {fault.patient for fault in found.faults}
     rest = [name for name in found.patients if name not in found.slice_labels and name not in failed]
     since = time.monotonic()
@@ -209,7 +209,7 @@ def _label_the_rest(found: Gathered, dataset: Dataset) -> None:
             found.faults.append(Fault(name, _reason(error)))
 
 
-def _take(found: Gathered, item: LabelledExam, traits: dict[str, float], most_compared: int) -> None:
+def _take(found: Survey, item: LabelledExam, subgroup_values: dict[str, float], most_compared: int) -> None:
     volume, geometry = item.exam.volume, item.exam.geometry
     boxes, areas = head_boxes(volume)
     seen = np.flatnonzero(areas >= _LEAST_HEAD * areas.max()) if areas.max() else np.empty(0, np.intp)
@@ -223,7 +223,7 @@ def _take(found: Gathered, item: LabelledExam, traits: dict[str, float], most_co
         found.digests[item.patient, int(k)] = digests[k]
     for name, k in _examples(item, areas).items():
         grey = _square(_cut(volume[k], boxes[k]))
-        found.shown[name].append(Shown(item.patient, k, _small(grey, _SHOWN_SIDE)))
+        found.thumbnails[name].append(Thumbnail(item.patient, k, _small(grey, _SHOWN_SIDE)))
     known = geometry.spacing_known
     stacked = known and geometry.positions_known and geometry.n_slices > 1
     thickness = geometry.thickness[np.isfinite(geometry.thickness)]
@@ -241,18 +241,18 @@ def _take(found: Gathered, item: LabelledExam, traits: dict[str, float], most_co
             item.hu_range,
             len(heads) - len(set(heads)),
             _out_of_order(areas),
-            traits,
+            subgroup_values,
         )
     )
 
 
-def _count(found: Gathered, item: LabelledExam, k: int, box: tuple[slice, slice]) -> None:
+def _count(found: Survey, item: LabelledExam, k: int, box: tuple[slice, slice]) -> None:
     # Every second pixel each way: the shape of a histogram does not need all.
     plane = item.exam.volume[k][box][::2, ::2]
     bins = np.clip(plane, HU_LOW, HU_HIGH).astype(np.intp) - HU_LOW
     label = item.labels[k, 0]
-    side = 2 if np.isnan(label) else int(label > 0)
-    found.hu[side] += np.bincount(bins.ravel(), minlength=found.hu.shape[1])
+    state = 2 if np.isnan(label) else int(label > 0)
+    found.hu[state] += np.bincount(bins.ravel(), minlength=found.hu.shape[1])
     marks = item.blood[k][box][::2, ::2]
     blood = (marks > 0) & (marks != UNKNOWN)
     if blood.any():
@@ -306,7 +306,7 @@ def _small(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _reason(error: Exception) -> str:
-    """Say why without a path, which may name a person."""
+    """Return the reason without a path, which may name a person."""
     if isinstance(error, RefusedInput):
         return error.sentence
     return {

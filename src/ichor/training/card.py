@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ichor.datasets.labelled import DatasetInfo
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.out_of_distribution import TRAITS
 from ichor.evaluating.compare import Difference
@@ -54,10 +55,9 @@ def limits_of(run: Run, oof: OutOfFold, *, int8: bool = False) -> list[str]:
     ]
 
 
-def provenance() -> dict[str, dict[str, str]]:
-    """Return what was found out of the licences of data sets, by name."""
-    known: dict[str, dict[str, str]] = json.loads(_resource("provenance.json"))
-    return known
+def provenance(info: DatasetInfo) -> dict[str, str]:
+    """Return what a bundle says of a data set that it was trained on: licence, citation and a note."""
+    return {"licence": info.licence, "citation": info.citation, "note": info.remark}
 
 
 def card_text(

@@ -322,15 +322,13 @@ def _untrusted(oof: OutOfFold) -> dict[str, str]:
 
 
 def _trained_on(run: Run) -> list[dict[str, Any]]:
-    known = provenance()
     rows = []
     for name in (run.recipe.target, *run.recipe.extra):
         dataset = open_dataset(name, run.data)
         patients = dataset.patients()
         slices = sum(len(dataset.slice_labels(p)) for p in patients)
-        told = {"licence": dataset.info.licence, "citation": dataset.info.citation, "note": ""}
-        told |= known.get(dataset.name, {})
-        rows.append({"name": dataset.name, "exams": len(patients), "slices": slices, **told})
+        counts = {"name": dataset.name, "exams": len(patients), "slices": slices}
+        rows.append(counts | provenance(dataset.info))
     return rows
 
 

@@ -255,7 +255,7 @@ class Run:
     def _target(self) -> Dataset:
         dataset = open_dataset(self.recipe.target, self.data)
         dataset.patients()  # some data sets know only then what they left out
-        for note in getattr(dataset, "notes", ()):
+        for note in dataset.notes:
             self.log("data", 0, 0, f"{dataset.name}: {note}")
         return dataset
 
