@@ -47,7 +47,8 @@ def test_a_folder_a_class(folder, tmp_path, capsys):
         line.startswith("! 1 pair of pictures are the same twice, 1 pixel by pixel") for line in printed
     )
     assert any(
-        line.startswith("! The split split.csv has leakage: 0 patients and 1 group of near-d") for line in printed
+        line.startswith("! The split split.csv has leakage: 0 patients and 1 group of near-d")
+        for line in printed
     )
     figures = json.loads(page.with_suffix(".json").read_text())
     assert figures["exams"] == 10 and figures["labels_of_exams"]["any"]["present"] == 5

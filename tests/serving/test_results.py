@@ -21,7 +21,7 @@ from PIL import Image
 
 import ichor
 from ichor.cli.demo import demo_exam
-from ichor.datasets.listing import open_manifest
+from ichor.datasets.listing import Listing
 from ichor.findings import Findings
 from ichor.jobs.tables import Study, Verdict
 from ichor.labels import LABEL_NAMES
@@ -163,7 +163,7 @@ def test_what_readers_said_is_a_data_set_that_ichor_reads(
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path / "set")
-    dataset = open_manifest(tmp_path / "set" / "labels.csv")
+    dataset = Listing(tmp_path / "set" / "labels.csv")
     exams = {Path(name).name.partition(".")[0]: dataset.load(name) for name in dataset.patients()}
     labels = {Path(name).name.partition(".")[0]: v for name, v in dataset.patients().items()}
     assert set(exams) == {demo["id"], other["id"]}
