@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ichor.notices import Notice
 
-__all__ = ["AIR_HU", "Exam", "Geometry", "Picture", "Source", "hashed_uid"]
+__all__ = ["AIR_HU", "Exam", "Geometry", "Picture", "Source", "hashed_uid", "interpolate"]
 
 AIR_HU = -1024
 """What padding and everything outside the scan is set to, in HU."""
@@ -50,6 +50,8 @@ class Geometry:
         False where the input gave no spacing and ``spacing`` is only a stand-in.
     positions_known
         False where the input gave no positions and they are counted from the order of the slices.
+    orientation_known
+        False where the input gave no orientation and a standard axial one is assumed.
     thickness
         ``(n,)`` mm, nominal thickness of each slice; NaN where unknown.
     """
@@ -60,12 +62,18 @@ class Geometry:
     spacing: tuple[float, float]
     spacing_known: bool = True
     positions_known: bool = True
+    orientation_known: bool = True
     thickness: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     @property
     def n_slices(self) -> int:
         """Number of slices."""
         return len(self.positions)
+
+    @property
+    def coordinates_known(self) -> bool:
+        """Whether patient coordinates, and with them left and right, are the input's and not assumed."""
+        return self.positions_known and self.orientation_known
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -85,7 +93,7 @@ class Geometry:
 
     @property
     def slice_step(self) -> float:
-        """Median distance between neighbouring slices in mm; of a lone slice, its thickness or 5."""
+        """Median distance between neighbouring slices in mm; of a single slice, its thickness or 5."""
         if self.n_slices > 1:
             return float(np.median(self.gaps))
         known = self.thickness[np.isfinite(self.thickness)] if len(self.thickness) else self.thickness
@@ -128,7 +136,7 @@ class Geometry:
         voxels = np.asarray(voxels, dtype=np.float64)
         index = np.arange(self.n_slices, dtype=np.float64)
         s = voxels[..., 0]
-        base = np.stack([_interpolate(s, index, self.positions[:, axis]) for axis in range(3)], axis=-1)
+        base = np.stack([interpolate(s, index, self.positions[:, axis]) for axis in range(3)], axis=-1)
         return (
             base
             + voxels[..., 1:2] * self.spacing[0] * self.column_direction
@@ -150,8 +158,8 @@ class Geometry:
         """
         points = np.asarray(points, dtype=np.float64)
         index = np.arange(self.n_slices, dtype=np.float64)
-        s = _interpolate(points @ self.normal, self.distances, index, slope=1 / self.slice_step)
-        base = np.stack([_interpolate(s, index, self.positions[:, axis]) for axis in range(3)], axis=-1)
+        s = interpolate(points @ self.normal, self.distances, index, slope=1 / self.slice_step)
+        base = np.stack([interpolate(s, index, self.positions[:, axis]) for axis in range(3)], axis=-1)
         offset = points - base
         return np.stack(
             [
@@ -178,12 +186,26 @@ class Geometry:
         return matrix
 
 
-def _interpolate(
-    x: NDArray[np.float64], xp: NDArray[np.float64], fp: NDArray[np.float64], slope: float | None = None
-) -> NDArray[np.float64]:
-    """``numpy.interp`` that goes on in a straight line beyond both ends."""
+def interpolate(x: ArrayLike, xp: ArrayLike, fp: ArrayLike, slope: float = 0.0) -> NDArray[np.float64]:
+    """Interpolate as ``numpy.interp`` does, but go on in a straight line beyond both ends.
+
+    Parameters
+    ----------
+    x
+        ``(...)`` where values are wanted.
+    xp, fp
+        ``(n,)`` rising coordinates, and the values there.
+    slope
+        Of the line where there is one point only.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(...)`` float64.
+    """
+    x, xp, fp = (np.asarray(values, dtype=np.float64) for values in (x, xp, fp))
     if len(xp) < 2:
-        return np.asarray(fp[0] + (x - xp[0]) * (slope or 0.0))
+        return np.asarray(fp[0] + (x - xp[0]) * slope)
     i = np.clip(np.searchsorted(xp, x) - 1, 0, len(xp) - 2)
     return np.asarray(fp[i] + (x - xp[i]) * (fp[i + 1] - fp[i]) / (xp[i + 1] - xp[i]))
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from ichor.exam import AIR_HU, Geometry
+from ichor.exam import AIR_HU, Geometry, interpolate
 from ichor.preparing.head import head_boxes, robust_box
 
 __all__ = ["GridSpec", "GridTransform", "SliceDistances", "plan_grid"]
@@ -124,7 +124,7 @@ class GridTransform:
     def grid_to_patient(self, voxels: ArrayLike) -> NDArray[np.float64]:
         """Patient mm ``(..., 3)`` of grid voxels ``(..., 3)``: slice, row, column, fractions allowed."""
         voxels = np.asarray(voxels, dtype=np.float64)
-        z = _interp_line(voxels[..., 0], np.arange(self.n_slices), self.distances, self.spec.slab_mm)
+        z = interpolate(voxels[..., 0], np.arange(self.n_slices), self.distances, self.spec.slab_mm)
         return np.asarray(
             self.corner
             + z[..., None] * self.geometry.normal
@@ -136,7 +136,7 @@ class GridTransform:
         """Grid voxels ``(..., 3)`` of patient mm ``(..., 3)``: the inverse of :meth:`grid_to_patient`."""
         offset = np.asarray(points, dtype=np.float64) - self.corner
         z = offset @ self.geometry.normal
-        index = _interp_line(z, self.distances, np.arange(self.n_slices), 1 / self.spec.slab_mm)
+        index = interpolate(z, self.distances, np.arange(self.n_slices), 1 / self.spec.slab_mm)
         return np.stack(
             [index, offset @ self.down / self.pixel_mm, offset @ self.right / self.pixel_mm], axis=-1
         )
@@ -346,16 +346,3 @@ def _slabs(
     to_native[np.arange(n), base] = 1 - (at - base)
     to_native[np.arange(n), base + 1] = at - base
     return distances, to_grid.astype(np.float32), to_native.astype(np.float32)
-
-
-def _interp_line(
-    x: NDArray[np.float64],
-    xp: NDArray[np.floating] | NDArray[np.integer],
-    fp: NDArray[np.floating] | NDArray[np.integer],
-    slope: float,
-) -> NDArray[np.float64]:
-    """Linear interpolation, continued beyond the ends; through one point with ``slope``."""
-    if len(xp) < 2:
-        return np.asarray(fp[0] + (x - xp[0]) * slope, dtype=np.float64)
-    i = np.clip(np.searchsorted(xp, x) - 1, 0, len(xp) - 2)
-    return np.asarray(fp[i] + (x - xp[i]) * (fp[i + 1] - fp[i]) / (xp[i + 1] - xp[i]), dtype=np.float64)

@@ -19,15 +19,14 @@ from ichor.exam import AIR_HU, Exam, Geometry, Source
 from ichor.notices import Notice, notice
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom.hounsfield import no_hounsfield_reason
-from ichor.reading.dicom.stack import AXIAL_COSINE, MIN_COVERAGE_MM, MIN_SLICES
 from ichor.reading.files import InputFile, announce
+from ichor.reading.geometry_notices import AXIAL_COSINE, MIN_COVERAGE_MM, MIN_SLICES, geometry_notices
 from ichor.reading.limits import Limits
 
 __all__ = ["is_nifti", "read_nifti", "to_nifti_space"]
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 """NIfTI counts x to the patient's right and y to the front as negative (RAS); DICOM the other way."""
-_OBLIQUE_DEGREES, _TILT_DEGREES, _THICK_MM = 10.0, 0.5, 7.0
 _LEAST_MM, _MOST_MM = 1e-3, 1e6
 _LEAST_ANGLE = 0.05
 """Volume of the parallelepiped of the axes' unit vectors: below it, they lie in one plane."""
@@ -167,16 +166,7 @@ def _notices(image: Any, geometry: Geometry) -> tuple[Notice, ...]:
     if int(image.header["qform_code"]) == 0 and int(image.header["sform_code"]) == 0:
         text = "The file says nothing of its orientation; the usual one for NIfTI was assumed."
         out.append(notice("orientation_missing", text))
-    tilt = geometry.tilt_degrees
-    if tilt > _TILT_DEGREES:
-        text = f"The slices are sheared by {tilt:.1f} degrees against their normal (gantry tilt)."
-        out.append(notice("gantry_tilt", text))
-    angle = float(np.degrees(np.arccos(np.clip(geometry.normal[2], -1, 1))))
-    if angle - tilt > _OBLIQUE_DEGREES:
-        out.append(notice("oblique", f"The slices stand {angle:.0f} degrees off the patient's axes."))
-    if round(geometry.slice_step, 2) > _THICK_MM:
-        out.append(notice("slices_thick", f"The slices are {geometry.slice_step:.1f} mm thick or apart."))
-    return tuple(out)
+    return (*out, *geometry_notices(geometry))
 
 
 @contextlib.contextmanager

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.reading.dicom.headers import SliceHeader
-from ichor.reading.dicom.looks import Looks
-from ichor.reading.dicom.stack import AXIAL_COSINE, MIN_SLICES
+from ichor.reading.dicom.tissues import Region
+from ichor.reading.geometry_notices import AXIAL_COSINE, MIN_SLICES
 
 __all__ = [
     "RULES",
@@ -122,10 +122,10 @@ class Candidate:
         words = ", ".join(RULES[rule][1] for rule in self.rules)
         return f"{len(self.headers)} slices, {words} ({self.points:g} points)"
 
-    def with_looks(self, looks: Looks | None) -> Candidate:
-        """Add what the pixels say; None where they cannot be decoded."""
+    def with_region(self, region: Region | None) -> Candidate:
+        """Add what the pixels show; None where they cannot be decoded."""
         rules = {"head": ("looks",), "elsewhere": ("looks_elsewhere",), "unclear": (), None: ("undecodable",)}
-        return Candidate(self.uid, self.headers, (*self.rules, *rules[looks]))
+        return Candidate(self.uid, self.headers, (*self.rules, *rules[region]))
 
 
 def exclusion(header: SliceHeader) -> str | None:

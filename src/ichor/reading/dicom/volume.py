@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from ichor.reading.dicom.hounsfield import Scale, to_hounsfield
 from ichor.reading.dicom.stack import Stack, stack_slices
 from ichor.reading.limits import Limits
 
-__all__ = ["MOST_BROKEN", "details", "pixel_notices", "read_middle", "read_volume"]
+__all__ = ["MOST_BROKEN", "DecodedSeries", "details", "pixel_notices", "read_middle", "read_volume"]
 
 MOST_BROKEN = 0.2
 """With more of its slices unreadable than this, a series is refused as a whole."""
@@ -25,9 +26,29 @@ _MIDDLE = (0.4, 0.55, 0.7)
 """Where in a series a head shows brain and skull: as fractions of its slices, from the base."""
 
 
-def read_volume(
-    stack: Stack, context: ReadContext
-) -> tuple[Stack, NDArray[np.int16], list[Scale], list[Notice]]:
+@dataclass(frozen=True)
+class DecodedSeries:
+    """A series in Hounsfield units.
+
+    Attributes
+    ----------
+    stack
+        The slices that could be decoded.
+    volume
+        ``(n, rows, columns)`` int16, HU.
+    scales
+        What each slice needed.
+    notices
+        What was lost.
+    """
+
+    stack: Stack
+    volume: NDArray[np.int16]
+    scales: tuple[Scale, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+def read_volume(stack: Stack, context: ReadContext) -> DecodedSeries:
     """Decode every slice; a few broken ones are left out, with a notice, and the stack is made again.
 
     Parameters
@@ -39,8 +60,8 @@ def read_volume(
 
     Returns
     -------
-    stack, volume, scales, notices
-        The slices that could be decoded; their ``(n, rows, columns)`` HU; what each needed; what was lost.
+    DecodedSeries
+        The slices that could be decoded.
 
     Raises
     ------
@@ -48,54 +69,66 @@ def read_volume(
         ``unreadable``, ``limit_exceeded``, or what stacking the remaining slices raises.
     """
     n, rows, columns = len(stack.headers), stack.headers[0].rows, stack.headers[0].columns
+    size = f"{n} slices of {rows} x {columns}"
     if n * rows * columns > context.limits.voxels:
-        raise context.refuse("voxels", f"{n} slices of {rows} x {columns}")
-    by_file: dict[object, list[int]] = {}
-    for k, header in enumerate(stack.headers):
-        by_file.setdefault(header.file.path, []).append(k)
+        raise context.refuse("voxels", size)
     try:
         # Pages are committed as slices arrive: a series that only claims to be large costs nothing.
         volume = np.empty((n, rows, columns), np.int16)
     except MemoryError:
-        found = f"{n} slices of {rows} x {columns}, more than memory holds"
-        raise context.refuse("voxels", found) from None
-    scales: dict[int, Scale] = {}
-    refused: list[RefusedInput] = []
+        raise context.refuse("voxels", f"{size}, more than memory holds") from None
+    converted = _convert(stack.headers, volume, context)
+    scales = {k: scale for k, scale in enumerate(converted) if isinstance(scale, Scale)}
+    refused = [refusal for refusal in converted if isinstance(refusal, RefusedInput)]
+    if not refused:
+        return DecodedSeries(stack, volume, tuple(scales.values()))
+    if n == 1 or all(r.code == "limit_exceeded" for r in refused):
+        raise refused[0]
+    if len(refused) > MOST_BROKEN * n:
+        found = f"{len(refused)} of {n} slices that cannot be decoded"
+        raise unreadable(context.source, found, "a whole series")
+    return _without_broken(stack, volume, scales, context)
+
+
+def _convert(
+    headers: Sequence[SliceHeader], volume: NDArray[np.int16], context: ReadContext
+) -> list[Scale | RefusedInput]:
+    """Decode slices into ``volume``; each file is parsed once."""
+    out: dict[int, Scale | RefusedInput] = {}
+    by_file: dict[object, list[int]] = {}
+    for k, header in enumerate(headers):
+        by_file.setdefault(header.file.path, []).append(k)
     for indices in by_file.values():
-        slices = decode_file([stack.headers[k] for k in indices], context.limits)
+        slices = decode_file([headers[k] for k in indices], context.limits)
         for k, stored in zip(indices, slices, strict=True):
             context.check_time()
             if isinstance(stored, RefusedInput):
-                refused.append(stored)
+                out[k] = stored
                 continue
             try:
-                scales[k] = to_hounsfield(stored, stack.headers[k], volume[k])
+                out[k] = to_hounsfield(stored, headers[k], volume[k])
             except READ_ERRORS as error:  # elements that are parsed only when they are asked for
-                name = stack.headers[k].file.name
-                refused.append(unreadable(name, f"a rescale that cannot be read ({type(error).__name__})"))
-    if len(refused) == 1 == n or (refused and all(r.code == "limit_exceeded" for r in refused)):
-        raise refused[0]
-    if len(refused) > MOST_BROKEN * n:
-        raise unreadable(
-            context.source, f"{len(refused)} of {n} slices that cannot be decoded", "a whole series"
-        )
-    if not refused:
-        return stack, volume, [scales[k] for k in range(n)], []
-    text = (
-        f"{len(refused)} of {n} {'slice' if len(refused) == 1 else 'slices'} could not be decoded; left out."
-    )
+                found = f"a rescale that cannot be read ({type(error).__name__})"
+                out[k] = unreadable(headers[k].file.name, found)
+    return [out[k] for k in range(len(headers))]
+
+
+def _without_broken(
+    stack: Stack, volume: NDArray[np.int16], scales: dict[int, Scale], context: ReadContext
+) -> DecodedSeries:
+    """Stack again what could be decoded, and say what is lost."""
+    again = stack_slices([stack.headers[k] for k in scales], context.source, single=context.single_file)
     places = {(stack.headers[k].file.path, stack.headers[k].frame): k for k in scales}
-    again = stack_slices(
-        [stack.headers[k] for k in sorted(scales)], context.source, single=context.single_file
-    )
     order = [places[h.file.path, h.frame] for h in again.headers]
-    told = {n for n in stack.notices if n.decision == "leave_out"}
-    kept = tuple(n for n in stack.notices if n in told) + tuple(n for n in again.notices if n not in told)
-    return (
-        Stack(again.headers, again.geometry, kept),
+    before = tuple(n for n in stack.notices if n.decision == "leave_out")
+    notices = (*before, *(n for n in again.notices if n not in before))
+    n, lost = len(stack.headers), len(stack.headers) - len(scales)
+    text = f"{lost} of {n} {'slice' if lost == 1 else 'slices'} could not be decoded; left out."
+    return DecodedSeries(
+        Stack(again.headers, again.geometry, notices),
         volume[order],
-        [scales[k] for k in order],
-        [notice("slice_unreadable", text)],
+        tuple(scales[k] for k in order),
+        (notice("slice_unreadable", text),),
     )
 
 

@@ -1,7 +1,7 @@
-"""What a few slices look like, by their mixture of tissues: enough to tell a head from a belly or a chest.
+"""The mixture of tissues in a few slices: enough to tell a head from an abdomen or a chest.
 
-This serves the choice of a series and turns away what is plainly elsewhere. Whether the whole exam is a head
-fit to be assessed is judged later, and more closely, where the model is applied.
+This serves the choice of a series and turns away what is plainly another part of the body. Whether the whole
+exam is a head fit to be assessed is decided later, and more closely, where the model is applied.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Looks", "looks_like", "tissue_shares"]
+__all__ = ["Region", "region_of", "tissue_shares"]
 
-Looks = Literal["head", "elsewhere", "unclear"]
+Region = Literal["head", "elsewhere", "unclear"]
 
 _BLOCK = 4
 """Pixels are averaged over squares of this side: the noise of thin or sharp slices must not count as fat."""
@@ -35,12 +35,9 @@ def tissue_shares(hu: NDArray[np.int16]) -> tuple[float, float, float] | None:
     tuple of float, or None
         Brain, bone, fat, each of 0 to 1; None where less than 2 % of the slice is body.
     """
-    rows, columns = (n // _BLOCK * _BLOCK for n in hu.shape)
-    if not rows or not columns:
-        return None
-    blocks = hu[:rows, :columns].reshape(rows // _BLOCK, _BLOCK, columns // _BLOCK, _BLOCK).mean(axis=(1, 3))
+    blocks = _blocks(hu)
     n = np.count_nonzero(blocks > _BODY_HU)
-    if n < 0.02 * blocks.size:
+    if not blocks.size or n < 0.02 * blocks.size:
         return None
     brain = np.count_nonzero((blocks > _BRAIN_HU[0]) & (blocks < _BRAIN_HU[1])) / n
     bone = np.count_nonzero(blocks > _BONE_HU) / n
@@ -48,8 +45,8 @@ def tissue_shares(hu: NDArray[np.int16]) -> tuple[float, float, float] | None:
     return brain, bone, fat
 
 
-def looks_like(slices: Sequence[NDArray[np.int16]]) -> Looks:
-    """Judge middle slices of a series by the medians of their tissue shares.
+def region_of(slices: Sequence[NDArray[np.int16]]) -> Region:
+    """Tell the part of the body from the medians of the tissue shares of middle slices of a series.
 
     A head is much brain in a shell of bone with little fat. A trunk is a quarter fat or more, and less than
     half of it has the density of brain. Measured on the exams that this was built with, slices of heads have
@@ -64,3 +61,10 @@ def looks_like(slices: Sequence[NDArray[np.int16]]) -> Looks:
     if brain > 0.35 and 0.04 < bone < 0.45 and fat < 0.25:
         return "head"
     return "unclear"
+
+
+def _blocks(hu: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Means over squares of ``_BLOCK`` pixels."""
+    rows, columns = (n // _BLOCK * _BLOCK for n in hu.shape)
+    squares = hu[:rows, :columns].reshape(rows // _BLOCK, _BLOCK, columns // _BLOCK, _BLOCK)
+    return np.asarray(squares.mean(axis=(1, 3)), dtype=np.float64)
