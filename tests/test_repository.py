@@ -113,6 +113,19 @@ def test_rooms_know_only_what_lies_to_their_left(room):
     assert not wrong
 
 
+def test_the_picture_of_the_rooms_shows_these_rules(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from draw_architecture import ARROWS
+
+    def beyond(room: str) -> set[str]:
+        return set().union(*({b} | beyond(b) for a, b in ARROWS if a == room))
+
+    drawn = {room: beyond(room) for room in MAY_IMPORT if room not in ("shared", "cli")}
+    rules = {room: MAY_IMPORT[room] - SHARED for room in drawn}
+    assert {room: names - {"shared types"} for room, names in drawn.items()} == rules
+    assert {room for room, names in drawn.items() if "shared types" not in names} == {"models"}
+
+
 def test_the_core_loads_no_training_library():
     names = [f"ichor.{room}" for room in CORE]
     heavy = ("torch", "timm", "pandas", "matplotlib", "sklearn", "onnx", "torchvision")
@@ -173,7 +186,7 @@ def test_no_data_is_tracked():
     assert not [p for p in tracked() if p.suffix.lower() in images and ours not in p.parents]
 
 
-@pytest.mark.parametrize("script", ["print_reference.py", "print_results.py"])
+@pytest.mark.parametrize("script", ["print_reference.py", "print_results.py", "draw_architecture.py"])
 def test_printed_pages_are_what_the_code_says(script):
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / script), "--check"], capture_output=True, text=True, cwd=ROOT

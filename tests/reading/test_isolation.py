@@ -342,7 +342,7 @@ def test_the_board(tmp_path):
     assert look(path) == Entry()
     board = Board(path)
     assert look(path) == Entry()
-    file = InputFile(Path("/tmp/x/000012.dcm"), "a.zip:study/ä.dcm")
+    file = InputFile(Path("unpacked/000012.dcm"), "a.zip:study/ä.dcm")
     board.show(file)
     board.show(file)
     assert look(path) == Entry(2, "000012.dcm\na.zip:study/ä.dcm", "a.zip:study/ä.dcm")
