@@ -14,17 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ichor.datasets.converting import (
-    EXAM_FILE,
-    Job,
-    Look,
-    convert,
-    jobs_of,
-    parse_window,
-    resize,
-    write_pictures,
-)
-from ichor.datasets.converting_back import Plain, merge_windows, picture_folders, write_series
+from ichor.datasets.converting import Job, convert, jobs_of
+from ichor.datasets.converting_back import AssumedGeometry, merge_windows, picture_folders, write_series
+from ichor.datasets.rendering import EXAM_FILE, PictureStyle, parse_window, resize, write_pictures
 from ichor.errors import UsageError
 from ichor.exam import Exam, Geometry, Source, hashed_uid
 from ichor.preparing.windows import BONE, BRAIN, SUBDURAL, Window
@@ -34,7 +26,7 @@ WIDE = "1000:4096"
 
 
 def look(*windows, **options):
-    return Look(dict(parse_window(w) for w in windows), **options)
+    return PictureStyle(dict(parse_window(w) for w in windows), **options)
 
 
 def quiet(count, total, text):
@@ -247,7 +239,7 @@ def test_a_decoder_that_takes_its_process_down(tmp_path):
     program.write_text(
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from ichor.datasets import converting\n"
+        "from ichor.datasets import converting, rendering\n"
         "first = converting._convert_one\n"
         "def die(job, output, look):\n"
         "    if 'patient1' in job.name:\n"
@@ -255,9 +247,9 @@ def test_a_decoder_that_takes_its_process_down(tmp_path):
         "    return first(job, output, look)\n"
         "converting._convert_one = die\n"
         "if __name__ == '__main__':\n"
-        "    look = converting.Look(dict([converting.parse_window('brain')]))\n"
+        "    style = rendering.PictureStyle(dict([rendering.parse_window('brain')]))\n"
         "    jobs = converting.jobs_of([Path(sys.argv[1])])\n"
-        "    for error in converting.convert(jobs, Path(sys.argv[2]), look, lambda *a: None, 2):\n"
+        "    for error in converting.convert(jobs, Path(sys.argv[2]), style, lambda *a: None, 2):\n"
         "        print(error)\n"
     )
     done = subprocess.run([sys.executable, program, source, tmp_path / "out"], capture_output=True, text=True)
@@ -326,7 +318,7 @@ def test_pictures_without_a_record(tmp_path):
         Image.fromarray(BRAIN.to_grey(plane)).save(folder / f"s{k:02d}.png")
     with pytest.raises(UsageError, match=r"found no exam\.json.*--window, --spacing and --step"):
         write_series(folder, tmp_path / "d")
-    hu, headers = hu_of(write_series(folder, tmp_path / "d", plain=Plain(BRAIN, 4.0, 5.0)))
+    hu, headers = hu_of(write_series(folder, tmp_path / "d", assumed=AssumedGeometry(BRAIN, 4.0, 5.0)))
     inside = (exam.volume > 0) & (exam.volume < 80)
     assert np.array_equal(hu[inside], exam.volume[inside])
     assert [float(h.ImagePositionPatient[2]) for h in headers] == [5.0 * k for k in range(12)]

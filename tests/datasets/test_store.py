@@ -21,7 +21,8 @@ from datasets.made import SPEC, Made, exam, total
 from ichor.datasets.labelled import UNKNOWN, LabelledExam
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.store import GROUP, META, StoredSlices, open_store
-from ichor.datasets.store_build import build_store, on_grid
+from ichor.datasets.store_build import build_store
+from ichor.datasets.store_prepare import on_grid
 from ichor.errors import UsageError
 from ichor.preparing import GridSpec
 

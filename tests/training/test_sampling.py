@@ -6,7 +6,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from ichor.datasets.labelled import UNKNOWN  # noqa: E402
-from ichor.preparing import Preparation  # noqa: E402
 from ichor.training.augment import Chance, move, paste  # noqa: E402
 from ichor.training.plain import PlainSampler, label_weights  # noqa: E402
 from ichor.training.recipe import AugmentationRecipe  # noqa: E402

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ichor.datasets.labelled import DatasetInfo
+    from ichor.datasets.rendering import PictureStyle
 
 __all__ = ["data"]
 
@@ -175,11 +176,13 @@ def convert_(
     ] = None,
 ) -> None:
     """Turn exams into windowed PNG, or such pictures back into a DICOM series. Exits with 3 if some failed."""
-    from ichor.datasets.converting import parse_window
+    from ichor.datasets.rendering import PictureStyle, parse_window
 
     named = dict(parse_window(text) for text in windows or ["brain"])
     if to is Form.PNG:
-        _to_pictures(paths, output, named, (rgb, _size(size), original_names, each_file), processes)
+        _to_pictures(
+            paths, output, PictureStyle(named, rgb, _size(size), original_names, each_file), processes
+        )
     else:
         if windows is not None and len(named) != 1:
             raise UsageError(
@@ -191,13 +194,12 @@ def convert_(
 def _to_pictures(
     paths: list[Path],
     output: Path,
-    windows: dict[str, tuple[float, float]],
-    look: tuple[bool, tuple[int, int] | None, bool, bool],
+    style: PictureStyle,
     processes: int,
 ) -> None:
-    from ichor.datasets.converting import Look, convert, jobs_of
+    from ichor.datasets.converting import convert, jobs_of
 
-    jobs = jobs_of(paths, each_file=look[3])
+    jobs = jobs_of(paths, each_file=style.each_file)
     if not jobs:
         raise UsageError(f"{paths[0]}: found no files; expected studies; check the path")
     with _bar() as bar:
@@ -205,7 +207,7 @@ def _to_pictures(
         errors = convert(
             jobs,
             output,
-            Look(windows, *look),
+            style,
             lambda count, total, text: bar.update(task, completed=count),
             processes or None,
         )
@@ -220,23 +222,23 @@ def _to_series(
     spacing: float | None,
     step: float | None,
 ) -> None:
-    from ichor.datasets.converting_back import Plain, picture_folders, write_series
+    from ichor.datasets.converting_back import AssumedGeometry, picture_folders, write_series
     from ichor.preparing.windows import Window
 
     folders = picture_folders(paths)
-    plain = Plain(Window(*window), spacing, step) if spacing and step else None
+    assumed = AssumedGeometry(Window(*window), spacing, step) if spacing and step else None
     errors = []
     with _bar() as bar:
         for folder in bar.track(folders, description="writing series"):
             try:
-                write_series(folder, output, "ct" if to is Form.CT else "sc", plain)
+                write_series(folder, output, "ct" if to is Form.CT else "sc", assumed)
             except UsageError as error:
                 errors.append(error)
     _end(errors, len(folders), output)
 
 
 def _end(errors: list[UsageError], n: int, output: Path) -> None:
-    """Tell of each input that failed, then how many did."""
+    """Print each input that failed, then how many did."""
     for error in errors:
         typer.echo(f"failed: {_printable(str(error))}", err=True)
     print(f"{n - len(errors):,} of {n:,} converted, in {output}")

@@ -28,7 +28,7 @@ def explore(
     ],
     dataset: Annotated[
         str | None,
-        typer.Option(help="Which data set it is, where its files do not tell; folder: or csv: too."),
+        typer.Option(help="Which data set it is, where its files do not show it; folder: or csv: too."),
     ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The page; a JSON of the same name is written beside it.")
@@ -48,13 +48,7 @@ def explore(
     ] = False,
 ) -> None:
     """Write a report on a data set: classes, HU, geometry, a montage, what is broken or twice, split leakage."""
-    try:
-        import imagehash  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"exploring: found no {error.name}; expected the extra 'train'; "
-            "run pip install -e '.[train]' in the clone"
-        ) from error
+    _need_the_extra()
     from ichor.cli.progress import ProgressLine
     from ichor.exploring.duplicates import find_duplicates
     from ichor.exploring.leakage import find_leakage, read_sides
@@ -92,6 +86,16 @@ def explore(
         print(("! " if remark.grave else "- ") + remark.text)
     print(page)
     print(figures)
+
+
+def _need_the_extra() -> None:
+    try:
+        import imagehash  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"exploring: found no {error.name}; expected the extra 'train'; "
+            "run pip install -e '.[train]' in the clone"
+        ) from error
 
 
 def _open(data: Path, dataset: str | None) -> Dataset:

@@ -14,20 +14,20 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from ichor.datasets.converting import EXAM_FILE
 from ichor.datasets.items import PICTURE_NAMES
+from ichor.datasets.rendering import EXAM_FILE
 from ichor.errors import UsageError
 from ichor.exam import hashed_uid
 from ichor.preparing.windows import Window, from_grey
 
-__all__ = ["Plain", "merge_windows", "picture_folders", "write_series"]
+__all__ = ["AssumedGeometry", "merge_windows", "picture_folders", "write_series"]
 
 _GREY_ENDS = (0, 255)
 
 
 @dataclass(frozen=True)
-class Plain:
-    """What to take for pictures that no ``exam.json`` tells of.
+class AssumedGeometry:
+    """What to take for pictures without an ``exam.json``.
 
     Attributes
     ----------
@@ -63,19 +63,19 @@ def picture_folders(paths: Sequence[Path]) -> list[Path]:
 
 
 def write_series(
-    folder: Path, output: Path, kind: Literal["ct", "sc"] = "ct", plain: Plain | None = None
+    folder: Path, output: Path, kind: Literal["ct", "sc"] = "ct", assumed: AssumedGeometry | None = None
 ) -> Path:
     """Write one exam's pictures as a DICOM series.
 
     Parameters
     ----------
     folder
-        Of pictures, with the ``exam.json`` of :func:`ichor.datasets.converting.write_pictures` or without.
+        Of pictures, with the ``exam.json`` of :func:`ichor.datasets.rendering.write_pictures` or without.
     output
         A folder for the series is made in it.
     kind
         ``ct``: CT images in HU, as far as the windows let through. ``sc``: secondary captures of the greys.
-    plain
+    assumed
         For pictures without ``exam.json``.
 
     Returns
@@ -86,9 +86,9 @@ def write_series(
     Raises
     ------
     UsageError
-        Where pictures are missing, cannot be read, or nothing tells what they show.
+        Where pictures are missing, cannot be read, or what they show is not known.
     """
-    record = _record(folder, plain)
+    record = _record(folder, assumed)
     origin = record["series_uid"] or str(folder.resolve())
     series = hashed_uid(f"{origin}/{kind}")
     study = record["study_uid"] or hashed_uid(f"{origin}/study")
@@ -96,31 +96,7 @@ def write_series(
     target.mkdir(parents=True, exist_ok=True)
     for number, entry in enumerate(record["slices"], start=1):
         greys = {name: _grey(folder / file) for name, file in entry["files"].items()}
-        written = Dataset()
-        written.file_meta = FileMetaDataset()
-        written.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        written.SOPClassUID = CTImageStorage if kind == "ct" else SecondaryCaptureImageStorage
-        written.SOPInstanceUID = hashed_uid(f"{series}/{number}")
-        written.file_meta.MediaStorageSOPClassUID = written.SOPClassUID
-        written.file_meta.MediaStorageSOPInstanceUID = written.SOPInstanceUID
-        written.StudyInstanceUID, written.SeriesInstanceUID = study, series
-        written.FrameOfReferenceUID = hashed_uid(f"{study}/frame")
-        written.Modality = "CT" if kind == "ct" else "OT"
-        # Required of every image, and known of none here.
-        for keyword in (
-            "PatientName",
-            "PatientID",
-            "PatientBirthDate",
-            "PatientSex",
-            "StudyDate",
-            "StudyTime",
-        ):
-            setattr(written, keyword, "")
-        written.AccessionNumber = written.ReferringPhysicianName = written.StudyID = ""
-        written.SeriesNumber, written.InstanceNumber = "1", str(number)
-        written.SeriesDescription = "Pictures, as CT" if kind == "ct" else "Pictures"
-        written.PatientIdentityRemoved = "YES"
-        written.DeidentificationMethod = "No patient data were in the pictures' record"
+        written = _header(study, series, number, kind)
         if kind == "ct":
             written.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
             _place(written, record, entry)
@@ -164,6 +140,36 @@ def merge_windows(
         clear = ~np.isin(greys[name], _GREY_ENDS)
         hu = np.where(clear, from_grey(greys[name], windows[name]), hu)
     return np.asarray(hu, np.int16)
+
+
+def _header(study: str, series: str, number: int, kind: Literal["ct", "sc"]) -> Dataset:
+    """Return what every image of a series holds, besides what it shows."""
+    written = Dataset()
+    written.file_meta = FileMetaDataset()
+    written.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    written.SOPClassUID = CTImageStorage if kind == "ct" else SecondaryCaptureImageStorage
+    written.SOPInstanceUID = hashed_uid(f"{series}/{number}")
+    written.file_meta.MediaStorageSOPClassUID = written.SOPClassUID
+    written.file_meta.MediaStorageSOPInstanceUID = written.SOPInstanceUID
+    written.StudyInstanceUID, written.SeriesInstanceUID = study, series
+    written.FrameOfReferenceUID = hashed_uid(f"{study}/frame")
+    written.Modality = "CT" if kind == "ct" else "OT"
+    # Required of every image, and known of none.
+    for keyword in (
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyDate",
+        "StudyTime",
+    ):
+        setattr(written, keyword, "")
+    written.AccessionNumber = written.ReferringPhysicianName = written.StudyID = ""
+    written.SeriesNumber, written.InstanceNumber = "1", str(number)
+    written.SeriesDescription = "Pictures, as CT" if kind == "ct" else "Pictures"
+    written.PatientIdentityRemoved = "YES"
+    written.DeidentificationMethod = "No patient data were in the pictures' record"
+    return written
 
 
 def _width(window: Window) -> float:
@@ -217,7 +223,7 @@ _KEYS = (
 )
 
 
-def _record(folder: Path, plain: Plain | None) -> dict[str, Any]:
+def _record(folder: Path, assumed: AssumedGeometry | None) -> dict[str, Any]:
     paths = sorted(folder.glob("*.json"))
     if paths:
         parts = [_read_record(path) for path in paths]
@@ -233,22 +239,26 @@ def _record(folder: Path, plain: Plain | None) -> dict[str, Any]:
             slices, key=lambda entry: float(np.dot(entry["position"], normal * np.sign(normal[2] or 1)))
         )
         return record | {"slices": upward}
-    if plain is None:
+    if assumed is None:
         raise UsageError(
             f"{folder}: found no {EXAM_FILE}; expected the record that ichor data convert writes; without it, "
             "give --window, --spacing and --step"
         )
     pictures = _pictures(folder)
     return {
-        "windows": {"plain": (plain.window.level, plain.window.width)},
+        "windows": {"plain": (assumed.window.level, assumed.window.width)},
         "rgb": False,
         "row_direction": [1, 0, 0],
         "column_direction": [0, 1, 0],
-        "spacing": [plain.spacing_mm] * 2,
+        "spacing": [assumed.spacing_mm] * 2,
         "study_uid": "",
         "series_uid": "",
         "slices": [
-            {"files": {"plain": p.name}, "position": [0, 0, k * plain.step_mm], "thickness": plain.step_mm}
+            {
+                "files": {"plain": p.name},
+                "position": [0, 0, k * assumed.step_mm],
+                "thickness": assumed.step_mm,
+            }
             for k, p in enumerate(pictures)
         ],
     }
@@ -264,10 +274,10 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: found no record of pictures ({type(error).__name__}); {wrote}") from None
     if absent:
         raise UsageError(f"{path}: found no {absent[0]}; {wrote}")
-    lost = [file for file in files if Path(file).name != file or not (path.parent / file).is_file()]
-    if lost:
+    missing = [file for file in files if Path(file).name != file or not (path.parent / file).is_file()]
+    if missing:
         raise UsageError(
-            f"{path}: found {len(lost)} pictures missing, first {lost[0]}; {wrote}; convert again"
+            f"{path}: found {len(missing)} pictures missing, first {missing[0]}; {wrote}; convert again"
         )
     return record
 

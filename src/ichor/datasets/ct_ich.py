@@ -26,7 +26,7 @@ _BONE = Window(700, 3200)
 # In the order of ichor.labels.LABEL_NAMES.
 _COLUMNS = ("any", "Epidural", "Intraparenchymal", "Intraventricular", "Subarachnoid", "Subdural")
 _BOX_CLASSES = {"EDH": 1, "IPH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
-_TYPICAL_PIXEL_MM = 0.42  # for the six exams whose header was lost
+_TYPICAL_PIXEL_MM = 0.42  # for the six exams without a header
 _SLICE_STEP_MM = 5.0
 _LEAST_MM = 0.01
 _OF_SLICES = ("patient", "slice", "brain_file", "bone_file", *_COLUMNS)
@@ -111,7 +111,7 @@ class CtIch(Dataset):
         return {name: row.number(column, least=0) for name, column in named.items() if row[column]}
 
     def age(self, patient: str) -> float:
-        """Return a patient's age in years, NaN where it was lost."""
+        """Return a patient's age in years, NaN where it is unknown."""
         return self.subgroup_values(patient).get("age_years", float("nan"))
 
     def slice_labels(self, patient: str) -> NDArray[np.float32]:

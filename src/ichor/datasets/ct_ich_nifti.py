@@ -134,7 +134,7 @@ class CtIchNifti(Dataset):
         rows: list[Row] = read_table(path, ("patient number",), lower=True) if path.is_file() else []
         ages = {}
         for row in rows:
-            # Its head has two lines, and some ages are not told.
+            # Its head has two lines, and some ages are empty.
             if row["patient number"] and row.get("age (years)"):
                 ages[f"{row.whole('patient number'):03d}"] = row.number("age (years)", least=0)
         return ages

@@ -43,9 +43,9 @@ class Remote:
     name
         Path below the folder to put it in.
     size
-        Bytes, where told.
+        Bytes, where the publisher gives them.
     digest
-        ``algorithm:hex``, where told.
+        ``algorithm:hex``, where the publisher gives it.
     """
 
     url: str
@@ -156,8 +156,8 @@ def _stream(
             have = 0
         version = answer.headers.get("ETag", "")
         tag.write_text("" if version.startswith("W/") else version or answer.headers.get("Last-Modified", ""))
-        told = answer.headers.get("Content-Length")
-        whole = have + int(told) if told else remote.size
+        length = answer.headers.get("Content-Length")
+        whole = have + int(length) if length else remote.size
         with part.open("r+b" if have else "wb") as file:
             file.seek(have)
             for block in answer.iter_content(_BLOCK):

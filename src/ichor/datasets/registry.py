@@ -1,4 +1,4 @@
-"""The data sets by name. A new one is a module and a line here."""
+"""The data sets by name. A new one is a module and a line of ``DATASETS``."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def open_dataset(name: str, data: Path) -> Dataset:
     for form, absent in missing.items():
         if not absent:
             return form(root)
-    # Of a form that is here in part; where nothing is, of the last one, which its publisher gives today.
+    # Of a form that is there in part; where nothing is, of the last one, which its publisher gives today.
     least = min(reversed(missing.items()), key=lambda m: len(m[1]) - len(m[0].info.expected))[1]
     raise UsageError(
         f"{root}: found no {', no '.join(least)}; expected the data set {name!r} there; "
-        f"ichor data get {name} tells how to get it; or name the folder above it with --data"
+        f"ichor data get {name} says how to get it; or name the folder above it with --data"
     )

@@ -1,7 +1,7 @@
 """RSNA 2019 Intracranial Hemorrhage Detection, in Kaggle's own layout (Flanders et al., Radiology: AI 2020).
 
 ``stage_2_train.csv`` has six rows an image, ``ID_..._subtype`` and 0 or 1, some of them twice; ``stage_2_train/``
-the DICOM files in no order. Headers tell which images are of one study and where they lie; one file's pixels are
+the DICOM files in no order. Headers say which images are of one study and where they lie; one file's pixels are
 known to be corrupt.
 """
 

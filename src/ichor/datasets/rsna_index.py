@@ -76,11 +76,11 @@ def build_index(
     dict
         By image.
     """
-    wanted = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".dcm"))
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".dcm"))
     part = kept.with_name(f"{kept.name}.part")
     known = _read_kept(kept)
     found = known | _read_kept(part)
-    todo = [name for name in wanted if name.removesuffix(".dcm") not in found]
+    todo = [name for name in names if name.removesuffix(".dcm") not in found]
     if todo:
         kept.parent.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
@@ -99,7 +99,7 @@ def build_index(
             temporary.write_text(",".join(_COLUMNS) + "\r\n" + _lines(good), newline="")
             temporary.replace(kept)
         part.unlink(missing_ok=True)
-    present = {name.removesuffix(".dcm") for name in wanted}
+    present = {name.removesuffix(".dcm") for name in names}
     return {image: row for image, row in found.items() if image in present}
 
 

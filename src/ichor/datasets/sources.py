@@ -137,7 +137,7 @@ class Archives:
 
 @dataclass(frozen=True)
 class Figshare:
-    """An article of figshare, every file checked against the MD5 that its API tells.
+    """An article of figshare, every file checked against the MD5 that its API gives.
 
     Attributes
     ----------

@@ -77,22 +77,22 @@ class StoredSlices:
         UsageError
             Where the store is damaged.
         """
-        wanted = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index)
-        if wanted.dtype == bool:
-            wanted = np.arange(len(self))[wanted]
-        if wanted.size and not np.issubdtype(wanted.dtype, np.integer):
-            raise IndexError(f"found an index of {wanted.dtype}; expected integers, a slice or bool")
-        beyond = wanted[(wanted < -len(self)) | (wanted >= len(self))]
+        asked = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index)
+        if asked.dtype == bool:
+            asked = np.arange(len(self))[asked]
+        if asked.size and not np.issubdtype(asked.dtype, np.integer):
+            raise IndexError(f"found an index of {asked.dtype}; expected integers, a slice or bool")
+        beyond = asked[(asked < -len(self)) | (asked >= len(self))]
         if beyond.size:
             raise IndexError(f"slice {beyond.flat[0]} of a store of {len(self)}")
-        numbers, place = np.unique(wanted.ravel().astype(np.intp) % max(1, len(self)), return_inverse=True)
+        numbers, place = np.unique(asked.ravel().astype(np.intp) % max(1, len(self)), return_inverse=True)
         read = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         for shard in np.unique(numbers // self.shard):
             first, last = np.searchsorted(numbers, [shard * self.shard, (shard + 1) * self.shard])
             self._read(int(shard), numbers[first:last] - shard * self.shard, read[first:last])
-        if len(numbers) == wanted.size and (place[1:] > place[:-1]).all():
-            return read.reshape(*wanted.shape, *self.shape[1:])
-        return read[place.ravel()].reshape(*wanted.shape, *self.shape[1:])
+        if len(numbers) == asked.size and (place[1:] > place[:-1]).all():
+            return read.reshape(*asked.shape, *self.shape[1:])
+        return read[place.ravel()].reshape(*asked.shape, *self.shape[1:])
 
     def _read(self, shard: int, places: NDArray[np.intp], out: NDArray[Any]) -> None:
         from numcodecs.zstd import decompress  # type: ignore[import-untyped]

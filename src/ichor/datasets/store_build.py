@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
+from ichor.datasets.labelled import Dataset
 from ichor.datasets.store import FORMAT, GROUP, META, Store, open_store
-from ichor.errors import RefusedInput, UsageError
-from ichor.preparing import GridSpec, plan_grid
+from ichor.datasets.store_prepare import ALL_HU, OnGrid, prepare_all
+from ichor.errors import UsageError
+from ichor.preparing import GridSpec
 
-__all__ = ["SHARD", "build_store", "on_grid"]
+__all__ = ["SHARD", "build_store"]
 
 SHARD = 256
 """Slices a file."""
@@ -32,9 +28,6 @@ _PROGRESS = "progress.json"
 _ARRAYS = {"hu": "int16", "blood": "uint8"}
 _TABLES = ("labels", "distances")
 """What is small: read whole."""
-_ALL_HU = (-1024.0, 3071.0)
-_READ_ERRORS = (OSError, ValueError, KeyError, IndexError, EOFError, SyntaxError)
-"""What broken files raise where nothing refuses them, in pydicom, nibabel and Pillow."""
 Log = Callable[[str], None]
 
 
@@ -52,7 +45,7 @@ def build_store(
     folder
         Where stores are kept; one sub-folder a data set and grid.
     log
-        Told what is being done, with the time left, and which exams could not be read.
+        Called with what is being done, with the time left, and which exams could not be read.
     processes
         That prepare exams; one a core by default, none beside this one for small sets.
     shard
@@ -89,67 +82,6 @@ def build_store(
     return open_store(home)
 
 
-class OnGrid(NamedTuple):
-    """A labelled exam on the model's grid.
-
-    Attributes
-    ----------
-    hu, blood
-        ``(m, rows, columns)`` int16 and uint8.
-    labels
-        ``(m, 6)`` float32.
-    distances
-        ``(m,)`` mm along the normal.
-    """
-
-    hu: NDArray[np.int16]
-    blood: NDArray[np.uint8]
-    labels: NDArray[np.float32]
-    distances: NDArray[np.float64]
-
-
-def on_grid(item: LabelledExam, spec: GridSpec) -> OnGrid:
-    """Bring an exam, its blood map and its labels to the grid.
-
-    Where thin slices become slabs, a slab has what any of its slices has, and is unknown where one of them is
-    and none has it.
-    """
-    transform = plan_grid(item.exam.volume, item.exam.geometry, spec)
-    planes = np.rint(transform.native_to_grid(item.exam.volume)).astype(np.int16)
-    marks = np.zeros(planes.shape, np.uint8)
-    for value in np.unique(item.blood):
-        if value:
-            # Air outside the scan would read as -1024: a mask's share is told as 0 to 1000.
-            share = transform.native_to_grid(np.where(item.blood == value, 1000, 0).astype(np.int16))
-            marks[share >= (300 if value == UNKNOWN else 500)] = value
-    labels = item.labels
-    if len(planes) != len(labels):
-        near = np.abs(item.exam.geometry.distances[:, None] - transform.distances[None]).argmin(axis=1)
-        slabs = np.zeros((len(planes), labels.shape[1]), np.float32)
-        for k in range(len(planes)):
-            # Between two slices of the exam a slab may have none nearest: it is as the one beside it.
-            inside = labels[near == k] if (near == k).any() else labels[[np.abs(near - k).argmin()]]
-            slabs[k] = np.where((inside == 1).any(axis=0), 1, inside.max(axis=0))
-        labels = slabs
-    return OnGrid(planes, marks, labels, transform.distances)
-
-
-@dataclass
-class _Prepared:
-    patient: str
-    hu: NDArray[np.int16]
-    blood: NDArray[np.uint8]
-    labels: NDArray[np.float32]
-    distances: NDArray[np.float64]
-    hu_range: tuple[float, float]
-    refusal: str = ""
-
-    def after(self, skip: int) -> _Prepared:
-        """Leave the first slices away."""
-        cut = (values[skip:] for values in (self.hu, self.blood, self.labels, self.distances))
-        return _Prepared(self.patient, *cut, self.hu_range)  # type: ignore[arg-type]
-
-
 @dataclass
 class _Builder:
     """Writes whole shards, and after each of them how far it is."""
@@ -181,22 +113,21 @@ class _Builder:
             skip = self.written - sum(e["slices"] for e in self.exams)
             todo.insert(0, torn["patient"])
             first -= 1
-        pending: list[_Prepared] = []
+        pending: list[OnGrid] = []
         start = time.monotonic()
-        for item in _prepare_all(self.dataset, todo, self.spec, processes):
-            if item.refusal and not skip:
+        for item in prepare_all(self.dataset, todo, self.spec, processes):
+            if item.slices is None and not skip:
                 self.left_out[item.patient] = item.refusal
                 self.log(f"{self.dataset.name}: an exam was left out: {item.refusal}")
                 continue
-            if len(item.labels) < skip or item.refusal:
+            if item.slices is None or len(item.slices.labels) < skip:
                 raise UsageError(
                     f"{self.home}: found that {item.patient} has changed while the store was built; expected the same "
                     "images; remove this folder and run again"
                 )
-            self.exams.append(
-                {"patient": item.patient, "slices": len(item.labels), "hu_range": list(item.hu_range)}
-            )
-            pending.append(item.after(skip))
+            count = len(item.slices.labels)
+            self.exams.append({"patient": item.patient, "slices": count, "hu_range": list(item.hu_range)})
+            pending.append(item.slices.after(skip))
             skip = 0
             if sum(len(p.labels) for p in pending) >= self.shard:
                 pending = self._write(group, pending, whole=False)
@@ -212,7 +143,7 @@ class _Builder:
             )
         self._finish()
 
-    def _write(self, group: Any, pending: list[_Prepared], *, whole: bool) -> list[_Prepared]:
+    def _write(self, group: Any, pending: list[OnGrid], *, whole: bool) -> list[OnGrid]:
         """Write what fills shards (or everything), and give back the rest."""
         n = sum(len(p.labels) for p in pending)
         count = n if whole else n // self.shard * self.shard
@@ -283,82 +214,12 @@ class _Builder:
                 "grid": repr(self.spec),
                 "shard": self.shard,
                 "files": {p.relative_to(self.home / GROUP).as_posix(): p.stat().st_size for p in written},
-                "hu_range": list(next(iter(ranges))) if len(ranges) == 1 else list(_ALL_HU),
+                "hu_range": list(next(iter(ranges))) if len(ranges) == 1 else list(ALL_HU),
                 "exams": self.exams,
                 "left_out": self.left_out,
             },
         )
         (self.home / _PROGRESS).unlink(missing_ok=True)
-
-
-def _prepare_all(
-    dataset: Dataset, patients: list[str], spec: GridSpec, processes: int | None
-) -> Iterator[_Prepared]:
-    """Prepare exams, in order."""
-    count = processes or min(_cores(), len(patients) // 8)
-    if count <= 1:
-        yield from (_prepare_one(dataset, patient, spec) for patient in patients)
-        return
-    # Spawned: a fork would copy the locks of other threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, _remember, (dataset, spec))
-    waiting: deque[Future[_Prepared]] = deque()
-    try:
-        for patient in patients:
-            waiting.append(pool.submit(_prepare_remembered, patient))
-            if len(waiting) > 4 * count:  # so many exams are in memory at most
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"{dataset.name}: found that a process that prepares exams was ended; expected memory for {count} of them; "
-            "run again with fewer cores: it goes on"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-_remembered: dict[str, Any] = {}
-
-
-def _remember(dataset: Dataset, spec: GridSpec) -> None:
-    _remembered.update(dataset=dataset, spec=spec)
-    threading.Thread(target=_end_with_the_builder, daemon=True).start()
-
-
-def _end_with_the_builder() -> None:
-    """End this process where the builder was killed: it would wait for work for ever."""
-    builder = multiprocessing.parent_process()
-    if builder is not None:
-        builder.join()
-        os._exit(1)
-
-
-def _prepare_remembered(patient: str) -> _Prepared:
-    return _prepare_one(_remembered["dataset"], patient, _remembered["spec"])
-
-
-def _prepare_one(dataset: Dataset, patient: str, spec: GridSpec) -> _Prepared:
-    try:
-        item = dataset.load(patient)
-        found = on_grid(item, spec)
-    except RefusedInput as refusal:
-        nothing = np.empty(0)
-        return _Prepared(patient, nothing, nothing, nothing, nothing, _ALL_HU, str(refusal))  # type: ignore[arg-type]
-    except _READ_ERRORS as error:
-        # No refusal: it may be the disk, and must not make a store without this exam.
-        raise UsageError(
-            f"{dataset.name}/{patient}: found that it cannot be read ({type(error).__name__}: {error}); expected an "
-            f"exam; run ichor data check {dataset.name}, mend it, and run again: it goes on"
-        ) from error
-    return _Prepared(patient, *found, item.hu_range)
 
 
 def _identity(dataset: Dataset) -> str:

@@ -6,9 +6,9 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from ichor.datasets.fetching import Progress
 from ichor.errors import UsageError
 
 __all__ = ["check_name", "unpack_into"]
@@ -37,7 +37,7 @@ def check_name(name: str, source: str) -> PurePosixPath:
     return path
 
 
-def unpack_into(archive: Path, folder: Path, tell: Callable[[str, float], None], strip: str = "") -> None:
+def unpack_into(archive: Path, folder: Path, progress: Progress, strip: str = "") -> None:
     """Unpack a zip; what an earlier call unpacked whole is not unpacked again.
 
     Parameters
@@ -46,8 +46,8 @@ def unpack_into(archive: Path, folder: Path, tell: Callable[[str, float], None],
         The zip.
     folder
         Where its files go.
-    tell
-        Told how far it is.
+    progress
+        Called with how far it is.
     strip
         A folder to leave away where an entry's path begins with it; a folder within one of its own name is one.
 
@@ -70,7 +70,7 @@ def unpack_into(archive: Path, folder: Path, tell: Callable[[str, float], None],
                 )
             for number, (entry, path) in enumerate(todo):
                 if number % _EVERY == 0:
-                    tell(f"unpacking {archive.name}: {number:,} of {len(todo):,}", number / len(todo))
+                    progress(f"unpacking {archive.name}: {number:,} of {len(todo):,}", number / len(todo))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary = path.with_name(f"{path.name}.part")
                 with opened.open(entry) as source, temporary.open("wb") as sink:
