@@ -112,7 +112,10 @@ def test_training_sees_what_detection_sees(
     number = np.repeat(np.arange(len(exams)), sizes)
     nothing = np.zeros((len(hu), 6), np.float32)
     patients = tuple(str(k) for k in range(len(exams)))
-    store = Store("made", hu, hu, nothing, np.concatenate(exams), number, patients, (-1024.0, 3071.0))
+    ranges = np.tile([-1024.0, 3071.0], (len(exams), 1))
+    store = Store(
+        "made", hu, hu, nothing, np.concatenate(exams), number, patients, ranges, ("measured",) * len(exams)
+    )
     index = rng.permutation(len(hu))
     planes = torch.from_numpy(store.hu[store.neighbours(index, preparation.max_gap_mm)])
     np.testing.assert_array_equal(channels_of(planes, preparation).numpy(), expected[index])

@@ -29,9 +29,9 @@ def made_store(name="made", seed=0, hu_range=(-900.0, 2300.0)):
         hu[i][disk] = 65
         labels[i, [0, 2]] = 1
     distances = 5.0 * (np.arange(n) % 6)
-    return Store(
-        name, hu, blood, labels, distances, exam, tuple(f"{name}-{k}" for k in range(exams)), hu_range
-    )
+    patients = tuple(f"{name}-{k}" for k in range(exams))
+    ranges = np.repeat([hu_range], exams, axis=0)
+    return Store(name, hu, blood, labels, distances, exam, patients, ranges, ("measured",) * exams)
 
 
 def recipe_of(kind, **changes):

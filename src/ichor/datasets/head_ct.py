@@ -105,7 +105,9 @@ class HeadCt(Dataset):
             blood[0] = (
                 UNKNOWN if mask is None else ANY_SUBTYPE * mask[top : top + rows, left : left + columns]
             )
-        return LabelledExam(self.name, patient, exam, self.slice_labels(patient), blood, (0.0, 80.0))
+        return LabelledExam(
+            self.name, patient, exam, self.slice_labels(patient), blood, (0.0, 80.0), "unknown"
+        )
 
     def mask(self, patient: str) -> NDArray[np.bool_] | None:
         """Return the hand mask ``(rows, columns)`` on the picture's own grid, None where there is none."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ichor.datasets.labelled import UNKNOWN, LabelledExam
+from ichor.datasets.labelled import UNKNOWN, Confidence, LabelledExam
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Picture, Source
 from ichor.labels import LABEL_NAMES
@@ -24,6 +24,7 @@ __all__ = [
     "HU_RANGE",
     "PICTURE_NAMES",
     "broken",
+    "confidence_in",
     "exam_of",
     "grey_picture",
     "label_named",
@@ -74,6 +75,11 @@ def exam_of(path: Path, name: str, series: str | None = None) -> tuple[Exam, tup
             BRAIN.high,
         )
     return subject, HU_RANGE
+
+
+def confidence_in(exam: Exam) -> Confidence:
+    """Return how sure the HU of what :func:`exam_of` gave are: a picture's window is not known."""
+    return "unknown" if exam.source.format == "picture" else "measured"
 
 
 def read_files(paths: Sequence[Path], name: str) -> Exam:
@@ -166,7 +172,7 @@ def labelled(dataset: str, patient: str, path: Path, labels: NDArray[np.float32]
     rows = repeat_exam_labels(labels, exam.n_slices)
     blood = np.zeros(exam.volume.shape, np.uint8)
     blood[rows[:, 0] != 0] = UNKNOWN
-    return LabelledExam(dataset, patient, exam, rows, blood, hu_range)
+    return LabelledExam(dataset, patient, exam, rows, blood, hu_range, confidence_in(exam))
 
 
 def label_named(text: str) -> int | None:

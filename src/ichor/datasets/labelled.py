@@ -15,8 +15,19 @@ from scipy import ndimage
 from ichor.datasets.sources import Source
 from ichor.exam import Exam
 
-__all__ = ["ANY_SUBTYPE", "BLOOD_HU", "UNKNOWN", "Dataset", "DatasetInfo", "LabelledExam", "blood_in_box"]
+__all__ = [
+    "ANY_SUBTYPE",
+    "BLOOD_HU",
+    "UNKNOWN",
+    "Confidence",
+    "Dataset",
+    "DatasetInfo",
+    "LabelledExam",
+    "blood_in_box",
+]
 
+Confidence = Literal["measured", "inferred", "guessed", "unknown"]
+"""How sure Hounsfield units are: measured, inferred from others of their source, guessed from the image, unknown."""
 UNKNOWN = 255
 """In a blood map: nothing is known of this voxel."""
 ANY_SUBTYPE = 6
@@ -45,6 +56,8 @@ class LabelledExam:
         ``ANY_SUBTYPE`` or ``UNKNOWN``.
     hu_range
         HU below and above which the source is clipped.
+    hu_confidence
+        How sure its HU are: of pictures, how the window they were turned back by is known.
     """
 
     dataset: str
@@ -53,6 +66,7 @@ class LabelledExam:
     labels: NDArray[np.float32]
     blood: NDArray[np.uint8]
     hu_range: tuple[float, float]
+    hu_confidence: Confidence = "measured"
 
 
 @dataclass(frozen=True)

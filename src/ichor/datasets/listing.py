@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.items import PICTURE_NAMES, exam_of, repeat_exam_labels
+from ichor.datasets.items import PICTURE_NAMES, confidence_in, exam_of, repeat_exam_labels
 from ichor.datasets.labelled import UNKNOWN, Dataset, DatasetInfo, LabelledExam
 from ichor.datasets.listing_rows import Item, read_items
 from ichor.errors import UsageError
@@ -80,7 +80,7 @@ class Listing(Dataset):
         rows = self._rows(patient, exam.n_slices)
         blood = np.zeros(exam.volume.shape, np.uint8)
         blood[rows[:, 0] != 0] = UNKNOWN
-        return LabelledExam(self.name, patient, exam, rows, blood, hu_range)
+        return LabelledExam(self.name, patient, exam, rows, blood, hu_range, confidence_in(exam))
 
     def _rows(self, patient: str, n: int) -> NDArray[np.float32]:
         item = self._items[patient]

@@ -103,7 +103,7 @@ class PheSich(Dataset):
             for box in _boxes(row):
                 blood_in_box(blood[k], volume[k], box, _INTRAPARENCHYMAL)
         exam = Exam(volume, picture_geometry(len(rows)), Source(f"phe-sich/{patient}", "picture"))
-        return LabelledExam(self.name, patient, exam, labels, blood, (0.0, 80.0))
+        return LabelledExam(self.name, patient, exam, labels, blood, (0.0, 80.0), "inferred")
 
     def _in_order(self, patient: str) -> list[Row]:
         if patient not in self._ordered:

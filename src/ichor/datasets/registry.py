@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from ichor.datasets.aisd import Aisd
 from ichor.datasets.bhsd import Bhsd
 from ichor.datasets.cq500 import Cq500
 from ichor.datasets.ct_ich import CtIch
@@ -16,6 +17,7 @@ from ichor.datasets.labelled import Dataset
 from ichor.datasets.listing import Listing
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.rsna import Rsna
+from ichor.datasets.rsna_slices import RsnaSlices
 from ichor.errors import UsageError
 
 __all__ = ["DATASETS", "open_dataset"]
@@ -27,6 +29,8 @@ DATASETS: dict[str, tuple[type[Dataset], ...]] = {
     "phe-sich": (PheSich,),
     "head-ct-hemorrhage": (HeadCt,),
     "bhsd": (Bhsd,),
+    "rsna-slices": (RsnaSlices,),
+    "aisd": (Aisd,),
 }
 """Each in the forms in which it may lie on a disk."""
 

@@ -14,13 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.datasets.labelled import Confidence
 from ichor.errors import UsageError
 from ichor.preparing.stacks import neighbour_indices
 
-__all__ = ["FORMAT", "GROUP", "META", "Slices", "Store", "StoredSlices", "open_store"]
+__all__ = ["ALL_HU", "FORMAT", "GROUP", "META", "Slices", "Store", "StoredSlices", "open_store"]
 
 FORMAT = "ichor.store/5"
 """To be raised, too, when reading or preparing changes what it gives."""
+ALL_HU = (-1024.0, 3071.0)
+"""The range of a source that is not clipped."""
 META = "store.json"
 GROUP = "slices.zarr"
 _ABSENT = 2**64 - 1
@@ -132,8 +135,10 @@ class Store:
         ``(N,)`` number of the exam that each slice belongs to; slices of an exam follow each other.
     patients
         Patient of each exam.
-    hu_range
-        HU below and above which the source is clipped.
+    hu_ranges
+        ``(exams, 2)`` HU below and above which the source of each exam is clipped.
+    hu_confidence
+        How sure the HU of each exam are: a :data:`~ichor.datasets.labelled.Confidence`.
     """
 
     name: str
@@ -143,7 +148,20 @@ class Store:
     distances: NDArray[np.float64]
     exam: NDArray[np.int64]
     patients: tuple[str, ...]
-    hu_range: tuple[float, float]
+    hu_ranges: NDArray[np.float64]
+    hu_confidence: tuple[Confidence, ...]
+
+    @property
+    def hu_range(self) -> tuple[float, float]:
+        """Range of all exams where they have one in common, else that of a source that is not clipped."""
+        low, high = self.hu_ranges.T
+        same = (low == low[0]).all() and (high == high[0]).all()
+        return (float(low[0]), float(high[0])) if same else ALL_HU
+
+    @property
+    def single(self) -> NDArray[np.bool_]:
+        """``(N,)`` whether a slice is the only one of its exam: its neighbours are not known."""
+        return np.bincount(self.exam, minlength=len(self.patients))[self.exam] == 1
 
     @property
     def place(self) -> NDArray[np.float64]:
@@ -209,7 +227,8 @@ def open_store(home: Path) -> Store:
         np.asarray(group["distances"][:], np.float64),  # type: ignore[index]
         np.repeat(np.arange(len(counts)), counts),
         tuple(exam["patient"] for exam in meta["exams"]),
-        tuple(meta["hu_range"]),
+        np.array([exam["hu_range"] for exam in meta["exams"]], np.float64),
+        tuple(exam.get("hu_confidence", "measured") for exam in meta["exams"]),
     )
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.datasets.labelled import Dataset
-from ichor.datasets.store import FORMAT, GROUP, META, Store, open_store
-from ichor.datasets.store_prepare import ALL_HU, OnGrid, prepare_all
+from ichor.datasets.store import ALL_HU, FORMAT, GROUP, META, Store, open_store
+from ichor.datasets.store_prepare import OnGrid, prepare_all
 from ichor.errors import UsageError
 from ichor.preparing import GridSpec
 
@@ -92,7 +92,7 @@ class _Builder:
     log: Log
     shard: int
     exams: list[dict[str, Any]] = field(default_factory=list)
-    """Patient, slices, range of each exam that was read, in order."""
+    """Patient, slices, range and confidence of each exam that was read, in order."""
     left_out: dict[str, str] = field(default_factory=dict)
     written: int = 0
     """Slices in whole shards."""
@@ -125,8 +125,14 @@ class _Builder:
                     f"{self.home}: found that {item.patient} has changed while the store was built; expected the same "
                     "images; remove this folder and run again"
                 )
-            count = len(item.slices.labels)
-            self.exams.append({"patient": item.patient, "slices": count, "hu_range": list(item.hu_range)})
+            self.exams.append(
+                {
+                    "patient": item.patient,
+                    "slices": len(item.slices.labels),
+                    "hu_range": list(item.hu_range),
+                    "hu_confidence": item.hu_confidence,
+                }
+            )
             pending.append(item.slices.after(skip))
             skip = 0
             if sum(len(p.labels) for p in pending) >= self.shard:

@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
+from ichor.datasets.labelled import UNKNOWN, Confidence, Dataset, LabelledExam
+from ichor.datasets.store import ALL_HU
 from ichor.errors import RefusedInput, UsageError
 from ichor.preparing import GridSpec, plan_grid
 
-__all__ = ["ALL_HU", "OnGrid", "PreparedExam", "on_grid", "prepare_all"]
+__all__ = ["OnGrid", "PreparedExam", "on_grid", "prepare_all"]
 
-ALL_HU = (-1024.0, 3071.0)
-"""The range of a source that is not clipped."""
 _READ_ERRORS = (OSError, ValueError, KeyError, IndexError, EOFError, SyntaxError)
 """What broken files raise where nothing refuses them, in pydicom, nibabel and Pillow."""
 
@@ -86,8 +85,8 @@ class PreparedExam:
         Whose.
     slices
         On the grid; None where the exam was refused.
-    hu_range
-        HU below and above which its source is clipped.
+    hu_range, hu_confidence
+        As in :class:`~ichor.datasets.labelled.LabelledExam`.
     refusal
         Why it was refused; empty where it was not.
     """
@@ -95,6 +94,7 @@ class PreparedExam:
     patient: str
     slices: OnGrid | None
     hu_range: tuple[float, float] = ALL_HU
+    hu_confidence: Confidence = "measured"
     refusal: str = ""
 
 
@@ -186,4 +186,4 @@ def _prepare_one(dataset: Dataset, patient: str, spec: GridSpec) -> PreparedExam
             f"{dataset.name}/{patient}: found that it cannot be read ({type(error).__name__}: {error}); expected an "
             f"exam; run ichor data check {dataset.name}, mend it, and run again: it goes on"
         ) from error
-    return PreparedExam(patient, slices, item.hu_range)
+    return PreparedExam(patient, slices, item.hu_range, item.hu_confidence)

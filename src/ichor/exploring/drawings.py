@@ -80,9 +80,9 @@ class Skyline:
 
 def brain_plot(survey: Survey) -> Plot:
     """Share of pixels by HU where brain and blood lie, for slices with and without hemorrhage, and for blood."""
-    # Where a source is cut, its ends pile up: they are left out.
-    low = int(max(-20.0, *(e.hu_range[0] + 2 for e in survey.exams)))
-    high = int(min(120.0, *(e.hu_range[1] - 2 for e in survey.exams)))
+    # Where a source is cut, its ends pile up: they are left out, but for a few sources of windows of their own.
+    low = int(max(-20.0, np.quantile([e.hu_range[0] + 2 for e in survey.exams], 0.95)))
+    high = int(min(120.0, np.quantile([e.hu_range[1] - 2 for e in survey.exams], 0.05)))
     rows = [
         (f"slices {'with hemorrhage' if k == 1 else 'without'}", LABEL_STATES[k], survey.hu[k])
         for k in (0, 1)

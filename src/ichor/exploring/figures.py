@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def figures_of(exploration: Exploration) -> dict[str, Any]:
         "co_occurrence_of_slices": co_occurrence(slices).tolist(),
         **_of_exams(exploration),
         "windows": window_shares(survey, exploration.windows),
+        "hu_confidence": dict(Counter(e.hu_confidence for e in survey.exams)),
         "left_out_by_the_data_set": exploration.notes,
         "copies": _duplicates(exploration),
         "split": _split(exploration),

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ichor.datasets.duplicates import DuplicatePair, groups_of
 from ichor.exploring.summary import Exploration
+from ichor.exploring.survey import Survey
 from ichor.labels import LABELS
 
 __all__ = ["Remark", "remarks"]
 
 _FEW_EXAMS = 10
+_FEW_RANGES = 3
 _LARGE_GROUP, _LARGE_SHARE = 6, 0.1
 
 
@@ -59,11 +61,7 @@ def remarks(e: Exploration) -> list[Remark]:
     steps = [x.step_mm for x in survey.exams if x.step_mm is not None]
     if steps and max(steps) > 1.5 * min(steps):
         out.append(Remark(f"The distance between slices runs from {min(steps):.2g} to {max(steps):.2g} mm."))
-    narrow = {x.hu_range for x in survey.exams if x.hu_range[0] > -500 or x.hu_range[1] < 500}
-    for low, high in sorted(narrow):
-        out.append(
-            Remark(f"The source is cut to {low:.0f} to {high:.0f} HU: windows beyond that show nothing more.")
-        )
+    out += _of_windows(survey, things)
     if survey.chosen < total:
         out.append(
             Remark(
@@ -162,6 +160,32 @@ def _of_labels(exams: NDArray[np.float32], slices: NDArray[np.float32], things: 
     if np.isnan(exams[exams[:, 0] == 1, 1:]).all(axis=1).any():
         n = int(np.isnan(exams[exams[:, 0] == 1, 1:]).all(axis=1).sum())
         out.append(Remark(f"No subtype is labelled for {n} {things} with hemorrhage."))
+    return out
+
+
+def _of_windows(survey: Survey, things: str) -> list[Remark]:
+    out = []
+    narrow = sorted({x.hu_range for x in survey.exams if x.hu_range[0] > -500 or x.hu_range[1] < 500})
+    for low, high in narrow if len(narrow) <= _FEW_RANGES else ():
+        out.append(
+            Remark(f"The source is cut to {low:.0f} to {high:.0f} HU: windows beyond that show nothing more.")
+        )
+    if len(narrow) > _FEW_RANGES:
+        widths = [high - low for low, high in narrow]
+        out.append(
+            Remark(
+                f"The {things} are cut to {len(narrow)} different ranges of HU, {min(widths):.0f} to "
+                f"{max(widths):.0f} HU wide: windows beyond its own show nothing more of one."
+            )
+        )
+    n = Counter(x.hu_confidence for x in survey.exams)
+    if unsure := n["guessed"] + n["unknown"]:
+        out.append(
+            Remark(
+                f"Hounsfield units are not sure in {unsure} of {len(survey.exams)} {things} read: the window is "
+                f"guessed in {n['guessed']} and unknown in {n['unknown']}."
+            )
+        )
     return out
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ichor.datasets.fetching import Progress, silent
-from ichor.datasets.labelled import UNKNOWN, Dataset, LabelledExam
+from ichor.datasets.labelled import UNKNOWN, Confidence, Dataset, LabelledExam
 from ichor.datasets.splits import patient_folds
 from ichor.errors import RefusedInput, UsageError
 from ichor.labels import LABEL_NAMES
@@ -53,8 +53,8 @@ class ExamFacts:
         Rows and columns.
     spacing_mm, step_mm, thickness_mm, tilt_degrees
         Between pixels, between slices, of a slice, of the gantry; None where not known.
-    hu_range
-        HU below and above which the source is clipped.
+    hu_range, hu_confidence
+        As in :class:`~ichor.datasets.labelled.LabelledExam`.
     repeated
         Slices that are equal to another slice of the same exam.
     out_of_order
@@ -71,6 +71,7 @@ class ExamFacts:
     thickness_mm: float | None
     tilt_degrees: float | None
     hu_range: tuple[float, float]
+    hu_confidence: Confidence
     repeated: int
     out_of_order: bool
     subgroup_values: dict[str, float]
@@ -239,6 +240,7 @@ def _take(found: Survey, item: LabelledExam, subgroup_values: dict[str, float], 
             float(np.median(thickness)) if known and len(thickness) else None,
             geometry.tilt_degrees if stacked and item.exam.source.format != "picture" else None,
             item.hu_range,
+            item.hu_confidence,
             len(heads) - len(set(heads)),
             _out_of_order(areas),
             subgroup_values,
