@@ -94,7 +94,7 @@ def _trained_on(card: BundleCard) -> str:
 
 def _thresholds(card: BundleCard) -> str:
     heading = ["label", "probability", "sensitivity", "specificity", "chosen for"]
-    both = {"An exam": card.thresholds, "A lone slice, or a picture": card.slice_thresholds}
+    both = {"An exam": card.thresholds, "A single slice, or a picture": card.slice_thresholds}
     return "\n\n".join(
         f"{what}:\n\n"
         + table(
