@@ -63,8 +63,12 @@ def compared(
 ) -> None:
     """Print a row."""
     both = np.isfinite(p) & np.isfinite(q)
+    refused = int((~np.isfinite(q)).sum())
+    if len(np.unique(y[both])) < 2:
+        row(name, int(both.sum()), "not defined", None, None, refused)
+        return
     gap, low, high = interval(y[both], p[both], q[both], groups[both])
-    area, refused = f"{roc_auc(y[both], q[both]):.3f}", int((~np.isfinite(q)).sum())
+    area = f"{roc_auc(y[both], q[both]):.3f}"
     row(name, int(both.sum()), area, f"{gap:+.3f}", f"{low:+.3f} to {high:+.3f}", refused)
 
 
