@@ -113,7 +113,7 @@ def pages(browser: str, folder: Path) -> dict[str, Path]:
         page.get_by_role("radio", name="Agree", exact=True).check()
         page.get_by_label("Reader").fill("AB")
         page.get_by_role("button", name="Save verdict").click()
-        page.locator(".verdict-said").wait_for()
+        page.locator(".saved-verdict").wait_for()
         page.goto(f"{url}/#/")
         page.locator("tr.was-read").wait_for()
         page.wait_for_timeout(1000)

@@ -5,7 +5,7 @@
 // Files under assets/ are named by their content and may be cached for ever; the few others must be asked for again.
 
 import { createHash } from "node:crypto";
-import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
@@ -97,7 +97,7 @@ async function licences(metafile) {
     const text = (await readFile(path, "utf8")).trim();
     parts.push(`${name} ${version} (${license})\n\n${text}\n`);
   }
-  await writeFile(join(out, "LICENCES.txt"), parts.join("\n" + "-".repeat(80) + "\n\n"));
+  await writeFile(join(out, "LICENCES.txt"), parts.join(`\n${"-".repeat(80)}\n\n`));
 }
 
 await build();

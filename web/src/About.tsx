@@ -1,9 +1,10 @@
-// The model's card, how long studies stay, what draws the images here.
+// The model's card, how long studies are stored, which renderer is used.
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { type Bounds, type Model, api } from "./api";
-import { chosenRenderer } from "./viewer/source";
+import { api, type Limits, type Model } from "./api";
+import { messageOf } from "./errors";
+import { type Choice, chooseRenderer, chosenRenderer } from "./viewer/renderer";
 
 /** A wide table scrolls in itself: with the keys too. */
 function reachable(card: HTMLElement | null): void {
@@ -15,22 +16,24 @@ function reachable(card: HTMLElement | null): void {
 
 export function About() {
   const model = useSignal<Model | null>(null);
-  const bounds = useSignal<Bounds | null>(null);
+  const limits = useSignal<Limits | null>(null);
   const problem = useSignal("");
   const renderer = useSignal(chosenRenderer());
   useEffect(() => {
     api.model().then(
       (found) => (model.value = found),
-      (error: unknown) => (problem.value = error instanceof Error ? error.message : String(error)),
+      (error: unknown) => (problem.value = messageOf(error)),
     );
-    api.limits().then((found) => (bounds.value = found), () => {});
+    api.limits().then(
+      (found) => (limits.value = found),
+      () => {},
+    );
   }, []);
   const choose = (value: string): void => {
-    if (value === "auto") localStorage.removeItem("ichor.renderer");
-    else localStorage.setItem("ichor.renderer", value);
+    chooseRenderer(value as Choice);
     location.reload();
   };
-  const days = bounds.value?.keep_days;
+  const days = limits.value?.keep_days;
   return (
     <main class="about" id="content">
       <p>
@@ -39,12 +42,12 @@ export function About() {
         </a>
       </p>
       <p class="research">Research use, not a medical device.</p>
-      <section aria-labelledby="here">
-        <h2 id="here">Here</h2>
+      <section aria-labelledby="server">
+        <h2 id="server">This server</h2>
         {days !== undefined && (
           <p>
-            {days > 0 ? `Studies are deleted ${days} days after they arrived.` : "Studies are kept until somebody deletes them."} A study that is deleted is gone
-            from the disk.
+            {days > 0 ? `Studies are deleted ${days} days after they arrived.` : "Studies are kept until somebody deletes them."} Deleting a
+            study removes it from the disk.
           </p>
         )}
         <label class="field inline">
@@ -59,7 +62,8 @@ export function About() {
           Now: {renderer.value.used === "niivue" ? "NiiVue" : "a plain canvas"} ({renderer.value.why}).
         </p>
         <p class="soft">
-          <a href="api/v1/openapi.json">Description of the API (OpenAPI)</a> · <a href="LICENCES.txt">Licences of what this page is made with</a>
+          <a href="api/v1/openapi.json">Description of the API (OpenAPI)</a> ·{" "}
+          <a href="LICENCES.txt">Licences of what this page is made with</a>
         </p>
       </section>
       {problem.value && (

@@ -32,7 +32,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
       ["X", "cross on or off; a click moves it"],
       ["M", "outlines on or off"],
       ["C", "side by side"],
-      ["R", "as at first"],
+      ["R", "reset window, zoom and position"],
     ],
   ],
   [
@@ -40,7 +40,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
     [
       ["S W P Z", "scroll, window, move, zoom"],
       ["L E", "length, ellipse (mean HU)"],
-      ["Delete", "last measure away"],
+      ["Delete", "remove the last measure"],
     ],
   ],
   [
@@ -77,7 +77,9 @@ export function Help({ onClose }: { onClose: () => void }) {
         ))}
       </div>
       <form method="dialog">
-        <button class="quiet">Close</button>
+        <button type="submit" class="quiet">
+          Close
+        </button>
       </form>
     </dialog>
   );

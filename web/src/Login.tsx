@@ -1,7 +1,8 @@
-// Where the server asks who one is.
+// The form to log in, where the server asks for it.
 
 import { useSignal } from "@preact/signals";
 import { api } from "./api";
+import { messageOf } from "./errors";
 import { askSession, session } from "./session";
 
 export function Login({ onDone }: { onDone: () => void }) {
@@ -12,15 +13,15 @@ export function Login({ onDone }: { onDone: () => void }) {
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const said = (name: string): string | undefined => (form.get(name) as string | null)?.trim() || undefined;
+    const entered = (name: string): string | undefined => (form.get(name) as string | null)?.trim() || undefined;
     busy.value = true;
     problem.value = "";
     try {
-      await api.login(said("token") ? { token: said("token") } : { user: said("user"), password: said("password") });
+      await api.login(entered("token") ? { token: entered("token") } : { user: entered("user"), password: entered("password") });
       await askSession();
       onDone();
     } catch (error) {
-      problem.value = error instanceof Error ? error.message : String(error);
+      problem.value = messageOf(error);
     } finally {
       busy.value = false;
     }

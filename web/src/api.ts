@@ -1,7 +1,7 @@
-// The documented API, typed. Every call fails with an ApiError that says what the server said.
+// The documented API, typed. Every call that fails throws an ApiError with the server's message.
 
-import type { Findings, Slices, State, Study, Verdict, VerdictWord } from "./types";
 import type { LabelName } from "./labels";
+import type { Findings, Slices, State, Study, Verdict, VerdictWord } from "./types";
 
 export const BASE = "api/v1";
 
@@ -16,8 +16,9 @@ export class ApiError extends Error {
   }
 }
 
-/** Told where the server answers 401: the page must ask for a login. */
-export let onUnauthorised: () => void = () => {};
+let onUnauthorised: () => void = () => {};
+
+/** What is done where the server answers 401: the page must ask for a login. */
 export function whenUnauthorised(act: () => void): void {
   onUnauthorised = act;
 }
@@ -38,7 +39,12 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
 async function errorOf(answer: Response): Promise<ApiError> {
   try {
     const body = (await answer.json()) as { code?: string; message?: string };
-    return new ApiError(answer.status, body.code ?? "error", body.message ?? `The server answered ${answer.status}.`, body as Record<string, unknown>);
+    return new ApiError(
+      answer.status,
+      body.code ?? "error",
+      body.message ?? `The server answered ${answer.status}.`,
+      body as Record<string, unknown>,
+    );
   } catch {
     return new ApiError(answer.status, "error", `The server answered ${answer.status}.`);
   }
@@ -80,12 +86,12 @@ export interface Model {
   card_html: string;
 }
 
-export interface Bounds {
+export interface Limits {
   limits: Record<string, number>;
   keep_days: number;
 }
 
-export interface Said {
+export interface NewVerdict {
   reader: string;
   verdict: VerdictWord;
   labels: Record<LabelName, boolean> | null;
@@ -107,7 +113,7 @@ export const api = {
   name: (id: string, alias: string | null): Promise<Study> => json(`/studies/${id}`, send("PATCH", { alias })),
   remove: (id: string): Promise<Response> => ask(`/studies/${id}`, { method: "DELETE" }),
   verdicts: (id: string): Promise<Verdict[]> => json(`/studies/${id}/verdicts`),
-  setVerdict: (id: string, said: Said): Promise<Study> => json(`/studies/${id}/verdict`, send("PUT", said)),
+  setVerdict: (id: string, verdict: NewVerdict): Promise<Study> => json(`/studies/${id}/verdict`, send("PUT", verdict)),
   clearVerdict: (id: string, reader: string): Promise<Study> =>
     json(`/studies/${id}/verdict?${new URLSearchParams({ reader })}`, { method: "DELETE" }),
 
@@ -124,10 +130,10 @@ export const api = {
   cancelUpload: (id: string): Promise<Response> => ask(`/uploads/${id}`, { method: "DELETE" }),
 
   session: (): Promise<Session> => json("/session"),
-  login: (what: { token?: string; user?: string; password?: string }): Promise<unknown> => json("/login", send("POST", what)),
+  login: (credentials: { token?: string; user?: string; password?: string }): Promise<unknown> => json("/login", send("POST", credentials)),
   logout: (): Promise<Response> => ask("/logout", { method: "POST" }),
   model: (): Promise<Model> => json("/model"),
-  limits: (): Promise<Bounds> => json("/limits"),
+  limits: (): Promise<Limits> => json("/limits"),
 };
 
 export function fileAddress(id: string, name: string): string {

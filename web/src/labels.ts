@@ -1,12 +1,6 @@
-// The six labels and the four windows, as ichor.labels and ichor.preparing.windows say them; a test compares the two.
+// The six labels and the four windows, as ichor.labels and ichor.preparing.windows define them; a test compares the two.
 
-export type LabelName =
-  | "any"
-  | "epidural"
-  | "intraparenchymal"
-  | "intraventricular"
-  | "subarachnoid"
-  | "subdural";
+export type LabelName = "any" | "epidural" | "intraparenchymal" | "intraventricular" | "subarachnoid" | "subdural";
 
 export interface Label {
   name: LabelName;
@@ -28,7 +22,7 @@ export const SUBTYPES: readonly Label[] = LABELS.slice(1);
 
 const BY_NAME = new Map<string, Label>(LABELS.map((label) => [label.name, label]));
 
-/** The label of this name; "any" for a name that this page does not know. */
+/** The label of this name; "any" for an unknown name. */
 export function labelOf(name: string): Label {
   return BY_NAME.get(name) ?? LABELS[0]!;
 }

@@ -1,28 +1,30 @@
 import { signal, useSignal } from "@preact/signals";
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { About } from "./About";
 import { api, whenUnauthorised } from "./api";
+import { messageOf } from "./errors";
 import { Help } from "./Help";
+import { isTyping } from "./keyboard";
 import { Login } from "./Login";
 import { place } from "./router";
 import { askSession, session } from "./session";
-import { typing } from "./study/keys";
+import { Desk } from "./study/desk";
 import { StudyPage } from "./study/StudyPage";
 import { theme } from "./theme";
 import { DropAnywhere } from "./upload/UploadPanel";
 import { prefetchViewer } from "./viewer/opening";
-import { begin } from "./worklist/live";
+import * as feed from "./worklist/live";
 import { Worklist } from "./worklist/Worklist";
 
 const locked = signal(false);
 const unreachable = signal("");
-let begun = false;
+let started = false;
 
 function start(): void {
   locked.value = false;
-  if (!begun) begin();
-  begun = true;
+  if (!started) feed.start();
+  started = true;
   (window.requestIdleCallback ?? setTimeout)(prefetchViewer);
 }
 
@@ -33,7 +35,7 @@ async function enter(): Promise<void> {
     if (session.value?.guarded && !session.value.logged_in) locked.value = true;
     else start();
   } catch (error) {
-    unreachable.value = error instanceof Error ? error.message : String(error);
+    unreachable.value = messageOf(error);
     setTimeout(() => void enter(), 3000);
   }
 }
@@ -42,9 +44,10 @@ whenUnauthorised(() => (locked.value = true));
 
 function App() {
   const help = useSignal(false);
+  const desk = useMemo(() => new Desk(), []);
   useEffect(() => {
     const press = (event: KeyboardEvent): void => {
-      if (event.key !== "?" || typing(event.target) || document.querySelector("dialog[open]")) return;
+      if (event.key !== "?" || isTyping(event.target) || document.querySelector("dialog[open]")) return;
       event.preventDefault();
       help.value = true;
     };
@@ -59,6 +62,7 @@ function App() {
 
   return (
     <>
+      {/* biome-ignore lint/a11y/useValidAnchor: a skip link, whose hash the page needs for its own address */}
       <a class="skip" href="#content" onClick={skip}>
         Skip to the content
       </a>
@@ -98,7 +102,7 @@ function App() {
       ) : session.value === null ? (
         <main id="content" />
       ) : at.at === "study" ? (
-        <StudyPage key={at.id} id={at.id} prior={at.prior} />
+        <StudyPage key={at.id} id={at.id} prior={at.prior} desk={desk} />
       ) : at.at === "about" ? (
         <About />
       ) : (

@@ -1,4 +1,4 @@
-// Where one is: the address behind the hash, so that "back" works and no server needs to know of it.
+// The place in the page: the address behind the hash, so that "back" works without the server.
 
 import { signal } from "@preact/signals";
 

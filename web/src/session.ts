@@ -1,7 +1,7 @@
-// Who is asking, and under which name verdicts are kept.
+// The login, and the name under which verdicts are stored.
 
 import { effect, signal } from "@preact/signals";
-import { type Session, api } from "./api";
+import { api, type Session } from "./api";
 
 export const session = signal<Session | null>(null);
 export const reader = signal(localStorage.getItem("ichor.reader") ?? "");

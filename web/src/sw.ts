@@ -1,4 +1,4 @@
-// Keeps the page's own files, so that it opens as an app and at once. Never anything of a study: only files of this list.
+// Caches the page's own files, so that it opens as an app and at once. Never anything of a study: only files of this list.
 
 declare const SHELL_VERSION: string;
 declare const SHELL_FILES: string[];
@@ -17,17 +17,19 @@ interface Fetching extends Extendable {
 }
 
 const worker = self as unknown as Worker;
-const KEPT = `ichor-shell-${SHELL_VERSION}`;
+const CACHE = `ichor-shell-${SHELL_VERSION}`;
 
 worker.addEventListener("install", (event) => {
-  const filled = caches.open(KEPT).then((cache) => cache.addAll(SHELL_FILES.map((file) => new Request(file, { cache: "no-cache" }))));
+  const filled = caches.open(CACHE).then((cache) => cache.addAll(SHELL_FILES.map((file) => new Request(file, { cache: "no-cache" }))));
   (event as Extendable).waitUntil(filled.then(() => worker.skipWaiting()));
 });
 
 worker.addEventListener("activate", (event) => {
   const cleared = caches
     .keys()
-    .then((names) => Promise.all(names.filter((name) => name.startsWith("ichor-shell-") && name !== KEPT).map((name) => caches.delete(name))));
+    .then((names) =>
+      Promise.all(names.filter((name) => name.startsWith("ichor-shell-") && name !== CACHE).map((name) => caches.delete(name))),
+    );
   (event as Extendable).waitUntil(cleared.then(() => worker.clients.claim()));
 });
 
@@ -39,14 +41,14 @@ worker.addEventListener("fetch", (event) => {
   if (!address.pathname.startsWith(scope)) return;
   const file = address.pathname.slice(scope.length) || "./";
   if (!SHELL_FILES.includes(file)) return; // the API, and with it every study, goes to the server
-  const kept = caches.open(KEPT).then((cache) => cache.match(file));
+  const cached = caches.open(CACHE).then((cache) => cache.match(file));
   const hashed = file.startsWith("assets/");
   const fromServer = (): Promise<Response> => fetch(request);
   (event as Fetching).respondWith(
     hashed
-      ? kept.then((answer) => answer ?? fromServer())
+      ? cached.then((answer) => answer ?? fromServer())
       : fromServer().catch(async (error: unknown) => {
-          const answer = await kept;
+          const answer = await cached;
           if (answer) return answer;
           throw error;
         }),

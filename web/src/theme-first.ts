@@ -1,4 +1,5 @@
 // Runs before anything is drawn, so that a light page never flashes in a dark room.
-const kept = localStorage.getItem("ichor.theme");
-document.documentElement.dataset["theme"] = kept === "light" ? "light" : "dark";
+const stored = localStorage.getItem("ichor.theme");
+document.documentElement.dataset["theme"] = stored === "light" ? "light" : "dark";
+
 export {};

@@ -42,6 +42,11 @@ export interface Study {
   duplicate_of: string | null;
 }
 
+/** Whether a study was processed: assessed, or refused. */
+export function isDone({ state }: Study): boolean {
+  return state === "ready" || state === "refused";
+}
+
 export interface Notice {
   code: string;
   message: string;

@@ -48,13 +48,13 @@ def test_a_verdict_is_kept_over_a_restart_and_exported(
     page.get_by_role("textbox", name="Note").fill("Rim along the tentorium, <b>thin</b>")
     page.get_by_label("Reader").fill("Dr. A")
     page.get_by_role("button", name="Save verdict").click()
-    page.locator(".verdict-said").wait_for()
+    page.locator(".saved-verdict").wait_for()
     assert first.stop() == 0
 
     second = serve(state=first.state)
     again = look(second.url)
     again.open("bleed")
-    said = again.page.locator(".verdict-said")
+    said = again.page.locator(".saved-verdict")
     said.wait_for()
     assert "Disagrees: subdural" in said.inner_text()
     assert "<b>thin</b>" in said.inner_text()

@@ -3,14 +3,15 @@
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { api } from "../api";
+import { messageOf } from "../errors";
 import { clock, probability } from "../format";
 import { go, place, toStudy } from "../router";
 import type { Study } from "../types";
-import { openVolume } from "../viewer/opening";
+import { openImages } from "../viewer/opening";
 import { ViewState } from "../viewer/state";
 import { Viewport } from "../viewer/Viewport";
 import { studies } from "../worklist/live";
-import { load } from "./load";
+import type { StudyCache } from "./loading";
 
 interface PickerProps {
   id: string;
@@ -50,14 +51,22 @@ export function ComparePicker({ id, onPick, onClose }: PickerProps) {
         {!others.length && <li class="soft">There is no other study to compare with. Add the earlier exam to the worklist first.</li>}
       </ul>
       <form method="dialog">
-        <button class="quiet">Close</button>
+        <button type="submit" class="quiet">
+          Close
+        </button>
       </form>
     </dialog>
   );
 }
 
+interface PriorProps {
+  id: string;
+  main: ViewState;
+  cache: StudyCache;
+}
+
 /** The other study's axial plane; its slices follow the main one's by millimetres, from where the two were linked. */
-export function PriorView({ id, main }: { id: string; main: ViewState }) {
+export function PriorView({ id, main, cache }: PriorProps) {
   const state = useMemo(() => new ViewState(), [id]);
   const study = useSignal<Study | null>(null);
   const linked = useSignal(true);
@@ -71,16 +80,15 @@ export function PriorView({ id, main }: { id: string; main: ViewState }) {
       try {
         const row = await api.study(id);
         study.value = row;
-        const found = await load(row, stop.signal, () => {});
-        if (!found.volume || stop.signal.aborted) return;
-        await openVolume(state, found.volume, found.mask, found.colours, found.native, stop.signal);
+        const { images } = await cache.load(row, stop.signal, () => {});
+        await openImages(state, images, stop.signal);
         if (stop.signal.aborted) return;
         // The same share of the way from the base to the vertex, until the reader links them elsewhere.
         const size = main.volume.peek()?.size[2] ?? 1;
-        state.goTo("axial", (main.slice("axial") / Math.max(1, size - 1)) * (found.volume.size[2] - 1));
+        state.goTo("axial", (main.slice("axial") / Math.max(1, size - 1)) * (images.volume.size[2] - 1));
         anchor.current = { main: main.slice("axial"), prior: state.slice("axial") };
       } catch (error) {
-        if (!stop.signal.aborted) problem.value = error instanceof Error ? error.message : String(error);
+        if (!stop.signal.aborted) problem.value = messageOf(error);
       }
     })();
     return () => {
@@ -88,7 +96,7 @@ export function PriorView({ id, main }: { id: string; main: ViewState }) {
       state.source.peek()?.close();
       state.source.value = null;
     };
-  }, [id]);
+  }, [id, state, main, cache]);
 
   useSignalEffect(() => {
     const slice = main.slice("axial");
@@ -112,7 +120,10 @@ export function PriorView({ id, main }: { id: string; main: ViewState }) {
     anchor.current = { main: main.slice("axial"), prior: state.slice("axial") };
     linked.value = on;
   };
-  const here = place.value;
+  const close = (): void => {
+    const at = place.peek();
+    if (at.at === "study") go(toStudy(at.id));
+  };
   return (
     <div class="prior">
       {problem.value ? (
@@ -127,7 +138,7 @@ export function PriorView({ id, main }: { id: string; main: ViewState }) {
           <input type="checkbox" checked={linked.value} onChange={(event) => link(event.currentTarget.checked)} />
           Scroll together
         </label>
-        <button type="button" class="quiet small" onClick={() => here.at === "study" && go(toStudy(here.id))}>
+        <button type="button" class="quiet small" onClick={close}>
           Close
         </button>
       </div>

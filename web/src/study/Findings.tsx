@@ -1,15 +1,15 @@
-// What was found: the verdict first, then subtypes against their thresholds, regions, uncertainty, input warnings.
+// What was found: the summary first, then subtypes against their thresholds, regions, uncertainty, input warnings.
 
 import { useSignal } from "@preact/signals";
 import { apart, count, duration, probability, ranges, volume } from "../format";
 import { LABELS, type LabelName, labelOf } from "../labels";
 import type { Findings, Region, Study } from "../types";
 
-export function VerdictOf({ study, findings }: { study: Study; findings: Findings | null }) {
+export function Summary({ study, findings }: { study: Study; findings: Findings | null }) {
   if (study.state === "refused") {
     return (
-      <section class="said refused" aria-labelledby="said">
-        <h2 id="said">Not assessed</h2>
+      <section class="summary refused" aria-labelledby="summary">
+        <h2 id="summary">Not assessed</h2>
         <p>{study.refusal?.message || "No reason was recorded."}</p>
       </section>
     );
@@ -19,8 +19,8 @@ export function VerdictOf({ study, findings }: { study: Study; findings: Finding
   const threshold = findings.thresholds.any;
   if (!findings.assessable || p === null || threshold === null) {
     return (
-      <section class="said refused" aria-labelledby="said">
-        <h2 id="said">Not assessed</h2>
+      <section class="summary refused" aria-labelledby="summary">
+        <h2 id="summary">Not assessed</h2>
         <p>{findings.warnings.map((w) => w.message).join(" ")}</p>
       </section>
     );
@@ -28,8 +28,8 @@ export function VerdictOf({ study, findings }: { study: Study; findings: Finding
   const positive = findings.positive.any === true;
   const what = findings.kind === "picture" ? "picture" : "exam";
   return (
-    <section class={`said ${positive ? "positive" : "negative"}`} aria-labelledby="said">
-      <h2 id="said">
+    <section class={`summary ${positive ? "positive" : "negative"}`} aria-labelledby="summary">
+      <h2 id="summary">
         {positive ? "Hemorrhage suspected" : "No hemorrhage suspected"}
         {findings.uncertain && <span class="tag uncertain">uncertain</span>}
       </h2>
@@ -51,7 +51,9 @@ export function VerdictOf({ study, findings }: { study: Study; findings: Finding
       </dl>
       {!positive && <p class="soft">This {what} stays below the threshold. That does not rule hemorrhage out.</p>}
       {findings.uncertain && findings.uncertainty && <p class="band">{findings.uncertainty}</p>}
-      {findings.kind === "picture" && <p class="soft">A picture has no Hounsfield units and no scale: the verdict is weaker, and no volume is given.</p>}
+      {findings.kind === "picture" && (
+        <p class="soft">A picture has no Hounsfield units and no scale: the verdict is weaker, and no volume is given.</p>
+      )}
     </section>
   );
 }
@@ -65,10 +67,11 @@ interface BarsProps {
 /** Six bars; choosing one puts its probabilities by slice on the strip. */
 export function Bars({ findings, shown, onShow }: BarsProps) {
   const several = findings.n_slices > 1;
+  const choice = several ? ({ role: "radiogroup", "aria-label": "Label shown on the strip of slices" } as const) : {};
   return (
     <section aria-labelledby="bars">
       <h3 id="bars">Subtypes</h3>
-      <div class="bars" role={several ? "radiogroup" : undefined} aria-label={several ? "Label shown on the strip of slices" : undefined}>
+      <div class="bars" {...choice}>
         {LABELS.map(({ name, display, abbreviation, colour }) => {
           const p = findings.probabilities[name];
           const threshold = findings.thresholds[name];
@@ -83,7 +86,9 @@ export function Bars({ findings, shown, onShow }: BarsProps) {
                 {p !== null && <rect width={Math.max(0.6, p * 100)} height="10" fill={colour} opacity={positive ? 1 : 0.45} />}
                 {threshold !== null && <rect class="mark" x={threshold * 100 - 0.5} width="1" height="10" />}
               </svg>
-              <b class={`figure ${positive ? "positive" : ""}`}>{p !== null && threshold !== null ? apart(p, threshold) : probability(p)}</b>
+              <b class={`figure ${positive ? "positive" : ""}`}>
+                {p !== null && threshold !== null ? apart(p, threshold) : probability(p)}
+              </b>
               <span class="limit figure">
                 {positive ? "≥" : "<"} {threshold === null || p === null ? "–" : apart(threshold, p)}
               </span>
@@ -91,7 +96,15 @@ export function Bars({ findings, shown, onShow }: BarsProps) {
           );
           const spoken = `${display}: probability ${probability(p)}, threshold ${probability(threshold)}${positive ? ", suspected" : ""}`;
           return several ? (
-            <button type="button" key={name} class="bar-row" role="radio" aria-checked={shown === name} aria-label={spoken} onClick={() => onShow(name)}>
+            <button
+              type="button"
+              key={name}
+              class="bar-row"
+              role="radio"
+              aria-checked={shown === name}
+              aria-label={spoken}
+              onClick={() => onShow(name)}
+            >
               {row}
             </button>
           ) : (
@@ -145,14 +158,14 @@ export function Regions({ findings, onGo }: { findings: Findings; onGo: (region:
   );
 }
 
-/** From this probability on a region's subtype is named alone; below, a name would be taken for more than it is. */
-const TOLD = 0.7;
+/** From this probability on a region's subtype is named alone; below, the two likeliest are named. */
+const NAMED_ALONE_FROM = 0.7;
 
 function nameOf(region: Region): string {
   const ordered = Object.entries(region.probabilities).sort((a, b) => b[1] - a[1]);
   const first = ordered[0];
   if (!first) return labelOf(region.label).display;
-  if (first[1] >= TOLD) return `${labelOf(first[0]).display} ${probability(first[1])}`;
+  if (first[1] >= NAMED_ALONE_FROM) return `${labelOf(first[0]).display} ${probability(first[1])}`;
   return `${ordered
     .slice(0, 2)
     .map(([name, p]) => `${labelOf(name).abbreviation} ${probability(p)}`)

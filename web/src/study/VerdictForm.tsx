@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { api } from "../api";
+import { messageOf } from "../errors";
 import { clock } from "../format";
 import { LABELS, type LabelName, SUBTYPES } from "../labels";
 import { reader, session } from "../session";
@@ -31,22 +32,22 @@ export function VerdictForm({ study, findings, onSaved }: Props) {
   const assessed = findings?.assessable === true;
 
   useEffect(() => {
-    let gone = false;
-    void api
-      .verdicts(study.id)
-      .then((found) => {
-        if (gone) return;
-        verdicts.value = found;
-        editing.value = found.length === 0;
-      })
-      .catch(() => (editing.value = true));
-    return () => void (gone = true);
+    let closed = false;
+    const show = (found: readonly Verdict[]): void => {
+      if (closed) return;
+      verdicts.value = found;
+      editing.value = found.length === 0;
+    };
+    api.verdicts(study.id).then(show, () => show([]));
+    return () => {
+      closed = true;
+    };
   }, [study.id, study.read_at]);
 
   const edit = (): void => {
     const mine = verdicts.value.find((one) => one.reader === reader.value) ?? verdicts.value.at(-1);
     choice.value = mine?.verdict ?? "";
-    labels.value = { ...modelLabels(findings), ...cleaned(mine?.labels) };
+    labels.value = { ...modelLabels(findings), ...known(mine?.labels) };
     note.value = mine?.note ?? "";
     editing.value = true;
   };
@@ -71,26 +72,26 @@ export function VerdictForm({ study, findings, onSaved }: Props) {
       return;
     }
     if (!reader.value.trim()) {
-      problem.value = "Say who reads: a name or initials.";
+      problem.value = "Enter the reader: a name or initials.";
       return;
     }
     busy.value = true;
     problem.value = "";
     try {
-      const said = { reader: reader.value.trim(), verdict: choice.value, labels: labels.value, note: note.value.trim() };
-      const saved = await api.setVerdict(study.id, said);
+      const verdict = { reader: reader.value.trim(), verdict: choice.value, labels: labels.value, note: note.value.trim() };
+      const saved = await api.setVerdict(study.id, verdict);
       verdicts.value = await api.verdicts(study.id);
       editing.value = false;
       onSaved(saved);
     } catch (error) {
-      problem.value = error instanceof Error ? error.message : String(error);
+      problem.value = messageOf(error);
     } finally {
       busy.value = false;
     }
   };
 
-  const unread = async (who: string): Promise<void> => {
-    onSaved(await api.clearVerdict(study.id, who));
+  const takeBack = async (name: string): Promise<void> => {
+    onSaved(await api.clearVerdict(study.id, name));
     verdicts.value = await api.verdicts(study.id);
     if (!verdicts.value.length) {
       choice.value = "";
@@ -102,10 +103,10 @@ export function VerdictForm({ study, findings, onSaved }: Props) {
     <section class="verdict-form" aria-labelledby="verdict">
       <h3 id="verdict">{study.state === "refused" ? "Your verdict: right not to assess it?" : "Your verdict"}</h3>
       {verdicts.value.map((one) => (
-        <div class="verdict-said" key={one.reader}>
+        <div class="saved-verdict" key={one.reader}>
           <p>
             <b>{one.verdict === "agree" ? "Agrees" : "Disagrees"}</b>
-            {one.labels && <>: {seen(one.labels)}</>}
+            {one.labels && <>: {namesOf(one.labels)}</>}
           </p>
           {one.note && <p class="reader-note">{one.note}</p>}
           <p class="soft">
@@ -116,7 +117,7 @@ export function VerdictForm({ study, findings, onSaved }: Props) {
               <button type="button" class="quiet small" onClick={edit}>
                 Change
               </button>
-              <button type="button" class="quiet small" onClick={() => void unread(one.reader)}>
+              <button type="button" class="quiet small" onClick={() => void takeBack(one.reader)}>
                 Take back
               </button>
             </p>
@@ -180,12 +181,12 @@ export function VerdictForm({ study, findings, onSaved }: Props) {
   );
 }
 
-function cleaned(labels: Verdict["labels"] | undefined): Partial<Labels> {
+function known(labels: Verdict["labels"] | undefined): Partial<Labels> {
   const pairs = Object.entries(labels ?? {}).filter((pair): pair is [string, boolean] => typeof pair[1] === "boolean");
   return Object.fromEntries(pairs) as Partial<Labels>;
 }
 
-function seen(labels: NonNullable<Verdict["labels"]>): string {
+function namesOf(labels: NonNullable<Verdict["labels"]>): string {
   const there = SUBTYPES.filter(({ name }) => labels[name] === true).map(({ display }) => display.toLowerCase());
   if (there.length) return there.join(", ");
   return labels.any === true ? "hemorrhage" : "no hemorrhage";

@@ -1,26 +1,21 @@
-// The keys of the study page. They rest while somebody types.
+// The keys of the study page.
 
+import { isTaken } from "../keyboard";
 import { PRESETS } from "../labels";
 import type { ViewState } from "../viewer/state";
 import type { Axis } from "../viewer/volume";
-import { KEY_TOOLS } from "./Toolbar";
+import { TOOL_OF_KEY } from "./tools";
 
-export interface Acts {
-  jump: () => void;
-  suspicious: (direction: 1 | -1) => void;
-  planes: () => void;
+/** What buttons and keys do, beyond the viewer's own state. */
+export interface Actions {
+  mostSuspicious: () => void;
+  nextSuspicious: (direction: 1 | -1) => void;
+  togglePlanes: () => void;
   compare: () => void;
   reset: () => void;
   back: () => void;
   neighbour: (direction: 1 | -1) => void;
   verdict: () => void;
-  print: () => void;
-}
-
-export function typing(target: EventTarget | null): boolean {
-  if (!(target instanceof HTMLElement)) return false;
-  if (target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
-  return target instanceof HTMLInputElement && !["checkbox", "radio", "button", "range", "file"].includes(target.type);
 }
 
 function axisOf(target: EventTarget | null): Axis {
@@ -28,57 +23,70 @@ function axisOf(target: EventTarget | null): Axis {
   return (box?.dataset["axis"] as Axis | undefined) ?? "axial";
 }
 
+const STEPS: Readonly<Record<string, number>> = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -1, ArrowRight: 1, PageUp: -5, PageDown: 5 };
+
 /** Do what a key means; true where it means something. */
-export function press(event: KeyboardEvent, state: ViewState, acts: Acts): boolean {
-  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return false;
-  const target = event.target;
-  const moves = target instanceof HTMLInputElement && (target.type === "range" || target.type === "radio");
+export function press(event: KeyboardEvent, state: ViewState, actions: Actions): boolean {
+  if (isTaken(event)) return false;
+  const { target, key } = event;
   const axis = axisOf(target);
-  const steps: Record<string, number> = { ArrowUp: -1, ArrowDown: 1, ArrowLeft: -1, ArrowRight: 1, PageUp: -5, PageDown: 5 };
-  const step = steps[event.key];
+  const step = STEPS[key];
   if (step !== undefined) {
-    if (moves) return false;
+    // Arrows move a slider or a choice that has the focus.
+    if (target instanceof HTMLInputElement && (target.type === "range" || target.type === "radio")) return false;
     state.scroll(axis, step);
     return true;
   }
-  if (event.key === "Home" || event.key === "End") {
-    state.goTo(axis, event.key === "Home" ? 0 : Infinity);
-    return true;
-  }
-  const preset = PRESETS.find(({ key }) => key === event.key);
+  const preset = PRESETS.find((one) => one.key === key);
   if (preset) {
     if (state.volume.value?.unit === "HU") state.setWindow(preset);
     return true;
   }
-  const tool = KEY_TOOLS[event.key];
+  const tool = TOOL_OF_KEY[key];
   if (tool) {
     state.tool.value = tool;
     return true;
   }
-  const flip = (signal: { value: boolean }): void => void (signal.value = !signal.value);
-  const letters: Record<string, () => void> = {
-    m: () => flip(state.maskShown),
-    i: () => flip(state.inverted),
-    x: () => flip(state.crosshair),
-    n: () => flip(state.smooth),
-    j: acts.jump,
-    "]": () => acts.suspicious(1),
-    "[": () => acts.suspicious(-1),
-    v: acts.planes,
-    c: acts.compare,
-    r: acts.reset,
-    a: acts.verdict,
-    ".": () => acts.neighbour(1),
-    ",": () => acts.neighbour(-1),
+  const act = viewKeys(state, axis)[key] ?? actionKeys(actions)[key];
+  act?.();
+  return act !== undefined;
+}
+
+type Keys = Readonly<Record<string, () => void>>;
+
+function viewKeys(state: ViewState, axis: Axis): Keys {
+  const toggle = (signal: { value: boolean }) => (): void => {
+    signal.value = !signal.value;
+  };
+  const undoMeasure = (): void => {
+    state.measures.value = state.measures.value.slice(0, -1);
+  };
+  return {
+    Home: () => state.goTo(axis, 0),
+    End: () => state.goTo(axis, Infinity),
+    m: toggle(state.maskShown),
+    i: toggle(state.inverted),
+    x: toggle(state.crosshair),
+    n: toggle(state.smooth),
     "+": () => state.zoomBy(axis, 1.25),
     "=": () => state.zoomBy(axis, 1.25),
     "-": () => state.zoomBy(axis, 0.8),
-    Escape: acts.back,
-    Delete: () => (state.measures.value = state.measures.value.slice(0, -1)),
-    Backspace: () => (state.measures.value = state.measures.value.slice(0, -1)),
+    Delete: undoMeasure,
+    Backspace: undoMeasure,
   };
-  const act = letters[event.key];
-  if (!act) return false;
-  act();
-  return true;
+}
+
+function actionKeys(actions: Actions): Keys {
+  return {
+    j: actions.mostSuspicious,
+    "]": () => actions.nextSuspicious(1),
+    "[": () => actions.nextSuspicious(-1),
+    v: actions.togglePlanes,
+    c: actions.compare,
+    r: actions.reset,
+    a: actions.verdict,
+    ".": () => actions.neighbour(1),
+    ",": () => actions.neighbour(-1),
+    Escape: actions.back,
+  };
 }

@@ -1,11 +1,11 @@
-// Everything by which a study comes in: dropping, choosing, photographing; and how far each upload is.
+// The ways to add a study: dropping, choosing, photographing; and the progress of each upload.
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { bytes, count } from "../format";
 import { toStudy } from "../router";
 import { fromDrop, fromInput, plainPhotograph } from "./collect";
-import { Transfer, findUnfinished, refusal, submit, transfers } from "./transfer";
+import { findUnfinished, refusal, submit, type Transfer, transfers } from "./transfer";
 
 const ACCEPTED = ".dcm,.dicom,.ima,.zip,.nii,.nii.gz,.gz,.png,.jpg,.jpeg,.bmp,.tif,.tiff,application/dicom,application/zip,image/*";
 
@@ -59,7 +59,17 @@ export function UploadPanel() {
             Take a photograph
           </button>
         </div>
-        <input ref={files} class="unseen" type="file" multiple accept={ACCEPTED} tabIndex={-1} aria-label="Files" data-input="files" onChange={() => take(files.current)} />
+        <input
+          ref={files}
+          class="unseen"
+          type="file"
+          multiple
+          accept={ACCEPTED}
+          tabIndex={-1}
+          aria-label="Files"
+          data-input="files"
+          onChange={() => take(files.current)}
+        />
         <input
           ref={(element) => {
             folder.current = element;
@@ -112,9 +122,11 @@ function TransferRow({ transfer }: { transfer: Transfer }) {
   const stage = transfer.stage.value;
   const sent = transfer.sent.value;
   const left = transfer.rate.value > 0 ? (transfer.total - sent) / transfer.rate.value : 0;
-  const close = (): void => void (transfers.value = transfers.value.filter((one) => one !== transfer));
+  const close = (): void => {
+    transfers.value = transfers.value.filter((one) => one !== transfer);
+  };
   const again = (input: HTMLInputElement | null): void => {
-    wrong.value = transfer.takeUp(fromInput(input?.files ?? null));
+    wrong.value = transfer.resume(fromInput(input?.files ?? null));
     if (input) input.value = "";
   };
   const copy = transfer.studies.value.find((study) => study.duplicate_of);
@@ -152,7 +164,16 @@ function TransferRow({ transfer }: { transfer: Transfer }) {
             <button type="button" class="quiet small no-touch" onClick={() => folder.current?.click()}>
               Choose the same folder
             </button>
-            <input ref={files} class="unseen" type="file" multiple tabIndex={-1} aria-label="The same files" data-input="resume-files" onChange={() => again(files.current)} />
+            <input
+              ref={files}
+              class="unseen"
+              type="file"
+              multiple
+              tabIndex={-1}
+              aria-label="The same files"
+              data-input="resume-files"
+              onChange={() => again(files.current)}
+            />
             <input
               ref={(element) => {
                 folder.current = element;
@@ -183,11 +204,11 @@ function TransferRow({ transfer }: { transfer: Transfer }) {
       <div class="meter">
         {stage !== "done" && <progress max={Math.max(1, transfer.total)} value={sent} aria-label={`Upload of ${transfer.title}`} />}
         <p class="soft" role="status">
-        {stage === "sending" && `${bytes(sent)} of ${bytes(transfer.total)}${left > 2 ? `, ${Math.ceil(left)} s left` : ""}`}
-        {stage === "paused" && `Paused at ${bytes(sent)} of ${bytes(transfer.total)}`}
-        {stage === "files needed" && `Interrupted at ${bytes(sent)} of ${bytes(transfer.total)}. Choose the same files to go on.`}
-        {stage === "finishing" && "All there; handing over"}
-        {stage === "done" && !copy && "Sent. It is in the worklist."}
+          {stage === "sending" && `${bytes(sent)} of ${bytes(transfer.total)}${left > 2 ? `, ${Math.ceil(left)} s left` : ""}`}
+          {stage === "paused" && `Paused at ${bytes(sent)} of ${bytes(transfer.total)}`}
+          {stage === "files needed" && `Interrupted at ${bytes(sent)} of ${bytes(transfer.total)}. Choose the same files to go on.`}
+          {stage === "finishing" && "All there; handing over"}
+          {stage === "done" && !copy && "Sent. It is in the worklist."}
         </p>
       </div>
       {copy && (
@@ -208,15 +229,22 @@ function Photograph({ address, onDone }: { address: string; onDone: (send: boole
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} class="sheet photograph" aria-labelledby="photograph-title" onClose={() => onDone(dialog.current?.returnValue === "send")}>
+    <dialog
+      ref={dialog}
+      class="sheet photograph"
+      aria-labelledby="photograph-title"
+      onClose={() => onDone(dialog.current?.returnValue === "send")}
+    >
       <h2 id="photograph-title">Use this photograph?</h2>
       <img src={address} alt="The photograph" />
-      <p class="soft">One slice, large, in the brain window; all four sides of the screen or film, from straight ahead, no lamp reflected.</p>
+      <p class="soft">
+        One slice, large, in the brain window; all four sides of the screen or film, from straight ahead, no lamp reflected.
+      </p>
       <form method="dialog" class="row">
-        <button class="primary" value="send">
+        <button type="submit" class="primary" value="send">
           Use it
         </button>
-        <button class="quiet" value="again">
+        <button type="submit" class="quiet" value="again">
           Discard
         </button>
       </form>
@@ -224,15 +252,20 @@ function Photograph({ address, onDone }: { address: string; onDone: (send: boole
   );
 }
 
-/** Drops anywhere on the page; tells whether something is held over it. */
+/** Accepts drops anywhere on the page, and covers it while something is held over it. */
 export function DropAnywhere() {
   const over = useSignal(0);
   useEffect(() => {
     const off = new AbortController();
     const { signal } = off;
     const files = (event: DragEvent): boolean => [...(event.dataTransfer?.types ?? [])].includes("Files");
-    window.addEventListener("dragenter", (event) => files(event) && over.value++, { signal });
-    window.addEventListener("dragleave", (event) => files(event) && (over.value = Math.max(0, over.value - 1)), { signal });
+    const enter =
+      (by: 1 | -1) =>
+      (event: DragEvent): void => {
+        if (files(event)) over.value = Math.max(0, over.value + by);
+      };
+    window.addEventListener("dragenter", enter(1), { signal });
+    window.addEventListener("dragleave", enter(-1), { signal });
     window.addEventListener("dragover", (event) => files(event) && event.preventDefault(), { signal });
     window.addEventListener(
       "drop",
@@ -241,7 +274,10 @@ export function DropAnywhere() {
         if (!event.dataTransfer || !files(event)) return;
         event.preventDefault();
         location.hash = "#/";
-        fromDrop(event.dataTransfer).then(submit, () => (refusal.value = "What was dropped could not be read. Choose it with the buttons instead."));
+        fromDrop(event.dataTransfer).then(
+          submit,
+          () => (refusal.value = "What was dropped could not be read. Choose it with the buttons instead."),
+        );
       },
       { signal },
     );

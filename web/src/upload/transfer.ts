@@ -1,12 +1,13 @@
-// Sends files in pieces, several at a time; can be paused, resumed, cancelled, and taken up again after a reload.
+// Sends files in pieces, several at a time; can be paused, resumed (after a reload too) and cancelled.
 
 import { type Signal, signal } from "@preact/signals";
 import { ApiError, api } from "../api";
+import { messageOf } from "../errors";
 import { bytes, count } from "../format";
 import type { Study } from "../types";
 import { watch } from "../worklist/live";
 import { type Chosen, type Group, grouped } from "./collect";
-import { type Kept, forget, hashOf, keep, keptUploads } from "./kept";
+import { forget, hashOf, remember, type UnfinishedUpload, unfinishedUploads } from "./unfinished";
 
 const PIECE = 8 * 1024 * 1024;
 const AT_ONCE = 4;
@@ -25,18 +26,18 @@ export class Transfer {
   id: string | null = null;
   private stop = new AbortController();
   private received: number[] = [];
-  private began = 0;
+  private startedAt = 0;
   private sentNow = 0;
 
   constructor(
     readonly title: string,
     private files: (Chosen | null)[],
-    private readonly kept: Kept | null = null,
+    private readonly unfinished: UnfinishedUpload | null = null,
   ) {
     this.count = files.length;
-    this.total = kept ? kept.total : files.reduce((sum, one) => sum + (one?.file.size ?? 0), 0);
-    this.id = kept?.id ?? null;
-    this.stage = signal<Stage>(kept ? "files needed" : "sending");
+    this.total = unfinished ? unfinished.total : files.reduce((sum, one) => sum + (one?.file.size ?? 0), 0);
+    this.id = unfinished?.id ?? null;
+    this.stage = signal<Stage>(unfinished ? "files needed" : "sending");
   }
 
   get filesCount(): number {
@@ -47,7 +48,7 @@ export class Transfer {
     this.stop = new AbortController();
     this.stage.value = "sending";
     this.message.value = "";
-    this.began = performance.now();
+    this.startedAt = performance.now();
     this.sentNow = 0;
     try {
       await this.open();
@@ -61,7 +62,7 @@ export class Transfer {
     } catch (error) {
       if (this.stop.signal.aborted) return;
       this.stage.value = error instanceof ApiError && error.status === 0 ? "paused" : "failed";
-      this.message.value = error instanceof Error ? error.message : String(error);
+      this.message.value = messageOf(error);
       if (error instanceof ApiError && [400, 404, 410, 413, 422].includes(error.status) && this.id) forget(this.id);
     }
   }
@@ -79,14 +80,14 @@ export class Transfer {
     await api.cancelUpload(this.id).catch(() => {}); // the server forgets it by itself in time
   }
 
-  /** Go on after a reload, with the same files chosen again. Tells what does not fit. */
-  takeUp(chosen: readonly Chosen[]): string {
-    if (!this.kept) return "";
+  /** Resume after a reload, with the same files chosen again. Returns what is wrong with them, or an empty text. */
+  resume(chosen: readonly Chosen[]): string {
+    if (!this.unfinished) return "";
     const byHash = new Map(chosen.map((one) => [hashOf(one.path, one.file.size), one]));
-    const found = this.kept.files.map(({ hash }) => byHash.get(hash) ?? null);
+    const found = this.unfinished.files.map(({ hash }) => byHash.get(hash) ?? null);
     const missing = found.filter((one) => one === null).length;
     if (missing) {
-      return `These are not the same files: ${count(missing, "file")} of ${this.kept.files.length} not found among them. Choose the same folder or files again.`;
+      return `These are not the same files: ${count(missing, "file")} of ${this.unfinished.files.length} not found among them. Choose the same folder or files again.`;
     }
     this.files = found;
     void this.start();
@@ -103,7 +104,7 @@ export class Transfer {
       this.id = state.id;
       this.received = files.map(() => 0);
       const hashes = files.map(({ path, file }) => ({ hash: hashOf(path, file.size), size: file.size }));
-      keep({ id: state.id, when: Date.now(), total: this.total, files: hashes });
+      remember({ id: state.id, when: Date.now(), total: this.total, files: hashes });
     }
     this.sent.value = this.received.reduce((a, b) => a + b, 0);
   }
@@ -134,8 +135,8 @@ export class Transfer {
           if (++tries > MOST_TRIES) throw error;
           continue;
         }
-        const passing = error instanceof ApiError && (error.status === 0 || error.status >= 500 || error.status === 429);
-        if (!passing || ++tries > MOST_TRIES) throw error;
+        const temporary = error instanceof ApiError && (error.status === 0 || error.status >= 500 || error.status === 429);
+        if (!temporary || ++tries > MOST_TRIES) throw error;
         await new Promise((done) => setTimeout(done, Math.min(8000, 250 * 2 ** tries)));
       }
     }
@@ -146,13 +147,13 @@ export class Transfer {
     this.received[index] = received;
     this.sent.value += more;
     this.sentNow += more;
-    const seconds = (performance.now() - this.began) / 1000;
+    const seconds = (performance.now() - this.startedAt) / 1000;
     if (seconds > 0.5) this.rate.value = this.sentNow / seconds;
   }
 }
 
 export const transfers = signal<readonly Transfer[]>([]);
-// Whether a study was here already is told only once it was read.
+// That a study was uploaded before is known only once it was read.
 watch((study) => {
   if (!study) return;
   for (const { studies } of transfers.value) {
@@ -160,19 +161,22 @@ watch((study) => {
   }
 });
 
-/** What is said where something chosen cannot be sent at all. */
+/** Why something chosen cannot be sent at all. */
 export const refusal = signal("");
 
 let limits: Record<string, number> | null = null;
 
-/** Begin to send what was chosen. */
+/** Start to send what was chosen. */
 export async function submit(chosen: readonly Chosen[]): Promise<void> {
   refusal.value = "";
   if (!chosen.length) {
     refusal.value = "Nothing was found in it: the folder is empty.";
     return;
   }
-  limits ??= await api.limits().then((bounds) => bounds.limits, () => null);
+  limits ??= await api.limits().then(
+    (bounds) => bounds.limits,
+    () => null,
+  );
   for (const group of grouped(chosen)) {
     const why = tooMuch(group);
     if (why) {
@@ -190,7 +194,8 @@ function tooMuch({ files }: Group): string {
   const { file_bytes: one = Infinity, total_bytes: all = Infinity, files: most = Infinity } = limits;
   const empty = files.every(({ file }) => file.size === 0);
   if (empty) return "found nothing in it (0 bytes); choose a file that holds a study";
-  if (files.length > most) return `found ${files.length.toLocaleString("en")} files; at most ${most.toLocaleString("en")} are read at a time`;
+  if (files.length > most)
+    return `found ${files.length.toLocaleString("en")} files; at most ${most.toLocaleString("en")} are read at a time`;
   const large = files.find(({ file }) => file.size > one);
   if (large) return `found a file of ${bytes(large.file.size)}; at most ${bytes(one)} are read`;
   const sum = files.reduce((total, { file }) => total + file.size, 0);
@@ -199,15 +204,19 @@ function tooMuch({ files }: Group): string {
 
 /** Show the uploads that a reload or a closed page left unfinished, as far as the server still has them. */
 export async function findUnfinished(): Promise<void> {
-  for (const kept of keptUploads()) {
-    if (transfers.value.some((one) => one.id === kept.id)) continue;
+  for (const unfinished of unfinishedUploads()) {
+    if (transfers.value.some((one) => one.id === unfinished.id)) continue;
     try {
-      const state = await api.upload(kept.id);
-      const transfer = new Transfer("Unfinished upload", kept.files.map(() => null), kept);
+      const state = await api.upload(unfinished.id);
+      const transfer = new Transfer(
+        "Unfinished upload",
+        unfinished.files.map(() => null),
+        unfinished,
+      );
       transfer.sent.value = state.files.reduce((sum, file) => sum + file.received, 0);
       transfers.value = [...transfers.value, transfer];
     } catch (error) {
-      if (error instanceof ApiError && error.status !== 0 && error.status !== 401) forget(kept.id);
+      if (error instanceof ApiError && error.status !== 0 && error.status !== 401) forget(unfinished.id);
     }
   }
 }

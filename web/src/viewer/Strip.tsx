@@ -1,8 +1,7 @@
 // The probability of every slice, as bars that scroll the volume when they are clicked or dragged over.
 
 import { probability } from "../format";
-import type { LabelName } from "../labels";
-import { labelOf } from "../labels";
+import { type LabelName, labelOf } from "../labels";
 import type { SliceRow } from "../types";
 import type { ViewState } from "./state";
 
@@ -24,8 +23,8 @@ export function Strip({ state, slices, label, threshold, marked }: Props) {
   const now = state.slice("axial");
   const shown = labelOf(label);
   const spans = slices.map((slice) => ({ slice, ...spanOf(slice, state.native.value) })).filter(({ to }) => to > 0);
-  const here = spans.find(({ from, to }) => from <= now && now < to);
-  const p = here?.slice.probabilities[label] ?? null;
+  const current = spans.find(({ from, to }) => from <= now && now < to);
+  const p = current?.slice.probabilities[label] ?? null;
   const { number, of } = state.count("axial");
 
   const choose = (event: PointerEvent): void => {
@@ -80,11 +79,11 @@ export function Strip({ state, slices, label, threshold, marked }: Props) {
             const value = slice.probabilities[label];
             if (value === null || value === undefined) return null;
             const height = Math.max(1.5, value * HEIGHT);
-            const hot = threshold !== null && value >= threshold;
+            const above = threshold !== null && value >= threshold;
             return (
               <rect
                 key={slice.index}
-                class={hot ? "hot" : "bar"}
+                class={above ? "hot" : "bar"}
                 x={from + 0.08 * (to - from)}
                 width={0.84 * (to - from)}
                 y={HEIGHT - height}
@@ -95,10 +94,8 @@ export function Strip({ state, slices, label, threshold, marked }: Props) {
           {[...marked].map((slice) => (
             <rect key={`m${slice}`} class="region" x={slice} width={1} y={HEIGHT - 3} height={3} />
           ))}
-          {threshold !== null && (
-            <line class="limit" x1={0} x2={count} y1={HEIGHT * (1 - threshold)} y2={HEIGHT * (1 - threshold)} />
-          )}
-          <rect class="now" x={here?.from ?? now} width={here ? here.to - here.from : 1} y={0} height={HEIGHT} />
+          {threshold !== null && <line class="limit" x1={0} x2={count} y1={HEIGHT * (1 - threshold)} y2={HEIGHT * (1 - threshold)} />}
+          <rect class="now" x={current?.from ?? now} width={current ? current.to - current.from : 1} y={0} height={HEIGHT} />
         </svg>
       </div>
     </div>

@@ -2,8 +2,10 @@
 
 import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { type Fit, Painter, describe } from "./draw";
+import { Painter } from "./draw";
+import type { Fit } from "./fit";
 import { listen } from "./gestures";
+import { describe } from "./measure";
 import type { ViewState } from "./state";
 import { type Axis, SIDES, valueAt } from "./volume";
 
@@ -12,7 +14,7 @@ const NAMES: Record<Axis, string> = { axial: "Axial", coronal: "Coronal", sagitt
 interface Props {
   state: ViewState;
   axis: Axis;
-  /** Said before the plane's own name: which study it is, where two are side by side. */
+  /** Of the study, before the plane's own name, where two studies are side by side. */
   title?: string;
   crosshair: boolean;
   /** Whether other planes of the volume are seen beside it. */
@@ -28,15 +30,15 @@ export function Viewport({ state, axis, title, crosshair, main, onEnlarge }: Pro
 
   useEffect(() => {
     const painter = new Painter(canvas.current!);
-    let asked = 0;
+    let frame = 0;
     redraw.current = () => {
-      if (asked) return;
-      asked = requestAnimationFrame(() => {
-        asked = 0;
+      if (frame) return;
+      frame = requestAnimationFrame(() => {
+        frame = 0;
         const view = canvas.current;
         if (!view) return;
         fit.current = painter.paint(state, axis, { crosshair: crosshair && (!main || state.crosshair.peek()), lengths: main });
-        // What is on the screen now, for whoever looks from outside.
+        // What is on the screen now, for the tests.
         if (fit.current) view.dataset["drawn"] = `${axis} ${state.slice(axis)}`;
         else delete view.dataset["drawn"];
       });
@@ -55,15 +57,23 @@ export function Viewport({ state, axis, title, crosshair, main, onEnlarge }: Pro
     const off = listen(box.current!, state, axis, () => fit.current);
     redraw.current();
     return () => {
-      cancelAnimationFrame(asked);
+      cancelAnimationFrame(frame);
       sized.disconnect();
       off();
     };
   }, [state, axis, crosshair, main]);
 
   useSignalEffect(() => {
-    // Named, so that a change of any of them draws anew.
-    void [state.volume.value, state.source.value, state.again.value, state.mask.value, state.colours.value, state.point.value, state.window.value];
+    // Read, so that a change of any of them draws anew.
+    void [
+      state.volume.value,
+      state.source.value,
+      state.redraws.value,
+      state.mask.value,
+      state.colours.value,
+      state.point.value,
+      state.window.value,
+    ];
     void [state.inverted.value, state.smooth.value, state.crosshair.value, state.maskShown.value];
     void [state.maskOpacity.value, state.measures.value, state.poses[axis].value];
     redraw.current();
@@ -79,10 +89,12 @@ export function Viewport({ state, axis, title, crosshair, main, onEnlarge }: Pro
       ref={box}
       class={`plane ${main ? "main" : ""}`}
       data-axis={axis}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: the keys act on the plane that has the focus
       tabIndex={0}
       role="group"
       aria-label={`${title ? `${title}, ` : ""}${name} view${count > 1 ? `, slice ${number ?? "missing"} of ${count}` : ""}`}
     >
+      {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a canvas without tabindex takes no focus */}
       <canvas ref={canvas} aria-hidden="true" />
       <div class="note top-left">
         {title && <b>{title}</b>}
@@ -120,14 +132,14 @@ export function Viewport({ state, axis, title, crosshair, main, onEnlarge }: Pro
   );
 }
 
-/** What is drawn on the canvas as numbers, for whoever does not see it. */
+/** The numbers drawn on the canvas, for screen readers. */
 function Measures({ state, axis }: { state: ViewState; axis: Axis }) {
   const volume = state.volume.value;
-  const here = state.measures.value.filter((one) => one.axis === axis && one.depth === state.slice(axis));
-  if (!volume || !here.length) return null;
+  const shown = state.measures.value.filter((one) => one.axis === axis && one.depth === state.slice(axis));
+  if (!volume || !shown.length) return null;
   return (
     <ul class="unseen" aria-label="Measures">
-      {here.map((one, i) => {
+      {shown.map((one, i) => {
         const plane = state.planeOf(axis, one.depth);
         return <li key={i}>{plane && describe(one, plane, volume).join(", ")}</li>;
       })}
@@ -156,9 +168,5 @@ function PointerNote({ state, axis }: { state: ViewState; axis: Axis }) {
   const pointed = state.pointed.value;
   if (!volume || !pointed || pointed.axis !== axis) return null;
   const value = valueAt(volume, pointed.point);
-  return (
-    <div class="note bottom-left figure pointed">
-      {value === undefined ? "" : `${value} ${volume.unit === "HU" ? "HU" : "grey"}`}
-    </div>
-  );
+  return <div class="note bottom-left figure pointed">{value === undefined ? "" : `${value} ${volume.unit === "HU" ? "HU" : "grey"}`}</div>;
 }

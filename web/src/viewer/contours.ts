@@ -1,17 +1,18 @@
-// Outlines of a mask's regions as lines along the edges of their pixels, smoothed once, to be drawn at the screen's sharpness.
+// Outlines of a mask's regions: closed lines along the edges of their pixels, with their corners rounded for the screen.
 
 import type { Plane } from "./volume";
 
 export interface Outline {
   /** Number of the region, from 1. */
   region: number;
-  path: Path2D;
+  /** Closed lines, each a list of corners x, y, x, y in pixels of the slice; holes run the other way round. */
+  lines: number[][];
 }
 
-/** Closed lines around every region of a slice of the mask, in pixels of that slice. */
+/** Closed lines around every region of a slice of the mask, without its small holes. */
 export function outlines(plane: Plane): Outline[] {
   const boxes = boundsByRegion(plane);
-  return [...boxes].map(([region, box]) => ({ region, path: pathOf(loops(plane, region, box)) }));
+  return [...boxes].map(([region, box]) => ({ region, lines: loops(plane, region, box).filter((line) => !isSmallHole(line)) }));
 }
 
 interface Box {
@@ -39,47 +40,68 @@ function boundsByRegion({ values, width, height }: Plane): Map<number, Box> {
   return found;
 }
 
-/** Walk along the pixels' edges, the region on the right hand; each loop a list of corners x, y, x, y. */
-function loops(plane: Plane, region: number, box: Box): number[][] {
-  const { values, width, height } = plane;
-  const set = (column: number, row: number): boolean =>
-    column >= 0 && row >= 0 && column < width && row < height && values[row * width + column] === region;
-  // Edges that start at a corner: bit 1 to the right, 2 down, 4 to the left, 8 up.
-  const span = box.right - box.left + 2;
-  const edges = new Uint8Array(span * (box.bottom - box.top + 2));
-  const at = (x: number, y: number): number => (y - box.top) * span + (x - box.left);
-  for (let row = box.top; row <= box.bottom; row++) {
-    for (let column = box.left; column <= box.right; column++) {
-      if (!set(column, row)) continue;
-      if (!set(column, row - 1)) edges[at(column, row)]! |= 1;
-      if (!set(column + 1, row)) edges[at(column + 1, row)]! |= 2;
-      if (!set(column, row + 1)) edges[at(column + 1, row + 1)]! |= 4;
-      if (!set(column - 1, row)) edges[at(column, row + 1)]! |= 8;
+const [RIGHT, DOWN, LEFT, UP] = [0, 1, 2, 3] as const;
+const DX = [1, 0, -1, 0] as const;
+const DY = [0, 1, 0, -1] as const;
+
+/** The directed edges around a region, by the corner that they start from; the region lies on their right. */
+class Edges {
+  /** One bit a direction. */
+  readonly bits: Uint8Array;
+  readonly span: number;
+
+  constructor(
+    { values, width, height }: Plane,
+    region: number,
+    readonly box: Box,
+  ) {
+    this.span = box.right - box.left + 2;
+    this.bits = new Uint8Array(this.span * (box.bottom - box.top + 2));
+    const inside = (column: number, row: number): boolean =>
+      column >= 0 && row >= 0 && column < width && row < height && values[row * width + column] === region;
+    for (let row = box.top; row <= box.bottom; row++) {
+      for (let column = box.left; column <= box.right; column++) {
+        if (!inside(column, row)) continue;
+        if (!inside(column, row - 1)) this.add(column, row, RIGHT);
+        if (!inside(column + 1, row)) this.add(column + 1, row, DOWN);
+        if (!inside(column, row + 1)) this.add(column + 1, row + 1, LEFT);
+        if (!inside(column - 1, row)) this.add(column, row + 1, UP);
+      }
     }
   }
+
+  /** Take the edge that goes on from a corner; undefined where the loop is closed. */
+  take(x: number, y: number, came: number): number | undefined {
+    const corner = this.index(x, y);
+    // Where two pixels touch by a corner, turn to the right first: they part.
+    const direction = [(came + 1) % 4, came, (came + 3) % 4].find((way) => this.bits[corner]! & (1 << way));
+    if (direction !== undefined) this.bits[corner]! &= ~(1 << direction);
+    return direction;
+  }
+
+  private add(x: number, y: number, direction: number): void {
+    this.bits[this.index(x, y)]! |= 1 << direction;
+  }
+
+  private index(x: number, y: number): number {
+    return (y - this.box.top) * this.span + (x - this.box.left);
+  }
+}
+
+/** Closed loops along a region's edges, each a list of corners x, y, x, y. */
+function loops(plane: Plane, region: number, box: Box): number[][] {
+  const edges = new Edges(plane, region, box);
   const found: number[][] = [];
-  const dx = [1, 0, -1, 0];
-  const dy = [0, 1, 0, -1];
-  for (let start = 0; start < edges.length; start++) {
-    while (edges[start]) {
-      let x = box.left + (start % span);
-      let y = box.top + Math.floor(start / span);
-      let way = Math.log2(edges[start]! & -edges[start]!);
+  for (let start = 0; start < edges.bits.length; start++) {
+    while (edges.bits[start]) {
+      let x = box.left + (start % edges.span);
+      let y = box.top + Math.floor(start / edges.span);
       const corners: number[] = [];
-      for (;;) {
-        const here = at(x, y);
-        if (!(edges[here]! & (1 << way))) {
-          // Where two pixels touch by a corner, turn to the right first: they part.
-          const next = [(way + 1) % 4, way, (way + 3) % 4].find((turn) => edges[here]! & (1 << turn));
-          if (next === undefined) break;
-          way = next;
-        } else if (edges[here]! & (1 << ((way + 1) % 4))) {
-          way = (way + 1) % 4;
-        }
-        edges[here]! &= ~(1 << way);
+      const first = Math.log2(edges.bits[start]! & -edges.bits[start]!); // the lowest of its directions
+      for (let way = edges.take(x, y, first); way !== undefined; way = edges.take(x, y, way)) {
         corners.push(x, y);
-        x += dx[way]!;
-        y += dy[way]!;
+        x += DX[way]!;
+        y += DY[way]!;
       }
       found.push(corners);
     }
@@ -87,30 +109,35 @@ function loops(plane: Plane, region: number, box: Box): number[][] {
   return found;
 }
 
-/** Pixels under which a hole within a region is not drawn: noise of the map, and a line that would hide what is under it. */
+/** Holes of fewer pixels are not drawn: they are noise of the map, and their line would hide what is under it. */
 const SMALLEST_HOLE = 60;
 
-/** Whether a line goes around a small hole: walked the other way round than a region's own edge. */
-function isSpeck(line: number[]): boolean {
+/** Twice the area that a line encloses, in pixels; negative for a hole, which is walked the other way round. */
+function twiceArea(line: readonly number[]): number {
   let twice = 0;
   for (let i = 0; i < line.length; i += 2) {
     const j = (i + 2) % line.length;
     twice += line[i]! * line[j + 1]! - line[j]! * line[i + 1]!;
   }
+  return twice;
+}
+
+function isSmallHole(line: readonly number[]): boolean {
+  const twice = twiceArea(line);
   return twice < 0 && twice > -2 * SMALLEST_HOLE;
 }
 
-/** Cut the corners: lines between the middles of the edges, rounded by curves through them. */
-function pathOf(lines: number[][]): Path2D {
-  const path = new Path2D();
+/** The part of a canvas path that an outline needs. */
+export type Pen = Pick<Path2D, "moveTo" | "quadraticCurveTo" | "closePath">;
+
+/** Draw lines with their corners cut: from the middle of each edge to the middle of the next, in curves. */
+export function trace(lines: readonly (readonly number[])[], pen: Pen): void {
   for (const line of lines) {
     const n = line.length / 2;
-    if (n < 4 || isSpeck(line)) continue;
     const x = (i: number): number => line[2 * (i % n)]!;
     const y = (i: number): number => line[2 * (i % n) + 1]!;
-    path.moveTo((x(0) + x(1)) / 2, (y(0) + y(1)) / 2);
-    for (let i = 1; i <= n; i++) path.quadraticCurveTo(x(i), y(i), (x(i) + x(i + 1)) / 2, (y(i) + y(i + 1)) / 2);
-    path.closePath();
+    pen.moveTo((x(0) + x(1)) / 2, (y(0) + y(1)) / 2);
+    for (let i = 1; i <= n; i++) pen.quadraticCurveTo(x(i), y(i), (x(i) + x(i + 1)) / 2, (y(i) + y(i + 1)) / 2);
+    pen.closePath();
   }
-  return path;
 }

@@ -1,60 +1,51 @@
 // Draws one plane of a volume on a canvas: greys, outlines, cross, measures, scale.
 
-import type { Source } from "./source";
-import type { Measure, Pose, ViewState } from "./state";
-import { type Axis, type Filled, type Plane, type Volume, toPlane } from "./volume";
-import { ellipseStatistics } from "./window";
+import type { Fit } from "./fit";
+import { fitOf } from "./fit";
+import { describe, type Measure } from "./measure";
+import type { Scene, Source } from "./source";
+import type { ViewState } from "./state";
+import { type Axis, type Plane, toPlane, type Volume } from "./volume";
 
-/** From pixels of a plane to CSS pixels of its canvas. */
-export interface Fit {
-  left: number;
-  top: number;
-  columnScale: number;
-  rowScale: number;
-  /** CSS pixels a millimetre. */
-  perMm: number;
-}
-
-const MARGIN = 0.96;
 const INK = "#ffd479";
 const CROSS = "rgba(110, 190, 255, 0.55)";
-
-/** At rest what is filled (the head, without the air around it) fits into the canvas. */
-export function fitOf(plane: Plane, filled: Filled, width: number, height: number, pose: Pose): Fit {
-  const across = (filled.right - filled.left) * plane.columnStep;
-  const down = (filled.bottom - filled.top) * plane.rowStep;
-  const resting = MARGIN * Math.min(width / across, height / down);
-  const perMm = resting * pose.zoom;
-  return {
-    left: width / 2 + pose.x * resting - ((filled.left + filled.right) / 2) * plane.columnStep * perMm,
-    top: height / 2 + pose.y * resting - ((filled.top + filled.bottom) / 2) * plane.rowStep * perMm,
-    columnScale: plane.columnStep * perMm,
-    rowScale: plane.rowStep * perMm,
-    perMm,
-  };
-}
+/** Of a region whose colour is not known. */
+const REGION = "#e4572e";
 
 export class Painter {
   /** The greys as last drawn: a moved cross or a changed outline does not draw them anew. */
-  private readonly kept = document.createElement("canvas");
-  private keptFor: unknown[] = [];
+  private readonly greys = document.createElement("canvas");
+  private greysOf: unknown[] = [];
 
   constructor(private readonly canvas: HTMLCanvasElement) {}
 
-  private greys(source: Source, state: ViewState, axis: Axis, plane: Plane, fit: Fit, ratio: number): boolean {
-    const { level, width } = state.window.value;
-    const { left, top, columnScale, rowScale } = fit;
-    const looks = [level, width, state.inverted.value, state.smooth.value, state.again.value];
-    const wanted = [source, plane, this.canvas.width, this.canvas.height, left, top, columnScale, rowScale, ...looks];
-    if (wanted.length === this.keptFor.length && wanted.every((part, i) => part === this.keptFor[i])) return true;
-    this.kept.width = this.canvas.width;
-    this.kept.height = this.canvas.height;
-    const context = this.kept.getContext("2d", { alpha: false })!;
-    if (!source.draw(context, state, axis, plane, fit, ratio)) return false;
-    this.keptFor = wanted;
+  private drawGreys(source: Source, scene: Scene, redraws: number): boolean {
+    const { window, fit, plane, inverted, smooth } = scene;
+    const { width, height } = this.canvas;
+    const key = [
+      source,
+      plane,
+      width,
+      height,
+      fit.left,
+      fit.top,
+      fit.columnScale,
+      fit.rowScale,
+      window.level,
+      window.width,
+      inverted,
+      smooth,
+      redraws,
+    ];
+    if (key.length === this.greysOf.length && key.every((part, i) => part === this.greysOf[i])) return true;
+    this.greys.width = width;
+    this.greys.height = height;
+    if (!source.draw(this.greys.getContext("2d", { alpha: false })!, scene)) return false;
+    this.greysOf = key;
     return true;
   }
 
+  /** Draw what the state says; returns where the plane lies, null where there is nothing to draw. */
   paint(state: ViewState, axis: Axis, options: { crosshair: boolean; lengths: boolean }): Fit | null {
     const volume = state.volume.value;
     const slice = state.slice(axis);
@@ -66,10 +57,11 @@ export class Painter {
     context.fillStyle = "#000";
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     if (!volume || !plane || !source || !this.canvas.width || !this.canvas.height) return null;
-    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
-    const fit = fitOf(plane, state.filledOf(axis), width, height, state.poses[axis].value);
-    if (!this.greys(source, state, axis, plane, fit, ratio)) return null;
-    context.drawImage(this.kept, 0, 0);
+    const fit = fitOf(plane, state.filledOf(axis), this.canvas.clientWidth, this.canvas.clientHeight, state.poses[axis].value);
+    const [window, inverted, smooth] = [state.window.value, state.inverted.value, state.smooth.value];
+    const scene: Scene = { volume, axis, plane, point: state.point.value, fit, ratio, window, inverted, smooth };
+    if (!this.drawGreys(source, scene, state.redraws.value)) return null;
+    context.drawImage(this.greys, 0, 0);
 
     context.setTransform(ratio * fit.columnScale, 0, 0, ratio * fit.rowScale, ratio * fit.left, ratio * fit.top);
     if (state.maskShown.value) this.drawMask(context, state, axis, slice, fit);
@@ -85,10 +77,10 @@ export class Painter {
   private drawMask(context: CanvasRenderingContext2D, state: ViewState, axis: Axis, slice: number, fit: Fit): void {
     const opacity = state.maskOpacity.value;
     const colours = state.colours.value;
-    const held = context.getTransform();
+    const ofPixels = context.getTransform();
     for (const { region, path } of state.outlinesOf(axis, slice)) {
-      const colour = colours[region - 1] ?? "#e4572e";
-      context.setTransform(held);
+      const colour = colours[region - 1] ?? REGION;
+      context.setTransform(ofPixels);
       context.globalAlpha = opacity * 0.08;
       context.fillStyle = colour;
       context.fill(path, "evenodd");
@@ -126,11 +118,17 @@ function drawCross(
   context.strokeStyle = CROSS;
   context.lineWidth = 1;
   context.beginPath();
-  for (const [from, to] of [[0, x - gap], [x + gap, canvas.clientWidth]] as const) {
+  for (const [from, to] of [
+    [0, x - gap],
+    [x + gap, canvas.clientWidth],
+  ] as const) {
     context.moveTo(from, y);
     context.lineTo(Math.max(from, to), y);
   }
-  for (const [from, to] of [[0, y - gap], [y + gap, canvas.clientHeight]] as const) {
+  for (const [from, to] of [
+    [0, y - gap],
+    [y + gap, canvas.clientHeight],
+  ] as const) {
     context.moveTo(x, from);
     context.lineTo(x, Math.max(from, to));
   }
@@ -161,18 +159,6 @@ function drawScale(context: CanvasRenderingContext2D, canvas: HTMLCanvasElement,
   context.globalAlpha = 1;
 }
 
-export function describe(measure: Measure, plane: Plane, volume: Volume): string[] {
-  const across = Math.abs(measure.to[0] - measure.from[0]) * plane.columnStep;
-  const down = Math.abs(measure.to[1] - measure.from[1]) * plane.rowStep;
-  const unit = volume.scaled ? "mm" : "px";
-  if (measure.kind === "length") return [`${Math.hypot(across, down).toFixed(1)} ${unit}`];
-  const found = ellipseStatistics(plane, ...measure.from, ...measure.to);
-  const area = (Math.PI * across * down) / 4;
-  const size = unit === "mm" ? `${(area / 100).toFixed(2)} cm²` : `${area.toFixed(0)} px²`;
-  if (!found) return [size];
-  return [`${found.mean.toFixed(1)} ± ${found.deviation.toFixed(1)} ${volume.unit}`, `${found.least} to ${found.most}`, size];
-}
-
 function drawMeasure(context: CanvasRenderingContext2D, measure: Measure, plane: Plane, fit: Fit, volume: Volume): void {
   const [x0, x1] = [measure.from[0], measure.to[0]].map((c) => fit.left + c * fit.columnScale) as [number, number];
   const [y0, y1] = [measure.from[1], measure.to[1]].map((r) => fit.top + r * fit.rowScale) as [number, number];
@@ -180,7 +166,10 @@ function drawMeasure(context: CanvasRenderingContext2D, measure: Measure, plane:
   if (measure.kind === "length") {
     path.moveTo(x0, y0);
     path.lineTo(x1, y1);
-    for (const [x, y] of [[x0, y0], [x1, y1]] as const) {
+    for (const [x, y] of [
+      [x0, y0],
+      [x1, y1],
+    ] as const) {
       path.moveTo(x + 3, y);
       path.arc(x, y, 3, 0, 2 * Math.PI);
     }
@@ -195,7 +184,8 @@ function drawMeasure(context: CanvasRenderingContext2D, measure: Measure, plane:
   context.stroke(path);
   context.fillStyle = INK;
   const right = Math.max(x0, x1) + 8;
-  describe(measure, plane, volume).forEach((line, i) => text(context, line, right, Math.max(y0, y1) + 4 + 15 * i, "left"));
+  const top = Math.max(y0, y1) + 4;
+  for (const [i, line] of describe(measure, plane, volume).entries()) text(context, line, right, top + 15 * i, "left");
 }
 
 function text(context: CanvasRenderingContext2D, words: string, x: number, y: number, align: CanvasTextAlign): void {

@@ -1,13 +1,20 @@
 // Mouse, wheel, pen and fingers on a plane.
 
-import type { Fit } from "./draw";
-import { type Measure, type Tool, type ViewState } from "./state";
+import { AT_REST, type Fit } from "./fit";
+import type { Measure } from "./measure";
+import type { Tool, ViewState } from "./state";
 import { type Axis, fromPlane } from "./volume";
 
+/** Of the wheel, in CSS pixels a slice. */
 const WHEEL_STEP = 60;
+/** From here on a turn of the wheel is a mouse's notch, not a part of a track pad's movement. */
+const NOTCH = 40;
+/** Of a dragged pointer, in CSS pixels a slice. */
 const DRAG_STEP = 7;
+/** CSS pixels from which on a pressed pointer is dragged. */
+const DRAG_FROM = 4;
 
-interface Held {
+interface Finger {
   id: number;
   x: number;
   y: number;
@@ -16,172 +23,197 @@ interface Held {
   moved: boolean;
 }
 
-/** Listen on a plane's box; `fit` tells where its pixels lie now. Returns what takes the listeners off. */
+type Place = [x: number, y: number];
+
+/** Listen on a plane's box; `fit` gives where its pixels lie now. Returns what removes the listeners. */
 export function listen(box: HTMLElement, state: ViewState, axis: Axis, fit: () => Fit | null): () => void {
+  const gestures = new Gestures(box, state, axis, fit);
   const off = new AbortController();
   const { signal } = off;
-  const fingers = new Map<number, Held>();
-  let tool: Tool = "scroll";
-  let carried = 0;
-  let measure: Measure | null = null;
-
-  const place = (event: { clientX: number; clientY: number }): [number, number] => {
-    const bounds = box.getBoundingClientRect();
-    return [event.clientX - bounds.left, event.clientY - bounds.top];
-  };
-  const pixel = (x: number, y: number): [number, number] | null => {
-    const at = fit();
-    return at && [(x - at.left) / at.columnScale, (y - at.top) / at.rowScale];
-  };
-  /** From CSS pixels of the box, counted from its middle, to mm at zoom 1. */
-  const resting = (x: number, y: number): [number, number] => {
-    const at = fit();
-    const perMm = at ? at.perMm / state.poses[axis].value.zoom : 1;
-    return [(x - box.clientWidth / 2) / perMm, (y - box.clientHeight / 2) / perMm];
-  };
-
-  box.addEventListener(
-    "wheel",
-    (event) => {
-      event.preventDefault();
-      const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? event.deltaY * 40 : event.deltaY;
-      if (event.ctrlKey || event.metaKey) {
-        state.zoomBy(axis, Math.exp(-lines / 300), ...resting(...place(event)));
-        return;
-      }
-      carried += lines;
-      // A mouse's notch is one slice at least; a track pad's many small steps add up.
-      const steps = Math.abs(lines) >= 40 && Math.abs(carried) < WHEEL_STEP ? Math.sign(lines) : Math.trunc(carried / WHEEL_STEP);
-      if (steps) {
-        carried = 0;
-        state.scroll(axis, steps);
-      }
-    },
-    { signal, passive: false },
-  );
-
+  box.addEventListener("wheel", (event) => gestures.wheel(event), { signal, passive: false });
   box.addEventListener("contextmenu", (event) => event.preventDefault(), { signal });
+  box.addEventListener("pointerdown", (event) => gestures.press(event), { signal });
+  box.addEventListener("pointermove", (event) => gestures.move(event), { signal });
+  box.addEventListener("pointerup", (event) => gestures.release(event), { signal });
+  box.addEventListener("pointercancel", (event) => gestures.release(event), { signal });
+  box.addEventListener("pointerleave", () => gestures.leave(), { signal });
+  box.addEventListener("dblclick", (event) => gestures.doubleClick(event), { signal });
+  return () => off.abort();
+}
 
-  box.addEventListener(
-    "pointerdown",
-    (event) => {
-      if (event.target instanceof Element && event.target.closest("button, input, a")) return;
-      box.focus({ preventScroll: true });
-      box.setPointerCapture(event.pointerId);
-      const [x, y] = place(event);
-      fingers.set(event.pointerId, { id: event.pointerId, x, y, startX: x, startY: y, moved: false });
-      if (fingers.size > 1) measure = null;
-      tool =
-        event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : event.ctrlKey ? "zoom" : state.tool.value;
-      carried = 0;
-      if (event.button === 1) event.preventDefault();
-    },
-    { signal },
-  );
+/** Whether an event is for a button that lies on the plane. */
+function onControl(event: Event): boolean {
+  return event.target instanceof Element && event.target.closest("button, input, a") !== null;
+}
 
-  box.addEventListener(
-    "pointermove",
-    (event) => {
-      const [x, y] = place(event);
-      const held = fingers.get(event.pointerId);
-      if (!held) {
-        point(x, y);
-        return;
-      }
-      const [dx, dy] = [x - held.x, y - held.y];
-      if (!held.moved && Math.hypot(x - held.startX, y - held.startY) < 4) return;
-      held.moved = true;
-      if (fingers.size === 2) pinch(held, x, y);
-      else if (fingers.size === 1) drag(held, x, y, dx, dy);
-      held.x = x;
-      held.y = y;
-    },
-    { signal },
-  );
+class Gestures {
+  private readonly fingers = new Map<number, Finger>();
+  private tool: Tool = "scroll";
+  /** Movement that was not yet enough for a slice. */
+  private remainder = 0;
+  /** What is being drawn. */
+  private measure: Measure | null = null;
 
-  const release = (event: PointerEvent): void => {
-    const held = fingers.get(event.pointerId);
-    fingers.delete(event.pointerId);
-    if (held && !held.moved && event.type === "pointerup" && event.button === 0 && fingers.size === 0) centre(held);
-    if (fingers.size === 0) {
-      if (measure && measure.from[0] === measure.to[0] && measure.from[1] === measure.to[1]) drop(measure);
-      measure = null;
-    }
-  };
-  box.addEventListener("pointerup", release, { signal });
-  box.addEventListener("pointercancel", release, { signal });
-  box.addEventListener("pointerleave", () => (state.pointed.value = null), { signal });
-  box.addEventListener(
-    "dblclick",
-    (event) => {
-      if (event.target instanceof Element && event.target.closest("button, input, a")) return;
-      state.poses[axis].value = { zoom: 1, x: 0, y: 0 };
-    },
-    { signal },
-  );
+  constructor(
+    private readonly box: HTMLElement,
+    private readonly state: ViewState,
+    private readonly axis: Axis,
+    private readonly fit: () => Fit | null,
+  ) {}
 
-  function point(x: number, y: number): void {
-    const volume = state.volume.value;
-    const at = pixel(x, y);
-    const plane = volume && state.planeOf(axis, state.slice(axis));
-    if (!volume || !at || !plane || at[0] < 0 || at[1] < 0 || at[0] >= plane.width || at[1] >= plane.height) {
-      state.pointed.value = null;
+  wheel(event: WheelEvent): void {
+    event.preventDefault();
+    const { state, axis } = this;
+    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? event.deltaY * 40 : event.deltaY;
+    if (event.ctrlKey || event.metaKey) {
+      state.zoomBy(axis, Math.exp(-lines / 300), ...this.resting(...this.placeOf(event)));
       return;
     }
-    state.pointed.value = { axis, point: fromPlane(volume, axis, at[0], at[1], state.point.value) };
+    this.remainder += lines;
+    // A mouse's notch is one slice at least; a track pad's many small steps add up.
+    const notch = Math.abs(lines) >= NOTCH && Math.abs(this.remainder) < WHEEL_STEP;
+    const steps = notch ? Math.sign(lines) : Math.trunc(this.remainder / WHEEL_STEP);
+    if (!steps) return;
+    this.remainder = 0;
+    state.scroll(axis, steps);
   }
 
-  function centre(held: Held): void {
+  press(event: PointerEvent): void {
+    if (onControl(event)) return;
+    this.box.focus({ preventScroll: true });
+    this.box.setPointerCapture(event.pointerId);
+    const [x, y] = this.placeOf(event);
+    this.fingers.set(event.pointerId, { id: event.pointerId, x, y, startX: x, startY: y, moved: false });
+    if (this.fingers.size > 1) this.measure = null;
+    this.tool = this.toolOf(event);
+    this.remainder = 0;
+    if (event.button === 1) event.preventDefault();
+  }
+
+  move(event: PointerEvent): void {
+    const [x, y] = this.placeOf(event);
+    const finger = this.fingers.get(event.pointerId);
+    if (!finger) {
+      this.point(x, y);
+      return;
+    }
+    if (!finger.moved && Math.hypot(x - finger.startX, y - finger.startY) < DRAG_FROM) return;
+    finger.moved = true;
+    if (this.fingers.size === 2) this.pinch(finger, x, y);
+    else if (this.fingers.size === 1) this.drag(finger, x, y);
+    finger.x = x;
+    finger.y = y;
+  }
+
+  release(event: PointerEvent): void {
+    const finger = this.fingers.get(event.pointerId);
+    this.fingers.delete(event.pointerId);
+    if (this.fingers.size > 0) return;
+    if (finger && !finger.moved && event.type === "pointerup" && event.button === 0) this.click(finger);
+    const { measure } = this;
+    if (measure && measure.from[0] === measure.to[0] && measure.from[1] === measure.to[1]) this.replaceMeasure(measure, null);
+    this.measure = null;
+  }
+
+  leave(): void {
+    this.state.pointed.value = null;
+  }
+
+  doubleClick(event: MouseEvent): void {
+    if (!onControl(event)) this.state.poses[this.axis].value = AT_REST;
+  }
+
+  private toolOf(event: PointerEvent): Tool {
+    if (event.button === 2) return "window";
+    if (event.button === 1 || event.shiftKey) return "pan";
+    return event.ctrlKey ? "zoom" : this.state.tool.value;
+  }
+
+  private placeOf(event: { clientX: number; clientY: number }): Place {
+    const bounds = this.box.getBoundingClientRect();
+    return [event.clientX - bounds.left, event.clientY - bounds.top];
+  }
+
+  /** Column and row under a place of the box. */
+  private pixel(x: number, y: number): Place | null {
+    const at = this.fit();
+    return at && [(x - at.left) / at.columnScale, (y - at.top) / at.rowScale];
+  }
+
+  /** From CSS pixels of the box, counted from its middle, to mm at zoom 1. */
+  private resting(x: number, y: number): Place {
+    const at = this.fit();
+    const perMm = at ? at.perMm / this.state.poses[this.axis].value.zoom : 1;
+    return [(x - this.box.clientWidth / 2) / perMm, (y - this.box.clientHeight / 2) / perMm];
+  }
+
+  private point(x: number, y: number): void {
+    const { state, axis } = this;
     const volume = state.volume.value;
-    const at = pixel(held.x, held.y);
-    if (volume && at) state.point.value = fromPlane(volume, axis, at[0], at[1], state.point.value);
-    point(held.x, held.y);
+    const at = this.pixel(x, y);
+    const plane = state.planeOf(axis, state.slice(axis));
+    const inside = at !== null && plane !== null && at[0] >= 0 && at[1] >= 0 && at[0] < plane.width && at[1] < plane.height;
+    state.pointed.value = volume && inside ? { axis, point: fromPlane(volume, axis, at[0], at[1], state.point.value) } : null;
   }
 
-  function drag(held: Held, x: number, y: number, dx: number, dy: number): void {
-    const pose = state.poses[axis].value;
+  /** The other planes go through the clicked voxel. */
+  private click(finger: Finger): void {
+    const { state, axis } = this;
+    const volume = state.volume.value;
+    const at = this.pixel(finger.x, finger.y);
+    if (volume && at) state.point.value = fromPlane(volume, axis, at[0], at[1], state.point.value);
+    this.point(finger.x, finger.y);
+  }
+
+  private drag(finger: Finger, x: number, y: number): void {
+    const { state, axis, tool } = this;
+    const [dx, dy] = [x - finger.x, y - finger.y];
     if (tool === "scroll") {
-      carried += dy;
-      const steps = Math.trunc(carried / DRAG_STEP);
-      carried -= steps * DRAG_STEP;
+      this.remainder += dy;
+      const steps = Math.trunc(this.remainder / DRAG_STEP);
+      this.remainder -= steps * DRAG_STEP;
       if (steps) state.scroll(axis, steps);
     } else if (tool === "window") {
       const { level, width } = state.window.value;
       // Finer where the window is narrow: a step is a share of its width.
       const gain = Math.max(0.4, width / 250);
-      const [exactLevel, exactWidth] = [level + dy * gain, width + dx * gain];
-      state.setWindow({ level: exactLevel, width: exactWidth });
+      state.setWindow({ level: level + dy * gain, width: width + dx * gain });
     } else if (tool === "pan") {
-      const [x0, y0] = resting(0, 0);
-      const [x1, y1] = resting(dx, dy);
-      state.poses[axis].value = { ...pose, x: pose.x + x1 - x0, y: pose.y + y1 - y0 };
+      this.pan(this.resting(finger.x, finger.y), this.resting(x, y));
     } else if (tool === "zoom") {
-      state.zoomBy(axis, Math.exp(-dy / 150), ...resting(held.startX, held.startY));
+      state.zoomBy(axis, Math.exp(-dy / 150), ...this.resting(finger.startX, finger.startY));
     } else {
-      const to = pixel(x, y);
-      const from = pixel(held.startX, held.startY);
-      if (!to || !from) return;
-      const drawn: Measure = { kind: tool, axis, depth: state.slice(axis), from: measure?.from ?? from, to };
-      state.measures.value = [...state.measures.value.filter((other) => other !== measure), drawn];
-      measure = drawn;
+      this.draw(tool, finger, x, y);
     }
   }
 
-  function pinch(held: Held, x: number, y: number): void {
-    const other = [...fingers.values()].find((finger) => finger.id !== held.id)!;
+  private draw(kind: Measure["kind"], finger: Finger, x: number, y: number): void {
+    const to = this.pixel(x, y);
+    const from = this.measure?.from ?? this.pixel(finger.startX, finger.startY);
+    if (!to || !from) return;
+    const drawn: Measure = { kind, axis: this.axis, depth: this.state.slice(this.axis), from, to };
+    this.replaceMeasure(this.measure, drawn);
+    this.measure = drawn;
+  }
+
+  private pinch(finger: Finger, x: number, y: number): void {
+    const other = [...this.fingers.values()].find(({ id }) => id !== finger.id)!;
     other.moved = true;
-    const before = Math.hypot(held.x - other.x, held.y - other.y);
+    const before = Math.hypot(finger.x - other.x, finger.y - other.y);
     const after = Math.hypot(x - other.x, y - other.y);
-    const [oldX, oldY] = resting((held.x + other.x) / 2, (held.y + other.y) / 2);
-    const [newX, newY] = resting((x + other.x) / 2, (y + other.y) / 2);
-    if (before > 0) state.zoomBy(axis, after / before, newX, newY);
-    const pose = state.poses[axis].value;
-    state.poses[axis].value = { ...pose, x: pose.x + newX - oldX, y: pose.y + newY - oldY };
+    const from = this.resting((finger.x + other.x) / 2, (finger.y + other.y) / 2);
+    const to = this.resting((x + other.x) / 2, (y + other.y) / 2);
+    if (before > 0) this.state.zoomBy(this.axis, after / before, ...to);
+    this.pan(from, to);
   }
 
-  function drop(unfinished: Measure): void {
-    state.measures.value = state.measures.value.filter((other) => other !== unfinished);
+  private pan(from: Place, to: Place): void {
+    const pose = this.state.poses[this.axis];
+    pose.value = { ...pose.value, x: pose.value.x + to[0] - from[0], y: pose.value.y + to[1] - from[1] };
   }
 
-  return () => off.abort();
+  private replaceMeasure(before: Measure | null, after: Measure | null): void {
+    const others = this.state.measures.value.filter((one) => one !== before);
+    this.state.measures.value = after ? [...others, after] : others;
+  }
 }

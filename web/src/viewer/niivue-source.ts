@@ -2,11 +2,10 @@
 // asked for on a canvas that nobody sees; the plane's own canvas takes the picture over and draws outlines, cross and
 // measures on it. So three planes, each with its own zoom, share one copy of the volume.
 
-import { NVImage, Niivue, SLICE_TYPE } from "@niivue/niivue";
-import type { Fit } from "./draw";
-import type { Source } from "./source";
-import type { ViewState } from "./state";
-import { type Axis, type Plane, type Volume, slicesAlong } from "./volume";
+import { Niivue, NVImage, SLICE_TYPE } from "@niivue/niivue";
+import type { Window } from "../labels";
+import type { Scene, Source } from "./source";
+import { type Axis, slicesAlong, type Volume } from "./volume";
 
 const SLICE: Record<Axis, SLICE_TYPE> = {
   axial: SLICE_TYPE.AXIAL,
@@ -54,22 +53,23 @@ export class NiivueSource implements Source {
   }
 
   /** Hand a volume to the graphics card. */
-  async show(volume: Volume, state: ViewState, signal: AbortSignal): Promise<void> {
+  async show(volume: Volume, window: Window, inverted: boolean, signal: AbortSignal): Promise<void> {
     const small = Math.min(screen.width, screen.height) < 600 && volume.voxels.length > MOST_ON_PHONE;
-    const image = await NVImage.loadFromUrl({ url: niftiOf(small ? halved(volume) : volume), name: "study.nii", colormap: "gray", ...range(state) });
+    const url = niftiOf(small ? halved(volume) : volume);
+    const image = await NVImage.loadFromUrl({ url, name: "study.nii", colormap: "gray", ...range(window) });
     if (signal.aborted) return;
-    image.colormapInvert = state.inverted.value;
+    image.colormapInvert = inverted;
     while (this.niivue.volumes.length) this.niivue.removeVolumeByIndex(0);
     this.niivue.addVolume(image);
-    this.shownWindow = windowKey(state);
+    this.shownWindow = windowKey(window, inverted);
     this.volume = volume;
   }
 
-  draw(context: CanvasRenderingContext2D, state: ViewState, axis: Axis, plane: Plane, fit: Fit, ratio: number): boolean {
-    const volume = state.volume.value;
-    if (!volume || volume !== this.volume) return false;
+  draw(context: CanvasRenderingContext2D, scene: Scene): boolean {
+    const { volume, axis, plane, fit, ratio, point, smooth } = scene;
+    if (volume !== this.volume) return false;
     const { niivue, canvas } = this;
-    this.setWindow(state);
+    this.setWindow(scene.window, scene.inverted);
     if (canvas.width !== context.canvas.width || canvas.height !== context.canvas.height) {
       canvas.width = context.canvas.width;
       canvas.height = context.canvas.height;
@@ -84,15 +84,14 @@ export class NiivueSource implements Source {
     const zoom = fit.perMm / whole;
     niivue.scene.pan2Dxyzmm =
       axis === "axial" ? [-across, up, 0, zoom] : axis === "coronal" ? [-across, 0, up, zoom] : [0, -across, up, zoom];
-    const at = state.point.value;
     const share = (index: number, n: number): number => (index + 0.5) / n;
     niivue.scene.crosshairPos = [
-      1 - share(at.x, slicesAlong(volume, "sagittal")),
-      1 - share(at.y, slicesAlong(volume, "coronal")),
-      share(at.z, slicesAlong(volume, "axial")),
+      1 - share(point.x, slicesAlong(volume, "sagittal")),
+      1 - share(point.y, slicesAlong(volume, "coronal")),
+      share(point.z, slicesAlong(volume, "axial")),
     ];
     niivue.opts.sliceType = SLICE[axis];
-    if (niivue.opts.isNearestInterpolation === state.smooth.value) niivue.setInterpolation(!state.smooth.value);
+    if (niivue.opts.isNearestInterpolation === smooth) niivue.setInterpolation(!smooth);
     niivue.drawScene();
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.drawImage(canvas, 0, 0);
@@ -105,8 +104,8 @@ export class NiivueSource implements Source {
     this.niivue.cleanup();
   }
 
-  private setWindow(state: ViewState): void {
-    const key = windowKey(state);
+  private setWindow(window: Window, inverted: boolean): void {
+    const key = windowKey(window, inverted);
     const image = this.niivue.volumes[0];
     if (key === this.shownWindow || !image) return;
     const wait = this.costMs > FRAME_MS ? this.setAt + 2 * this.costMs - performance.now() : 0;
@@ -114,15 +113,15 @@ export class NiivueSource implements Source {
     clearTimeout(this.late);
     this.late = 0;
     if (wait > 0) {
-      this.late = window.setTimeout(() => {
+      this.late = self.setTimeout(() => {
         this.late = 0;
         this.redraw();
       }, wait);
       return;
     }
     const began = performance.now();
-    Object.assign(image, range(state));
-    image.colormapInvert = state.inverted.value;
+    Object.assign(image, range(window));
+    image.colormapInvert = inverted;
     this.niivue.refreshLayers(image, 0);
     this.niivue.gl.finish();
     this.setAt = performance.now();
@@ -132,14 +131,12 @@ export class NiivueSource implements Source {
   }
 }
 
-function range(state: ViewState): { cal_min: number; cal_max: number } {
-  const { level, width } = state.window.value;
+function range({ level, width }: Window): { cal_min: number; cal_max: number } {
   return { cal_min: level - width / 2, cal_max: level + width / 2 };
 }
 
-function windowKey(state: ViewState): string {
-  const { level, width } = state.window.value;
-  return `${level}/${width}/${state.inverted.value}`;
+function windowKey({ level, width }: Window, inverted: boolean): string {
+  return `${level}/${width}/${inverted}`;
 }
 
 /** Every second column and row, for a small screen. */
@@ -155,7 +152,7 @@ function halved(volume: Volume): Volume {
     }
   }
   const [dx, dy, dz] = volume.step;
-  return { ...volume, voxels, size: [wide, high, nz], step: [(dx * nx) / wide, (dy * ny) / high, dz] };
+  return { ...volume, voxels, size: [wide, high, nz], step: [(dx * nx) / wide, (dy * ny) / high, dz], frame: null };
 }
 
 const DATA_AT = 352;
@@ -166,21 +163,20 @@ function niftiOf({ voxels, size, step }: Volume): ArrayBuffer {
   const view = new DataView(buffer);
   view.setInt32(0, 348, true);
   view.setInt16(40, 3, true);
-  [...size, 1, 1, 1, 1].forEach((n, i) => view.setInt16(42 + 2 * i, n, true));
+  for (const [i, n] of [...size, 1, 1, 1, 1].entries()) view.setInt16(42 + 2 * i, n, true);
   view.setInt16(70, 4, true); // int16
   view.setInt16(72, 16, true);
-  [1, ...step].forEach((mm, i) => view.setFloat32(76 + 4 * i, mm, true));
+  for (const [i, mm] of [1, ...step].entries()) view.setFloat32(76 + 4 * i, mm, true);
   view.setFloat32(108, DATA_AT, true);
   view.setFloat32(112, 1, true);
   view.setUint8(123, 2); // millimetres
   view.setInt16(254, 1, true); // sform: scanner
   // Stored towards the left and the back; NIfTI counts towards the right and the front.
-  const signs = [-1, -1, 1];
-  signs.forEach((sign, i) => {
+  for (const [i, sign] of [-1, -1, 1].entries()) {
     view.setFloat32(280 + 16 * i + 4 * i, sign * step[i]!, true);
     view.setFloat32(280 + 16 * i + 12, (-sign * step[i]! * (size[i]! - 1)) / 2, true);
-  });
-  [0x6e, 0x2b, 0x31, 0].forEach((byte, i) => view.setUint8(344 + i, byte)); // n+1
+  }
+  for (const [i, byte] of [0x6e, 0x2b, 0x31, 0].entries()) view.setUint8(344 + i, byte); // n+1
   new Int16Array(buffer, DATA_AT).set(voxels);
   return buffer;
 }

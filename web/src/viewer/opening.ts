@@ -1,15 +1,17 @@
-// Chooses what draws a volume, and hands the volume over.
+// Hands the images of a study to whichever renderer draws them here.
 
-import { PlainSource, chosenRenderer } from "./source";
-import type { Native, ViewState } from "./state";
-import type { Volume } from "./volume";
+import { chosenRenderer } from "./renderer";
+import { PlainSource } from "./source";
+import type { Images, ViewState } from "./state";
 
-type Drawing = typeof import("./niivue-source");
-let loading: Promise<Drawing> | null = null;
+type NiivueModule = typeof import("./niivue-source");
+let loading: Promise<NiivueModule> | null = null;
 
-function loadNiivue(): Promise<Drawing> {
-  loading ??= import("./niivue-source");
-  loading.catch(() => (loading = null));
+function loadNiivue(): Promise<NiivueModule> {
+  loading ??= import("./niivue-source").catch((error: unknown) => {
+    loading = null; // asked for again with the next study
+    throw error;
+  });
   return loading;
 }
 
@@ -18,27 +20,11 @@ export function prefetchViewer(): void {
   if (chosenRenderer().used === "niivue") void loadNiivue().catch(() => {});
 }
 
-/** Show a volume: by NiiVue where that runs here, else on a plain canvas. */
-export async function openVolume(
-  state: ViewState,
-  volume: Volume,
-  mask: Volume | null,
-  colours: readonly string[],
-  native: Native,
-  signal: AbortSignal,
-): Promise<void> {
-  if (volume.unit === "HU" && chosenRenderer().used === "niivue") {
+/** Show images: by NiiVue where that runs here, else on a plain canvas. Nothing changes once `signal` is aborted. */
+export async function openImages(state: ViewState, images: Images, signal: AbortSignal): Promise<void> {
+  if (images.volume.unit === "HU" && chosenRenderer().used === "niivue") {
     try {
-      const { NiivueSource } = await loadNiivue();
-      const had = state.source.peek();
-      const source = had instanceof NiivueSource ? had : await NiivueSource.open(() => state.again.value++);
-      // Who has gone on to another study meanwhile must never see this one's images under the other's name.
-      if (signal.aborted) return source === had ? undefined : source.close();
-      await source.show(volume, state, signal);
-      if (signal.aborted) return source === had ? undefined : source.close();
-      if (had !== source) had?.close();
-      state.source.value = source;
-      state.show(volume, mask, colours, native);
+      await openNiivue(state, images, signal);
       return;
     } catch (error) {
       // A lost or refused context: the study is still shown.
@@ -48,5 +34,20 @@ export async function openVolume(
   if (signal.aborted) return;
   state.source.peek()?.close();
   state.source.value = new PlainSource();
-  state.show(volume, mask, colours, native);
+  state.show(images);
+}
+
+async function openNiivue(state: ViewState, images: Images, signal: AbortSignal): Promise<void> {
+  const { NiivueSource } = await loadNiivue();
+  const before = state.source.peek();
+  const source = before instanceof NiivueSource ? before : await NiivueSource.open(() => state.redraws.value++);
+  // A reader who has gone on to another study must never see this one's images under the other's name.
+  if (!signal.aborted) await source.show(images.volume, state.window.peek(), state.inverted.peek(), signal);
+  if (signal.aborted) {
+    if (source !== before) source.close();
+    return;
+  }
+  if (before !== source) before?.close();
+  state.source.value = source;
+  state.show(images);
 }

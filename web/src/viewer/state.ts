@@ -2,39 +2,32 @@
 
 import { batch, computed, signal } from "@preact/signals";
 import { PRESETS, type Preset, type Window } from "../labels";
-import { type Outline, outlines } from "./contours";
+import { outlines, trace } from "./contours";
+import { AT_REST, zoomed } from "./fit";
+import type { Measure } from "./measure";
 import type { Source } from "./source";
 import {
   type Axis,
-  type Filled,
-  type Plane,
-  type Point,
-  type Volume,
-  THROUGH,
   centreOf,
   depthOf,
+  type Filled,
   filledBoxes,
+  type Plane,
+  type Point,
   planeAt,
   slicesAlong,
+  THROUGH,
+  type Volume,
   withDepth,
 } from "./volume";
 
 export type Tool = "scroll" | "window" | "pan" | "zoom" | "length" | "region";
 
-/** A length or an ellipse, in pixels of the plane that it was drawn on. */
-export interface Measure {
-  kind: "length" | "region";
-  axis: Axis;
-  depth: number;
-  from: [number, number];
-  to: [number, number];
-}
-
-/** How far a plane is moved (in its own mm) and magnified. */
-export interface Pose {
-  zoom: number;
-  x: number;
-  y: number;
+/** An outline as the canvas draws it, in pixels of its plane. */
+export interface Drawn {
+  /** Number of the region, from 1. */
+  region: number;
+  path: Path2D;
 }
 
 /** How shown axial slices stand to the exam's own. */
@@ -43,16 +36,22 @@ export interface Native {
   count: number;
 }
 
-export const AT_REST: Pose = { zoom: 1, x: 0, y: 0 };
-const MOST_ZOOM = 16;
-const LEAST_ZOOM = 0.5;
+/** What is shown of a study. */
+export interface Images {
+  volume: Volume;
+  mask: Volume | null;
+  /** Colour of region *i* + 1 of the mask. */
+  colours: readonly string[];
+  native: Native | null;
+}
 
+/** Signals of one viewer; made once and handed down to whatever shows or changes it. */
 export class ViewState {
   readonly volume = signal<Volume | null>(null);
   readonly mask = signal<Volume | null>(null);
   readonly source = signal<Source | null>(null);
-  /** Counted up where a source asks to be drawn again. */
-  readonly again = signal(0);
+  /** Counts the times that a source asked to be drawn again. */
+  readonly redraws = signal(0);
   /** Subtype colour of region *i* + 1 of the mask. */
   readonly colours = signal<readonly string[]>([]);
   /** Native slice behind each axial one, null for a hole; null where each is its own. */
@@ -77,14 +76,14 @@ export class ViewState {
   });
 
   private nativeCount = 0;
-  private heldPicture: boolean | null = null;
+  private wasPicture: boolean | null = null;
   private filled: Record<Axis, Filled> | null = null;
   private filledFor: Volume | null = null;
   private planes = new Map<string, Plane>();
-  private lines = new Map<string, Outline[]>();
+  private lines = new Map<string, Drawn[]>();
 
   /** Show a volume from its middle, in the window that fits what it holds. */
-  show(volume: Volume, mask: Volume | null, colours: readonly string[], native: Native | null = null): void {
+  show({ volume, mask, colours, native }: Images): void {
     this.planes.clear();
     this.lines.clear();
     batch(() => {
@@ -98,10 +97,10 @@ export class ViewState {
       this.resetPoses();
       const picture = volume.unit === "grey";
       // A chosen window is kept from exam to exam; a picture has none to share.
-      if (picture || this.heldPicture) this.window.value = this.restingWindow();
+      if (picture || this.wasPicture) this.window.value = this.restingWindow();
       if (picture && this.tool.value === "scroll") this.tool.value = "window";
-      else if (!picture && this.heldPicture) this.tool.value = "scroll";
-      this.heldPicture = picture;
+      else if (!picture && this.wasPicture) this.tool.value = "scroll";
+      this.wasPicture = picture;
     });
   }
 
@@ -133,19 +132,22 @@ export class ViewState {
   goTo(axis: Axis, slice: number): void {
     const volume = this.volume.value;
     if (!volume) return;
-    const kept = Math.max(0, Math.min(slicesAlong(volume, axis) - 1, Math.round(slice)));
-    if (kept !== this.slice(axis)) this.point.value = withDepth(this.point.value, axis, kept);
+    const inside = Math.max(0, Math.min(slicesAlong(volume, axis) - 1, Math.round(slice)));
+    if (inside !== this.slice(axis)) this.point.value = withDepth(this.point.value, axis, inside);
   }
 
   /** Step by slices; over an uneven stack, where one native slice is shown several times, by native ones. */
   scroll(axis: Axis, by: number): void {
     const native = axis === "axial" ? this.native.value : null;
-    if (!native) return this.goTo(axis, this.slice(axis) + by);
-    const way = Math.sign(by);
+    if (!native) {
+      this.goTo(axis, this.slice(axis) + by);
+      return;
+    }
+    const direction = Math.sign(by);
     let at = this.slice(axis);
     for (let left = Math.abs(by); left > 0; left--) {
-      let next = at + way;
-      while (next >= 0 && next < native.length && native[next] === native[at]) next += way;
+      let next = at + direction;
+      while (next >= 0 && next < native.length && native[next] === native[at]) next += direction;
       if (next < 0 || next >= native.length) break;
       at = next;
     }
@@ -158,8 +160,8 @@ export class ViewState {
     const at = this.slice(axis);
     const native = axis === "axial" ? this.native.value : null;
     if (!native) return { number: at + 1, of: volume ? slicesAlong(volume, axis) : 0 };
-    const here = native[at];
-    return { number: here === null || here === undefined ? null : here + 1, of: this.nativeCount };
+    const behind = native[at];
+    return { number: behind === null || behind === undefined ? null : behind + 1, of: this.nativeCount };
   }
 
   setWindow(window: Window): void {
@@ -169,15 +171,8 @@ export class ViewState {
   }
 
   zoomBy(axis: Axis, factor: number, aboutX = 0, aboutY = 0): void {
-    const pose = this.poses[axis].value;
-    const zoom = Math.max(LEAST_ZOOM, Math.min(MOST_ZOOM, pose.zoom * factor));
-    const change = zoom / pose.zoom;
-    // The place under the pointer (given from the middle of the view, in mm at zoom 1) stays where it is.
-    this.poses[axis].value = {
-      zoom,
-      x: aboutX - (aboutX - pose.x) * change,
-      y: aboutY - (aboutY - pose.y) * change,
-    };
+    const pose = this.poses[axis];
+    pose.value = zoomed(pose.value, factor, aboutX, aboutY);
   }
 
   filledOf(axis: Axis): Filled {
@@ -191,22 +186,28 @@ export class ViewState {
 
   planeOf(axis: Axis, slice: number): Plane | null {
     const volume = this.volume.value;
-    return volume && remembered(this.planes, `${axis}${slice}`, () => planeAt(volume, axis, slice));
+    return volume && cached(this.planes, `${axis}${slice}`, () => planeAt(volume, axis, slice));
   }
 
-  outlinesOf(axis: Axis, slice: number): readonly Outline[] {
+  outlinesOf(axis: Axis, slice: number): readonly Drawn[] {
     const mask = this.mask.value;
     if (!mask || slice >= mask.size[THROUGH[axis]]) return [];
-    return remembered(this.lines, `${axis}${slice}`, () => outlines(planeAt(mask, axis, slice)));
+    return cached(this.lines, `${axis}${slice}`, () =>
+      outlines(planeAt(mask, axis, slice)).map(({ region, lines }) => {
+        const path = new Path2D();
+        trace(lines, path);
+        return { region, path };
+      }),
+    );
   }
 }
 
 /** Keep the latest few: a reader goes back and forth over the same slices. */
-function remembered<T>(kept: Map<string, T>, key: string, make: () => T): T {
-  const had = kept.get(key);
-  if (had !== undefined) return had;
+function cached<T>(cache: Map<string, T>, key: string, make: () => T): T {
+  const found = cache.get(key);
+  if (found !== undefined) return found;
   const made = make();
-  kept.set(key, made);
-  if (kept.size > 48) kept.delete(kept.keys().next().value!);
+  cache.set(key, made);
+  if (cache.size > 48) cache.delete(cache.keys().next().value!);
   return made;
 }

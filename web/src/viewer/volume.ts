@@ -4,6 +4,8 @@ export type Axis = "axial" | "coronal" | "sagittal";
 
 export type Voxels = Int16Array | Uint8Array;
 
+export type Triple = [number, number, number];
+
 export interface Point {
   x: number;
   y: number;
@@ -20,16 +22,26 @@ export interface Plane {
   rowStep: number;
 }
 
+/** Where a volume lies in the patient, in DICOM's millimetres (to the left, the back, the head). */
+export interface Frame {
+  /** Centre of the first voxel. */
+  origin: Triple;
+  /** Unit vectors along x, y and z; a tilted head's are not the patient's own axes. */
+  directions: [Triple, Triple, Triple];
+}
+
 export interface Volume {
   voxels: Voxels;
   /** Voxels along x, y and z. */
-  size: [number, number, number];
+  size: Triple;
   /** mm between voxels along x, y and z. */
-  step: [number, number, number];
+  step: Triple;
   /** What a voxel's value is: Hounsfield units, or the grey of a picture, which is no measure. */
   unit: "HU" | "grey";
   /** Whether its millimetres are real; if not, they are pixels. */
   scaled: boolean;
+  /** Null where its place in the patient is not known. */
+  frame: Frame | null;
 }
 
 /** Which letters stand at the left, right, top and bottom of a plane. */
@@ -56,7 +68,7 @@ const AIR_BELOW = -300;
 /** Share of the fullest line below which a line holds next to nothing: a table, a tube, noise in the air. */
 const SPARSE = 0.06;
 
-/** The box around what is not air, per axis; the whole where that is not told (a picture, an empty volume). */
+/** The box around what is not air, per axis; the whole plane for a picture or an empty volume. */
 export function filledBoxes(volume: Volume): Record<Axis, Filled> {
   const [nx, ny, nz] = volume.size;
   const counts = [new Uint32Array(nx), new Uint32Array(ny), new Uint32Array(nz)] as const;
@@ -145,6 +157,14 @@ export function valueAt(volume: Volume, { x, y, z }: Point): number | undefined 
   return volume.voxels[(z * ny + y) * nx + x];
 }
 
+/** Patient position of a voxel's centre in DICOM's millimetres (LPS); null where it is not known. */
+export function toPatient({ frame, step }: Volume, { x, y, z }: Point): Triple | null {
+  if (!frame) return null;
+  const [mx, my, mz] = [x * step[0], y * step[1], z * step[2]];
+  const [ex, ey, ez] = frame.directions;
+  return [0, 1, 2].map((k) => frame.origin[k]! + mx * ex[k]! + my * ey[k]! + mz * ez[k]!) as Triple;
+}
+
 export function depthOf(point: Point, axis: Axis): number {
   return axis === "axial" ? point.z : axis === "coronal" ? point.y : point.x;
 }
@@ -154,6 +174,6 @@ export function withDepth(point: Point, axis: Axis, depth: number): Point {
 }
 
 export function centreOf(volume: Volume): Point {
-  const [x, y, z] = volume.size.map((n) => Math.floor((n - 1) / 2)) as [number, number, number];
+  const [x, y, z] = volume.size.map((n) => Math.floor((n - 1) / 2)) as Triple;
   return { x, y, z };
 }

@@ -1,7 +1,7 @@
 // From Hounsfield units to grey: one table a window, so that a slice is one look-up a pixel.
 
 import type { Window } from "../labels";
-import type { Plane, Voxels } from "./volume";
+import type { Voxels } from "./volume";
 
 const OFFSET = 32768;
 
@@ -33,42 +33,4 @@ export class GreyTable {
     const table = this.table;
     for (let i = 0; i < values.length; i++) to[i] = table[values[i]! + OFFSET]!;
   }
-}
-
-export interface Statistics {
-  mean: number;
-  deviation: number;
-  least: number;
-  most: number;
-  count: number;
-}
-
-/** Mean and spread of the pixels whose centres lie in an ellipse that fills a box (in pixels of the plane). */
-export function ellipseStatistics(plane: Plane, x0: number, y0: number, x1: number, y1: number): Statistics | null {
-  const cx = (x0 + x1) / 2;
-  const cy = (y0 + y1) / 2;
-  const rx = Math.abs(x1 - x0) / 2;
-  const ry = Math.abs(y1 - y0) / 2;
-  if (rx === 0 || ry === 0) return null;
-  let [count, sum, squares, least, most] = [0, 0, 0, Infinity, -Infinity];
-  const top = Math.max(0, Math.floor(cy - ry));
-  const bottom = Math.min(plane.height - 1, Math.ceil(cy + ry));
-  const left = Math.max(0, Math.floor(cx - rx));
-  const right = Math.min(plane.width - 1, Math.ceil(cx + rx));
-  for (let row = top; row <= bottom; row++) {
-    for (let column = left; column <= right; column++) {
-      const u = (column + 0.5 - cx) / rx;
-      const v = (row + 0.5 - cy) / ry;
-      if (u * u + v * v > 1) continue;
-      const value = plane.values[row * plane.width + column]!;
-      count++;
-      sum += value;
-      squares += value * value;
-      if (value < least) least = value;
-      if (value > most) most = value;
-    }
-  }
-  if (!count) return null;
-  const mean = sum / count;
-  return { mean, deviation: Math.sqrt(Math.max(0, squares / count - mean * mean)), least, most, count };
 }

@@ -1,15 +1,16 @@
-// The worklist: what to read first, what waits, what was refused and why.
+// The worklist: what to read first, what is under way, what was refused and why.
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { ApiError, BASE, api, fileAddress } from "../api";
+import { api, BASE, fileAddress } from "../api";
+import { messageOf } from "../errors";
 import { apart, clock, count, duration, probability, volume } from "../format";
+import { isTaken } from "../keyboard";
 import { SUBTYPES } from "../labels";
 import { toStudy } from "../router";
-import { typing } from "../study/keys";
+import { isDone, type Study } from "../types";
 import { UploadPanel } from "../upload/UploadPanel";
-import type { Study } from "../types";
-import { PAGE, type Show, limit, live, loaded, now, problem, refresh, search, show, studies, total, verdictIs } from "./live";
+import { limit, live, loaded, now, PAGE, problem, refresh, type Show, search, show, studies, total, verdictIs } from "./live";
 
 const SHOWS: readonly { show: Show; name: string }[] = [
   { show: "all", name: "All" },
@@ -34,7 +35,7 @@ export function Worklist() {
 
   useLayoutEffect(() => {
     const press = (event: KeyboardEvent): void => {
-      if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
+      if (isTaken(event)) return;
       if (event.key === "/") searchBox.current?.focus();
       else if (event.key === "j" || event.key === "ArrowDown") step(1);
       else if (event.key === "k" || event.key === "ArrowUp") step(-1);
@@ -66,7 +67,11 @@ export function Worklist() {
             </button>
           ))}
         </div>
-        <select aria-label="Verdict" value={verdictIs.value} onChange={(event) => (verdictIs.value = event.currentTarget.value as "" | "agree" | "disagree")}>
+        <select
+          aria-label="Verdict"
+          value={verdictIs.value}
+          onChange={(event) => (verdictIs.value = event.currentTarget.value as "" | "agree" | "disagree")}
+        >
           <option value="">Any verdict</option>
           <option value="agree">Reader agreed</option>
           <option value="disagree">Reader disagreed</option>
@@ -124,7 +129,9 @@ export function Worklist() {
       )}
       {loaded.value && rows.length === 0 && (
         <p class="empty">
-          {show.value === "all" && !search.value && !verdictIs.value ? "No studies yet. Drag one onto this page." : "No study fits what is asked for."}
+          {show.value === "all" && !search.value && !verdictIs.value
+            ? "No studies yet. Drag one onto this page."
+            : "No study fits what is asked for."}
         </p>
       )}
       {rows.length < total.value && (
@@ -141,17 +148,20 @@ export function Worklist() {
 
 function Row({ study }: { study: Study }) {
   const open = (event: MouseEvent): void => {
-    if ((event.target as Element).closest("a, button") || getSelection()?.toString()) return;
+    // The path, because a clicked button may be replaced before the row gets its click.
+    const control = event.composedPath().some((one) => one instanceof Element && one.matches("a, button"));
+    if (control || getSelection()?.toString()) return;
     location.hash = toStudy(study.id);
   };
   const raised = study.flagged && !study.read_at;
-  const done = study.state === "ready" || study.state === "refused";
   return (
     <tr class={`${raised ? "raised" : ""} ${study.read_at ? "was-read" : ""}`} data-state={study.state} data-id={study.id} onClick={open}>
       <td class="c-place number soft">{study.place}</td>
       <td class="c-study">
         <span class="thumb" aria-hidden="true">
-          {done && study.n_slices ? <img src={fileAddress(study.id, "thumbnail.png")} alt="" width={44} height={44} loading="lazy" onError={hide} /> : null}
+          {isDone(study) && study.n_slices ? (
+            <img src={fileAddress(study.id, "thumbnail.png")} alt="" width={44} height={44} loading="lazy" onError={hide} />
+          ) : null}
         </span>
         <span>
           <a class="open" href={toStudy(study.id)}>
@@ -179,7 +189,7 @@ function Row({ study }: { study: Study }) {
         <Waited study={study} />
       </td>
       <td class="c-took number" data-name="Took">
-        {study.state === "ready" || study.state === "refused" ? duration(study.took_s) : ""}
+        {isDone(study) ? duration(study.took_s) : ""}
       </td>
       <td class="c-read">
         {study.read_by && (
@@ -191,8 +201,7 @@ function Row({ study }: { study: Study }) {
           </>
         )}
       </td>
-      {/* What was clicked may be gone by the time the row hears of it: it must not hear. */}
-      <td class="c-delete" onClick={(event) => event.stopPropagation()}>
+      <td class="c-delete">
         <Delete study={study} />
       </td>
     </tr>
@@ -245,7 +254,7 @@ function Probability({ study }: { study: Study }) {
   );
 }
 
-/** Time until it was taken up; runs on while it waits. */
+/** Time until its processing began; runs on while it waits. */
 function Waited({ study }: { study: Study }) {
   if (study.state === "queued") return <span class="figure">{duration(Math.max(0, (now.value - Date.parse(study.arrived)) / 1000))}</span>;
   return <>{duration(study.waited_s)}</>;
@@ -266,7 +275,7 @@ function Delete({ study }: { study: Study }) {
       await api.remove(study.id);
       studies.value = studies.value.filter((one) => one.id !== study.id);
     } catch (error) {
-      failed.value = error instanceof ApiError ? error.message : String(error);
+      failed.value = messageOf(error);
     }
   };
   if (failed.value) return <span class="problem">{failed.value}</span>;
@@ -275,7 +284,13 @@ function Delete({ study }: { study: Study }) {
       Delete for good
     </button>
   ) : (
-    <button type="button" class="quiet icon" aria-label={`Delete ${study.label}`} title="Delete this study" onClick={() => (asking.value = true)}>
+    <button
+      type="button"
+      class="quiet icon"
+      aria-label={`Delete ${study.label}`}
+      title="Delete this study"
+      onClick={() => (asking.value = true)}
+    >
       <svg viewBox="0 0 16 16" aria-hidden="true">
         <path d="M3 4.5h10M6.5 4.5v-2h3v2M4.5 4.5l.6 9h5.8l.6-9" />
       </svg>
@@ -299,11 +314,11 @@ function Exports() {
   return (
     <details class="menu" ref={menu} onKeyDown={(event) => event.key === "Escape" && close()}>
       <summary class="button quiet">Export verdicts</summary>
-      <div class="menu-body" onClick={close}>
-        <a href={`${BASE}/verdicts.csv`} download="verdicts.csv">
+      <div class="menu-body">
+        <a href={`${BASE}/verdicts.csv`} download="verdicts.csv" onClick={close}>
           As a table (CSV)
         </a>
-        <a href={`${BASE}/dataset.zip`} download="dataset.zip">
+        <a href={`${BASE}/dataset.zip`} download="dataset.zip" onClick={close}>
           As a data set (zip)
         </a>
       </div>

@@ -1,8 +1,9 @@
 // The worklist as the server has it: asked for once, then kept current by server-sent events.
 
 import { batch, signal } from "@preact/signals";
-import { ApiError, BASE, type StudyFilter, api } from "../api";
-import type { Study } from "../types";
+import { api, BASE, type StudyFilter } from "../api";
+import { messageOf } from "../errors";
+import { isDone, type Study } from "../types";
 
 export const PAGE = 100;
 
@@ -18,15 +19,29 @@ export const loaded = signal(false);
 export const problem = signal("");
 /** Whether changes come in as they happen. */
 export const live = signal(false);
-/** A clock for the times that run on; ticks once a second while somebody looks. */
+/** A clock for running times; ticks once a second while the page is visible. */
 export const now = signal(Date.now());
 
-/** Told of every change of any study, whether or not the list shows it. */
-const watchers = new Set<(study: Study | null, id: string) => void>();
+/** Called with a study that changed, or with null where it was deleted. */
+export type Watcher = (study: Study | null, id: string) => void;
 
-export function watch(watcher: (study: Study | null, id: string) => void): () => void {
+const watchers = new Set<Watcher>();
+
+/** Follow every change of any study, whether or not the list shows it. Returns what ends it. */
+export function watch(watcher: Watcher): () => void {
   watchers.add(watcher);
   return () => watchers.delete(watcher);
+}
+
+function notify(study: Study | null, id: string): void {
+  for (const watcher of watchers) watcher(study, id);
+}
+
+/** Studies of the list that are done, before and after one. */
+export function neighbours(id: string): { before: Study | undefined; after: Study | undefined } {
+  const done = studies.value.filter(isDone);
+  const at = done.findIndex((study) => study.id === id);
+  return at < 0 ? { before: undefined, after: undefined } : { before: done[at - 1], after: done[at + 1] };
 }
 
 function filter(): StudyFilter {
@@ -42,16 +57,16 @@ function filter(): StudyFilter {
   };
 }
 
-let asking: Promise<void> | null = null;
-let askAgain = false;
+let request: Promise<void> | null = null;
+let requestAgain = false;
 
-/** Ask for the list; calls that come while one is under way end in one more. */
+/** Ask for the list; calls while a request is under way lead to one more after it. */
 export function refresh(): Promise<void> {
-  if (asking) {
-    askAgain = true;
-    return asking;
+  if (request !== null) {
+    requestAgain = true;
+    return request;
   }
-  asking = (async () => {
+  request = (async () => {
     try {
       const found = await api.studies(filter());
       batch(() => {
@@ -61,16 +76,16 @@ export function refresh(): Promise<void> {
         problem.value = "";
       });
     } catch (error) {
-      problem.value = error instanceof ApiError ? error.message : String(error);
+      problem.value = messageOf(error);
     } finally {
-      asking = null;
-      if (askAgain) {
-        askAgain = false;
+      request = null;
+      if (requestAgain) {
+        requestAgain = false;
         soon();
       }
     }
   })();
-  return asking;
+  return request;
 }
 
 let timer = 0;
@@ -83,7 +98,7 @@ function soon(): void {
 let source: EventSource | null = null;
 let retry = 0;
 
-function listen(): void {
+function connect(): void {
   if (source) return;
   source = new EventSource(`${BASE}/events`);
   source.addEventListener("open", () => {
@@ -93,48 +108,44 @@ function listen(): void {
   });
   source.addEventListener("study", (event) => {
     const study = JSON.parse(event.data as string) as Study;
-    // At once in its place; where it now belongs is asked for a moment later.
+    // Updated at once where it stands in the list; its new place is asked for a moment later.
     const others = studies.value.filter((other) => other.id !== study.id || !study.duplicate_of);
     studies.value = others.map((other) => (other.id === study.id ? study : other));
-    watchers.forEach((tell) => tell(study, study.id));
+    notify(study, study.id);
     soon();
   });
   source.addEventListener("deleted", (event) => {
     const { id } = JSON.parse(event.data as string) as { id: string };
     studies.value = studies.value.filter((other) => other.id !== id);
-    watchers.forEach((tell) => tell(null, id));
+    notify(null, id);
     soon();
   });
   source.addEventListener("reset", () => soon());
   source.addEventListener("error", () => {
     live.value = false;
     if (source?.readyState === EventSource.CLOSED) {
-      silence();
+      disconnect();
       retry = Math.min(30000, (retry || 500) * 2);
-      setTimeout(() => document.visibilityState === "visible" && listen(), retry);
+      setTimeout(() => document.visibilityState === "visible" && connect(), retry);
     }
   });
 }
 
-function silence(): void {
+function disconnect(): void {
   source?.close();
   source = null;
   live.value = false;
 }
 
-/** Begin; a page that nobody sees does not hold a connection, as a browser has few to one server. */
-export function begin(): void {
+/** Start; a hidden page holds no connection, as a browser has few to one server. */
+export function start(): void {
   void refresh();
-  listen();
+  connect();
   setInterval(() => {
     if (document.visibilityState === "visible") now.value = Date.now();
   }, 1000);
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") listen();
-    else silence();
+    if (document.visibilityState === "visible") connect();
+    else disconnect();
   });
-}
-
-export function end(): void {
-  silence();
 }

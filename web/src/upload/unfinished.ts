@@ -1,6 +1,6 @@
-// Uploads under way, remembered over a reload: their id and, of each file, a hash of its name and size. No name is kept.
+// Unfinished uploads, stored over a reload: their id and, of each file, a hash of its name and size. No name is stored.
 
-export interface Kept {
+export interface UnfinishedUpload {
   id: string;
   when: number;
   total: number;
@@ -11,32 +11,32 @@ export interface Kept {
 const KEY = "ichor.uploads";
 const OLDEST_MS = 24 * 3600 * 1000;
 
-export function keptUploads(): Kept[] {
+export function unfinishedUploads(): UnfinishedUpload[] {
   try {
-    const found = JSON.parse(localStorage.getItem(KEY) ?? "[]") as Kept[];
+    const found = JSON.parse(localStorage.getItem(KEY) ?? "[]") as UnfinishedUpload[];
     return found.filter((one) => Date.now() - one.when < OLDEST_MS);
   } catch {
     return [];
   }
 }
 
-export function keep(upload: Kept): void {
-  write([...keptUploads().filter((one) => one.id !== upload.id), upload]);
+export function remember(upload: UnfinishedUpload): void {
+  write([...unfinishedUploads().filter((one) => one.id !== upload.id), upload]);
 }
 
 export function forget(id: string): void {
-  write(keptUploads().filter((one) => one.id !== id));
+  write(unfinishedUploads().filter((one) => one.id !== id));
 }
 
-function write(uploads: Kept[]): void {
+function write(uploads: UnfinishedUpload[]): void {
   try {
     localStorage.setItem(KEY, JSON.stringify(uploads));
   } catch {
-    // A full or forbidden store costs the resuming after a reload, nothing else.
+    // Where the browser stores nothing, an upload cannot be resumed after a reload; all else works.
   }
 }
 
-/** A short hash (cyrb53) that tells a file again by its path and size. */
+/** A short hash (cyrb53) that recognises a file by its path and size. */
 export function hashOf(path: string, size: number): string {
   let [a, b] = [0xdeadbeef, 0x41c6ce57];
   for (const char of `${path}\0${size}`) {

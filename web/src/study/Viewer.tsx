@@ -1,0 +1,87 @@
+// The images of a study: tool bar, planes, another study beside them, and the strip of slices.
+
+import { useComputed } from "@preact/signals";
+import type { Study } from "../types";
+import { Strip } from "../viewer/Strip";
+import type { ViewState } from "../viewer/state";
+import { Viewport } from "../viewer/Viewport";
+import { AXES, type Axis } from "../viewer/volume";
+import { PriorView } from "./Compare";
+import type { Desk } from "./desk";
+import type { Actions } from "./keys";
+import { markedSlices } from "./regions";
+import { Toolbar } from "./Toolbar";
+import type { Choices } from "./useChoices";
+import type { StudyImages } from "./useImages";
+import { Waiting } from "./Waiting";
+
+interface Props {
+  desk: Desk;
+  row: Study;
+  images: StudyImages;
+  choices: Choices;
+  actions: Actions;
+  /** Identifier of the study to compare with. */
+  prior: string | null;
+  problem: string;
+}
+
+export function Viewer({ desk, row, images, choices, actions, prior, problem }: Props) {
+  const { view, cache } = desk;
+  const marked = useComputed(() => markedSlices(images.loaded.value?.images.mask ?? null));
+  const found = images.loaded.value;
+  // The view is shared by all studies: until this one's own images are in it, it shows another patient's.
+  const volume = found && view.volume.value === found.images.volume ? found.images.volume : null;
+  const picture = row.kind === "picture";
+  const threePlanes = choices.threePlanes.value && !picture && !prior && volume !== null && volume.size[2] > 2;
+  const label = choices.label.value;
+  return (
+    <section class="viewer" aria-label="Images">
+      {found && <Toolbar state={view} actions={actions} picture={picture} threePlanes={threePlanes} comparing={prior !== null} />}
+      <div class={`planes ${threePlanes ? "three" : prior ? "two" : "one"}`}>
+        {volume ? (
+          <>
+            <Planes view={view} choices={choices} several={threePlanes} title={prior ? row.label : undefined} />
+            {prior && <PriorView id={prior} main={view} cache={cache} />}
+          </>
+        ) : (
+          <Waiting row={row} progress={images.progress.value} problem={problem} />
+        )}
+      </div>
+      {found && volume && (
+        <Strip state={view} slices={found.slices.slices} label={label} threshold={found.findings.thresholds[label]} marked={marked.value} />
+      )}
+    </section>
+  );
+}
+
+interface PlanesProps {
+  view: ViewState;
+  choices: Choices;
+  several: boolean;
+  title: string | undefined;
+}
+
+/** The axial plane alone, or all three with the chosen one large. */
+function Planes({ view, choices, several, title }: PlanesProps) {
+  const large = choices.large.value;
+  const order: readonly Axis[] = several ? [large, ...AXES.filter((axis) => axis !== large)] : ["axial"];
+  const enlarge = (axis: Axis) => (): void => {
+    choices.large.value = axis;
+  };
+  return (
+    <>
+      {order.map((axis, i) => (
+        <Viewport
+          key={axis}
+          state={view}
+          axis={axis}
+          title={title}
+          crosshair={several}
+          main={i === 0}
+          onEnlarge={i > 0 ? enlarge(axis) : undefined}
+        />
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,45 @@
+// What the page of a study finds in a mask and in the probabilities of slices.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { markedSlices, regionCentre } from "../src/study/regions";
+import { suspiciousFrom } from "../src/study/suspicious";
+import type { Values } from "../src/types";
+import type { Volume } from "../src/viewer/volume";
+
+function maskOf(size: [number, number, number], region: (x: number, y: number, z: number) => number): Volume {
+  const voxels = new Uint8Array(size[0] * size[1] * size[2]);
+  let i = 0;
+  for (let z = 0; z < size[2]; z++) for (let y = 0; y < size[1]; y++) for (let x = 0; x < size[0]; x++) voxels[i++] = region(x, y, z);
+  return { voxels, size, step: [1, 1, 5], unit: "HU", scaled: true, frame: null };
+}
+
+test("a region's centre lies in the slice where it is largest", () => {
+  const box = maskOf([12, 10, 6], (x, y, z) => {
+    if (z === 3 && x >= 2 && x <= 8 && y >= 1 && y <= 5) return 2;
+    return z === 4 && x === 11 && y === 9 ? 2 : 0;
+  });
+  assert.deepEqual(regionCentre(box, 2), { x: 5, y: 3, z: 3 });
+  assert.equal(regionCentre(box, 1), null);
+  assert.deepEqual([...markedSlices(box)], [3, 4]);
+  assert.deepEqual([...markedSlices(null)], []);
+});
+
+const NONE: Values = { any: null, epidural: null, intraparenchymal: null, intraventricular: null, subarachnoid: null, subdural: null };
+
+test("the next suspicious slice is the nearest in its direction; slices that are not shown are skipped", () => {
+  const rows = [0.9, 0.2, 0.8, 0.7, 0.5].map((any, index) => ({
+    index,
+    display: index === 2 ? null : index * 2,
+    position_mm: null,
+    probabilities: { ...NONE, any },
+  }));
+  const thresholds = { ...NONE, any: 0.5 };
+  const next = (at: number, direction: 1 | -1): number | null => suspiciousFrom(rows, thresholds, "any", at, direction);
+  assert.equal(next(0, 1), 6);
+  assert.equal(next(6, 1), 8);
+  assert.equal(next(8, 1), null);
+  assert.equal(next(6, -1), 0);
+  assert.equal(suspiciousFrom(rows, NONE, "any", 0, 1), null);
+  assert.equal(suspiciousFrom(rows, { ...NONE, subdural: 0.1 }, "subdural", 0, 1), null);
+});
