@@ -25,6 +25,7 @@ export class Transfer {
   private readonly count: number;
   id: string | null = null;
   private stop = new AbortController();
+  private cancelled = false;
   private received: number[] = [];
   private startedAt = 0;
   private sentNow = 0;
@@ -73,6 +74,7 @@ export class Transfer {
   }
 
   async cancel(): Promise<void> {
+    this.cancelled = true;
     this.stop.abort();
     transfers.value = transfers.value.filter((one) => one !== this);
     if (!this.id || this.stage.value === "done") return;
@@ -101,6 +103,10 @@ export class Transfer {
     } else {
       const files = this.files as Chosen[];
       const state = await api.newUpload(files.map(({ path, file }) => ({ path, size: file.size })));
+      if (this.cancelled) {
+        await api.cancelUpload(state.id); // cancelled before the server had named it
+        this.stop.signal.throwIfAborted();
+      }
       this.id = state.id;
       this.received = files.map(() => 0);
       const hashes = files.map(({ path, file }) => ({ hash: hashOf(path, file.size), size: file.size }));
