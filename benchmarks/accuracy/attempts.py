@@ -48,11 +48,11 @@ def main() -> None:
         run = read_predictions(options.run, dataset, head)
         new = attempted(options.attempt, run, head)
         old = run.of(new.exam_patients)
-        for level, y, a, b, who in (
+        for level, y, a, b, patients in (
             ("slice", old.labels, old.logits, new.logits, old.patients),
             ("exam", old.exam_labels, old.exam_logits, new.exam_logits, old.exam_patients),
         ):
-            difference, _ = paired_bootstrap(roc_auc, y[:, 0], b[:, 0], a[:, 0], old.drawn(who))
+            difference, _ = paired_bootstrap(roc_auc, y[:, 0], b[:, 0], a[:, 0], old.drawn(patients))
             areas = [f"{roc_auc(y[:, 0], p[:, 0]):.3f}" for p in (a, b)]
             row(name, f"{len(y)} {level}s", *areas, change(difference))
 

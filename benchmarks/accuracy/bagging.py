@@ -55,14 +55,14 @@ def main() -> None:
             scores[part].append(predictor(stack))
     logits = {part: np.array(v) for part, v in scores.items()}
     logits[ENSEMBLE] = np.mean([logits[f] for f in folds], axis=0)
-    y, who = np.array(truth), np.array(drawn)
+    y, patients = np.array(truth), np.array(drawn)
     base = logits[ENSEMBLE][:, 0]
     print(f"{len(y)} pictures, {int(y.sum())} positive, {len(set(drawn))} groups of near-duplicates\n")
     heading("predicted by", "AUC", f"less that of {ENSEMBLE}", "with the mirror image: AUC", "less the same")
     for part, found in logits.items():
         cells = []
         for p in found.T:
-            difference, _ = paired_bootstrap(roc_auc, y, p, base, who)
+            difference, _ = paired_bootstrap(roc_auc, y, p, base, patients)
             cells += [f"{roc_auc(y, p):.3f}", change(difference)]
         row(part, *cells)
 

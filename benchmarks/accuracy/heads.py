@@ -128,11 +128,11 @@ def log_loss(run: OutOfFold) -> float:
 def compared(name: str, run: OutOfFold, rule: OutOfFold) -> None:
     """Print a row, with the differences to the rule."""
     cells = []
-    for y, p, base, who in (
+    for y, p, base, patients in (
         (rule.labels, run.logits, rule.logits, rule.patients),
         (rule.exam_labels, run.exam_logits, rule.exam_logits, rule.exam_patients),
     ):
-        found, _ = paired_bootstrap(roc_auc, y[:, 0], p[:, 0], base[:, 0], rule.drawn(who))
+        found, _ = paired_bootstrap(roc_auc, y[:, 0], p[:, 0], base[:, 0], rule.drawn(patients))
         cells += [f"{roc_auc(y[:, 0], p[:, 0]):.3f}", change(found)]
     row(name, *cells, f"{log_loss(run):.3f}")
 

@@ -94,10 +94,10 @@ class Located:
         any_map = np.asarray(1 / (1 + np.exp(-self.maps[:, 0])), np.float32)
         raw = self.transform.grid_to_native(any_map, slices)
         clean = np.zeros_like(raw)
-        wanted, kept = blood_map(any_map, self.exam.exam.volume, self.transform, RULE)
+        which, kept = blood_map(any_map, self.exam.exam.volume, self.transform, RULE)
         for place, k in enumerate(slices):
-            if k in wanted:
-                clean[place] = kept[list(wanted).index(k)]
+            if k in which:
+                clean[place] = kept[list(which).index(k)]
         empty = clean.max(axis=(1, 2)) == 0
         clean[empty] = raw[empty]
         return raw, clean
@@ -158,13 +158,13 @@ def ct_ich(networks: Networks, dataset: CtIch, oof: OutOfFold, exams: int | None
         exam = dataset.load(patient)
         maps = networks.maps(f"fold-{parts[patient]}", dataset, exam)
         located = Located.of(exam, maps, networks.recipe)
-        gather(found, dataset, located, called[oof.patients == patient])
+        compare_exam(found, dataset, located, called[oof.patients == patient])
     print_overlaps(found)
     print_points([(p.raw, p.blood, p.detected) for p in found.pointed])
     print_subtypes_and_false_regions(found)
 
 
-def gather(found: CtIchFound, dataset: CtIch, located: Located, detected: NDArray[np.generic]) -> None:
+def compare_exam(found: CtIchFound, dataset: CtIch, located: Located, detected: NDArray[np.generic]) -> None:
     """Compare one exam's regions with its boxes and hand masks; ``detected`` ``(n,)`` are its positive slices."""
     patient, mask, labels = located.exam.patient, located.regions.mask, located.exam.labels
     for k in range(len(labels)):

@@ -133,10 +133,10 @@ def measures(run: OutOfFold) -> list[Interval]:
     found = levels(run)
     first = found[0]
     known = first.known(0)
-    y, who = first.labels[known, 0], first.patients[known]
+    y, patients = first.labels[known, 0], first.patients[known]
     called = called_across_folds(run, "slice", accurate_threshold)[known]
-    accuracy = bootstrap(m.accuracy, y, called, who)
-    area = bootstrap(m.roc_auc, y, first.logits[known, 0], who)
+    accuracy = bootstrap(m.accuracy, y, called, patients)
+    area = bootstrap(m.roc_auc, y, first.logits[known, 0], patients)
     if first.name == "picture":
         return [accuracy, area]
     exam = found[1]

@@ -210,22 +210,22 @@ def main() -> None:
         },
     }
     heading("pictures", "should be", "n", "sources", "refused", "share", "95 % interval")
-    for wanted, groups in (("refused", others), ("assessed", heads)):
+    for expected, groups in (("refused", others), ("assessed", heads)):
         n_all = k_all = 0
         names: set[str] = set()
         for group, cases in groups.items():
             if arguments.only and not any(o in group for o in arguments.only):
                 continue
-            n, k, sources = _count(group, cases, wanted == "refused", arguments.show)
+            n, k, sources = _count(group, cases, expected == "refused", arguments.show)
             if n:
-                _row(group, wanted, n, len(sources), k)
+                _row(group, expected, n, len(sources), k)
             if "photographed" not in group and "drawn" not in group:
                 n_all, k_all, names = n_all + n, k_all + k, names | {f"{group} {s}" for s in sources}
         if n_all:
-            _row("all of these but drawn and photographed ones", wanted, n_all, len(names), k_all)
+            _row("all of these but drawn and photographed ones", expected, n_all, len(names), k_all)
 
 
-def _count(group: str, cases: Cases, wanted: bool, show: Path | None) -> tuple[int, int, set[str]]:
+def _count(group: str, cases: Cases, expected: bool, show: Path | None) -> tuple[int, int, set[str]]:
     n = k = 0
     sources: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
@@ -235,15 +235,15 @@ def _count(group: str, cases: Cases, wanted: bool, show: Path | None) -> tuple[i
             is_refused = refused(path)
             n, k = n + 1, k + is_refused
             sources.add(name.split("/")[0] if "/" in name else name)
-            if is_refused != wanted and show is not None:
+            if is_refused != expected and show is not None:
                 show.mkdir(parents=True, exist_ok=True)
                 image.save(show / f"{group[:12].replace('/', '-')}-{n}-{name.replace('/', '-')}.png")
     return n, k, sources
 
 
-def _row(group: str, wanted: str, n: int, sources: int, k: int) -> None:
+def _row(group: str, expected: str, n: int, sources: int, k: int) -> None:
     low, high = wilson(k, n)
-    row(group, wanted, n, sources, k, f"{k / n:.1%}", f"{low:.1%} to {high:.1%}")
+    row(group, expected, n, sources, k, f"{k / n:.1%}", f"{low:.1%} to {high:.1%}")
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ def main() -> None:
     for name, ours in (("not trained on (out of fold)", unseen), ("trained on, as phe-sich was", trained)):
         means = {f: float(np.mean([s for g, _, s in ours if g == f])) for f in folds}
         both = [[(f"{k}/{p}", s - means[f]) for f, p, s in some] for k, some in enumerate((ours, theirs))]
-        who = np.array([p for some in both for p, _ in some])
+        drawn = np.array([p for some in both for p, _ in some])
         scores = np.array([s for some in both for _, s in some])
         source = np.repeat([0.0, 1.0], [len(some) for some in both])
-        i = bootstrap(roc_auc, source, scores, who)
+        i = bootstrap(roc_auc, source, scores, drawn)
         row(name, len(both[0]), len(both[1]), f"{i.value:.3f}", f"{i.low:.3f} to {i.high:.3f}")
 
 

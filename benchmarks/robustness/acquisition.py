@@ -130,14 +130,18 @@ def _row(
     """Compare a change with the exams as they are, on those that were assessed both times."""
     pairs = [(str(n), known[FIRST, str(n)], known[change.name, str(n)]) for n in names]
     both = [pair for pair in pairs if np.isfinite(pair[1].exam) and np.isfinite(pair[2].exam)]
-    who, befores, afters = np.array([n for n, _, _ in both]), [a for _, a, _ in both], [b for _, _, b in both]
-    truth = np.array([labels[n][:, 0].max() for n in who])
+    patients, befores, afters = (
+        np.array([n for n, _, _ in both]),
+        [a for _, a, _ in both],
+        [b for _, _, b in both],
+    )
+    truth = np.array([labels[n][:, 0].max() for n in patients])
     old, new = (np.array([a.exam for a in some]) for some in (befores, afters))
-    of_slices = np.concatenate([labels[n][:, 0] for n in who])
+    of_slices = np.concatenate([labels[n][:, 0] for n in patients])
     old_slices, new_slices = (np.concatenate([a.slices for a in some]) for some in (befores, afters))
-    whose = np.repeat(who, [len(a.slices) for a in befores])
-    exam, _ = paired_bootstrap(roc_auc, truth, new, old, who)
-    slices, _ = paired_bootstrap(roc_auc, of_slices, new_slices, old_slices, whose)
+    of_patients = np.repeat(patients, [len(a.slices) for a in befores])
+    exam, _ = paired_bootstrap(roc_auc, truth, new, old, patients)
+    slices, _ = paired_bootstrap(roc_auc, of_slices, new_slices, old_slices, of_patients)
     noise = np.array([b.noise / a.noise for _, a, b in both])
     return RobustnessRow(
         change=change.name,

@@ -311,8 +311,10 @@ CHANGES = (
         "all axes reversed and the affine with them, as NIfTI, read by ichor",
         _same(stored_reversed),
     ),
-    Change("upside down, not said", "rows reversed while the geometry says they are not", _same(upside_down)),
-    Change("stack reversed, not said", "slices in the wrong order, base for vertex", _backwards),
+    Change(
+        "upside down, mislabelled", "rows reversed while the geometry says they are not", _same(upside_down)
+    ),
+    Change("stack reversed, mislabelled", "slices in the wrong order, base for vertex", _backwards),
     Change("rotated by +15 degrees", "in the plane of the slices", _same(rotated(15))),
     Change("rotated by -15 degrees", "in the plane of the slices", _same(rotated(-15))),
     Change("0.6 mm slices", "interpolated along the stack: no new detail, less noise", thinner(0.6)),

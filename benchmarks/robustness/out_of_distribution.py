@@ -72,12 +72,12 @@ def main() -> None:
             print(f"  {name}: {notice.message}")
     print()
     heading("measurement", "lowest of ct-ich", "highest", "range of ct-ich", "range of all that trained")
-    for key, trait in TRAITS.items():
+    for key, measurement in TRAITS.items():
         values = [float(r[key]) for r in own if r[key]]
         if values:
             a, b, (c, d) = profile[key], everything[key], (min(values), max(values))
             ranges = [f"{low:.2f} to {high:.2f}" for low, high in (a, b)]
-            row(f"{trait.words}{trait.unit}", f"{c:.2f}", f"{d:.2f}", *ranges)
+            row(f"{measurement.words}{measurement.unit}", f"{c:.2f}", f"{d:.2f}", *ranges)
 
 
 def _numbers(row: Mapping[str, str]) -> Found:

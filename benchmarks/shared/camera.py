@@ -30,7 +30,7 @@ class Strength:
     ----------
     tilt, turn
         Degrees between the camera's axis and the screen's normal, and about the camera's axis.
-    lost
+    cut_off
         Share of the screen's side that may lie outside the photograph.
     uneven
         Share of light lost from one side to the other.
@@ -50,7 +50,7 @@ class Strength:
 
     tilt: float
     turn: float
-    lost: float
+    cut_off: float
     uneven: float
     glare: float
     glow: float
@@ -236,7 +236,7 @@ def photograph(
     seen = np.c_[plane, np.zeros(4)] @ (about @ space).T + [0, 0, rng.uniform(0.9, 2.0)]
     flat = seen[:, :2] / seen[:, 2:]
     extent = np.ptp(flat, axis=0)
-    share = rng.uniform(0.84, 0.93) if strength.lost == 0 else rng.uniform(0.88, 1.0 + strength.lost)
+    share = rng.uniform(0.84, 0.93) if strength.cut_off == 0 else rng.uniform(0.88, 1.0 + strength.cut_off)
     scale = min(width * share / extent[0], height * share / extent[1])
     middle = np.array([(width - 1) / 2, (height - 1) / 2]) + rng.uniform(-0.02, 0.02, 2) * [width, height]
     corners = (flat - (flat.min(0) + flat.max(0)) / 2) * scale + middle
