@@ -68,9 +68,9 @@ class HeadCt(Dataset):
             if name in self._labels:
                 raise row.error(f"picture {name} again", "each once")
             self._labels[name] = row.flag("hemorrhage")
-            if not self._file(name).is_file():
+            if not self.path(name).is_file():
                 raise row.error(f"no head_ct/{name}.png", "a picture for each row", "get the data set again")
-        unlabelled = sorted(p.stem for p in self._file("").parent.glob("*.png") if p.stem not in self._labels)
+        unlabelled = sorted(p.stem for p in self.path("").parent.glob("*.png") if p.stem not in self._labels)
         self.notes: list[str] = []
         if unlabelled:
             self.notes.append(
@@ -90,10 +90,10 @@ class HeadCt(Dataset):
 
     def load(self, patient: str) -> LabelledExam:
         """Read one picture: the slice in it, taken to be in the brain window."""
-        picture = read(self._file(patient))
+        picture = read(self.path(patient))
         if not isinstance(picture, Picture):
             raise UsageError(
-                f"{self._file(patient)}: found no picture; expected a PNG; get the data set again"
+                f"{self.path(patient)}: found no picture; expected a PNG; get the data set again"
             )
         exam = Exam(
             from_grey(picture.grey)[None], picture_geometry(), Source(f"{self.name}/{patient}", "picture")
@@ -114,9 +114,10 @@ class HeadCt(Dataset):
         path = self.root / "masks" / f"{patient}.png"
         if not path.is_file():
             return None
-        rows, columns = grey_picture(self._file(patient), f"{self.name}/{patient}").shape
+        rows, columns = grey_picture(self.path(patient), f"{self.name}/{patient}").shape
         mask = Image.fromarray(grey_picture(path, f"{self.name}/{patient}"))
         return np.asarray(mask.resize((columns, rows), Image.Resampling.BILINEAR)) > 127
 
-    def _file(self, patient: str) -> Path:
+    def path(self, patient: str) -> Path:
+        """Return the file of a picture."""
         return self.root / "head_ct" / f"{patient}.png"

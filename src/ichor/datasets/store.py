@@ -161,7 +161,7 @@ class Store:
     @property
     def single(self) -> NDArray[np.bool_]:
         """``(N,)`` whether a slice is the only one of its exam: its neighbours are not known."""
-        return np.bincount(self.exam, minlength=len(self.patients))[self.exam] == 1
+        return np.asarray(np.bincount(self.exam, minlength=len(self.patients))[self.exam] == 1)
 
     @property
     def place(self) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ class OnGrid(NamedTuple):
 
     def after(self, skip: int) -> OnGrid:
         """Return all but the first slices."""
-        return OnGrid(*(values[skip:] for values in self))
+        return OnGrid(self.hu[skip:], self.blood[skip:], self.labels[skip:], self.distances[skip:])
 
 
 def on_grid(item: LabelledExam, spec: GridSpec) -> OnGrid:

@@ -1,0 +1,308 @@
+"""How good the shipped model is on single slices that it never saw, read as pictures through the whole pipeline.
+
+Usage: python -m benchmarks.accuracy.single_slices [--data DIR] [--bundle NAME] [--results DIR] [--against DIR]
+
+Two sets: single slices of RSNA 2019 (rsna-slices; many scanners, each slice in a window of its own, six labels, groups
+by patient) and pictures from the web (head-ct-hemorrhage; yes or no, groups of near-duplicates). Prints, for each, how
+many are refused and by which code, the area under the ROC curve of each label, the calls at the shipped threshold, and
+the weighted log loss of RSNA 2019, each with a 95 % interval over groups. A refused picture is not called; areas are
+given of what was assessed, and of all with the refused ranked lowest.
+
+One row a picture is kept in a folder outside the repository, so that a stopped run goes on and a second one prints at
+once. The folder is named after the bundle and the code that reads, prepares and detects: where either changes, all is
+detected anew. ``--results`` prints from a folder as it is. ``--against`` compares with such a folder, on the pictures
+that both have: paired, on the same draws of groups. ``--most N`` takes the first N of a fixed random order.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ichor
+from benchmarks.shared.arguments import parser
+from benchmarks.shared.tables import change, figure, heading, row
+from ichor.datasets.head_ct import HeadCt
+from ichor.datasets.labelled import Dataset
+from ichor.datasets.rsna_slices import RsnaSlices
+from ichor.datasets.splits import split_of
+from ichor.detecting.detector import Detector
+from ichor.errors import UsageError
+from ichor.evaluating.metrics import (
+    accuracy,
+    bootstrap,
+    paired_bootstrap,
+    roc_auc,
+    sensitivity,
+    specificity,
+    weighted_log_loss,
+)
+from ichor.evaluating.resampling import Statistic
+from ichor.findings import Findings
+from ichor.labels import LABEL_NAMES, LABELS
+
+SETS: tuple[type[RsnaSlices] | type[HeadCt], ...] = (RsnaSlices, HeadCt)
+COLUMNS = ("picture", "refused", "called", *LABEL_NAMES)
+SEVERAL = "several_pictures"
+"""Where one slice was taken for a sheet of several."""
+_ROUNDED = 5e-5
+"""Findings have four decimals: a probability of 0 is one below this."""
+_LOWEST = -1.0
+"""Stands for the probability of a refused picture: below all."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found in one picture.
+
+    Attributes
+    ----------
+    refused
+        Code of the refusal; empty where the picture was assessed.
+    called
+        Whether a hemorrhage was called at the shipped threshold.
+    probabilities
+        ``(6,)``; NaN where refused, or where a label has none.
+    """
+
+    refused: str
+    called: bool
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Results beside the truth; one entry a picture.
+
+    Attributes
+    ----------
+    names, groups
+        Of each picture, and what it is drawn with.
+    labels, probabilities
+        ``(n, 6)``; NaN where unknown.
+    refused
+        ``(n,)`` codes, empty where assessed.
+    called
+        ``(n,)`` 1 where a hemorrhage was called.
+    """
+
+    names: tuple[str, ...]
+    groups: NDArray[np.str_]
+    labels: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    refused: NDArray[np.str_]
+    called: NDArray[np.float64]
+
+    @property
+    def assessed(self) -> NDArray[np.bool_]:
+        """``(n,)`` which were not refused."""
+        return np.asarray(self.refused == "")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A statistic of labels and scores ``(n,)`` or ``(n, 6)``, over those pictures that ``of`` ``(n,)`` names."""
+
+    statistic: Statistic
+    labels: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    of: NDArray[np.bool_]
+
+
+def main() -> None:
+    """Run the command."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--bundle", default="default", help="name or path of the model")
+    arguments.add_argument("--results", type=Path, help="print from this folder; detect nothing")
+    arguments.add_argument("--against", type=Path, help="compare with the results in this folder")
+    arguments.add_argument(
+        "--most", type=int, help="take so many pictures of each set, in a fixed random order"
+    )
+    options = arguments.parse_args()
+    for form in SETS:
+        dataset = form(options.data / form.name)
+        names = in_random_order(dataset)[: options.most]
+        if options.results is None:
+            folder = results_folder(options.bundle)
+            found = detected(dataset, names, folder / f"{form.name}.csv", options.bundle)
+        else:
+            found = read_results(options.results / f"{form.name}.csv")
+        measured = beside_truth(dataset, {name: found[name] for name in names if name in found})
+        print(f"\n## {form.name}\n")
+        print_figures(measured)
+        if options.against is not None:
+            before = read_results(options.against / f"{form.name}.csv")
+            print_differences(dataset, found, before)
+
+
+def in_random_order(dataset: Dataset) -> list[str]:
+    """Return the pictures in an order that is random and always the same: any first part of it is a sample.
+
+    A hash of the names would not do: the first eighth by SHA-256 of rsna-slices has a fifth of the hemorrhages that it
+    should have.
+    """
+    names = sorted(dataset.patients())
+    return [names[k] for k in np.random.default_rng(0).permutation(len(names))]
+
+
+def results_folder(bundle: str) -> Path:
+    """Return where results of this model and this code are kept."""
+    digest = hashlib.sha256(Detector(bundle).bundle.sha256.encode())
+    package = Path(ichor.__file__).parent
+    for room in ("detecting", "preparing", "reading"):
+        for path in sorted((package / room).rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "ichor" / "single-slices" / digest.hexdigest()[:12]
+
+
+def detected(dataset: RsnaSlices | HeadCt, names: list[str], path: Path, bundle: str) -> dict[str, Result]:
+    """Detect in each picture that a file of results does not hold yet, and return all that it then holds."""
+    found = read_results(path) if path.is_file() else {}
+    todo = [name for name in names if name not in found]
+    if not todo:
+        return found
+    detector = Detector(bundle)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        if not found:
+            table.writerow(COLUMNS)
+        for name in todo:
+            result = result_of([d.findings for d in detector.detect_all(dataset.path(name))])
+            values = ["" if np.isnan(p) else f"{p:.4f}" for p in result.probabilities]
+            table.writerow([name, result.refused, int(result.called), *values])
+            file.flush()
+            found[name] = result
+    return found
+
+
+def result_of(findings: list[Findings]) -> Result:
+    """Return the result of one picture; where it was taken for several, it counts as refused."""
+    nothing = np.full(len(LABEL_NAMES), np.nan)
+    if len(findings) != 1:
+        return Result(SEVERAL, False, nothing)
+    (one,) = findings
+    if not one.assessable:
+        return Result(one.warnings[-1].code, False, nothing)
+    return Result("", bool(one.positive.any), one.probabilities.as_array())
+
+
+def read_results(path: Path) -> dict[str, Result]:
+    """Read a file of results.
+
+    Raises
+    ------
+    UsageError
+        Where it is none, or a row of it is torn.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: found no results; expected those of an earlier run; check the folder")
+    found = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, values in enumerate(csv.DictReader(file), start=2):
+            try:
+                numbers = [values[label] if values[label] != "" else "nan" for label in LABEL_NAMES]
+                probabilities = np.array([float(number) for number in numbers])
+                found[values["picture"]] = Result(values["refused"], values["called"] == "1", probabilities)
+            except (KeyError, TypeError, ValueError):
+                raise UsageError(
+                    f"{path}, line {line}: found no result; expected {', '.join(COLUMNS)}; remove the line"
+                ) from None
+    return found
+
+
+def beside_truth(dataset: Dataset, results: dict[str, Result]) -> Measured:
+    """Put results beside labels and groups, in the order of the names."""
+    names = tuple(sorted(results))
+    labels, groups = dataset.patients(), split_of(dataset, 2, 0).groups
+    return Measured(
+        names,
+        np.array([groups[name] for name in names]),
+        np.array([labels[name] for name in names], np.float64),
+        np.array([results[name].probabilities for name in names]),
+        np.array([results[name].refused for name in names]),
+        np.array([results[name].called for name in names], np.float64),
+    )
+
+
+def figures(m: Measured) -> dict[str, Figure]:
+    """Return all figures of one set by their names; of subtypes, those that it labels."""
+    known, assessed = np.isfinite(m.labels), m.assessed
+    ranked = np.where(assessed, np.nan_to_num(m.probabilities[:, 0]), _LOWEST)
+    out = {
+        "AUC, any, assessed": Figure(roc_auc, m.labels[:, 0], m.probabilities[:, 0], known[:, 0] & assessed),
+        "AUC, any, all": Figure(roc_auc, m.labels[:, 0], ranked, known[:, 0]),
+    }
+    for place, label in enumerate(LABELS):
+        of = known[:, place] & assessed
+        if place and 0 < m.labels[of, place].sum() < of.sum():
+            name = f"AUC, {label.display.lower()}, assessed"
+            out[name] = Figure(roc_auc, m.labels[:, place], m.probabilities[:, place], of)
+    for name, statistic in (
+        ("sensitivity", sensitivity),
+        ("specificity", specificity),
+        ("accuracy", accuracy),
+    ):
+        full = f"{name} at the shipped threshold, all"
+        out[full] = Figure(statistic, m.labels[:, 0], m.called, known[:, 0])
+    complete = known.all(axis=1) & assessed
+    if m.labels[complete, 1:].any():
+        p = np.clip(m.probabilities, _ROUNDED, 1 - _ROUNDED)
+        out["weighted log loss, assessed"] = Figure(weighted_log_loss, m.labels, p, complete)
+        rate = np.tile(m.labels[complete].mean(axis=0), (len(m.labels), 1))
+        out["weighted log loss of the base rates"] = Figure(weighted_log_loss, m.labels, rate, complete)
+    return out
+
+
+def print_figures(m: Measured) -> None:
+    """Print the table of one set."""
+    known = np.isfinite(m.labels[:, 0])
+    positive, negative = m.labels[:, 0] == 1, m.labels[:, 0] == 0
+    print(
+        f"{len(m.names):,} pictures, {int(positive.sum()):,} with hemorrhage (base rate "
+        f"{positive.sum() / known.sum():.3f}), {len(set(m.groups)):,} groups.\n"
+    )
+    heading("figure", "value (95 % interval)", "n")
+    for code, n in Counter(m.refused[~m.assessed].tolist()).most_common():
+        of = m.refused == code
+        row(f"refused, `{code}`", n, f"{int((of & positive).sum())} with hemorrhage")
+    for side, of in (("with", positive), ("without", negative)):
+        called = int(m.called[of].sum())
+        row(
+            f"called, {side} hemorrhage",
+            f"{called} of {int(of.sum())}",
+            f"{int((of & ~m.assessed).sum())} refused",
+        )
+    for name, f in figures(m).items():
+        found = bootstrap(f.statistic, f.labels[f.of], f.scores[f.of], m.groups[f.of])
+        positives = int((f.labels if f.labels.ndim == 1 else f.labels[:, 0])[f.of].sum())
+        row(name, figure(found), f"{found.n:,}, {positives} positive, {found.patients:,} groups")
+
+
+def print_differences(dataset: Dataset, after: dict[str, Result], before: dict[str, Result]) -> None:
+    """Print how much each figure has changed, on the pictures that both results have."""
+    both = after.keys() & before.keys()
+    a, b = (beside_truth(dataset, {name: found[name] for name in both}) for found in (after, before))
+    was = figures(b)
+    print(
+        f"\nAgainst the results before, on {len(both):,} pictures; what is assessed is what both assessed.\n"
+    )
+    heading("figure", "change (95 % interval)", "p")
+    for name, f in figures(a).items():
+        if name in was and "base rates" not in name:
+            of = f.of & was[name].of
+            first, second = f.scores[of], was[name].scores[of]
+            found, p = paired_bootstrap(f.statistic, f.labels[of], first, second, a.groups[of])
+            row(name, change(found), f"{p:.3f}")
+
+
+if __name__ == "__main__":
+    main()
