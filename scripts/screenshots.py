@@ -170,7 +170,7 @@ def inputs(folder: Path) -> Iterator[tuple[str, Path]]:
     volume = exam.volume.copy()
     volume[(volume > 48) & (volume < 110)] = 33
     array, affine = to_nifti_space(volume, exam)  # type: ignore[arg-type]
-    image = nibabel.Nifti1Image(np.ascontiguousarray(array), affine)  # type: ignore[no-untyped-call]
+    image = nibabel.Nifti1Image(np.ascontiguousarray(array), affine)
     nibabel.save(image, folder / "none.nii.gz")
     yield "Example without it", folder / "none.nii.gz"
     stream = io.BytesIO()

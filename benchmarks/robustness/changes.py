@@ -102,7 +102,7 @@ def stored_reversed(exam: Exam) -> Exam:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "head.nii"
         array = np.ascontiguousarray(exam.volume.transpose(2, 1, 0)[::-1, ::-1, ::-1])
-        nibabel.save(nibabel.Nifti1Image(array, lps_to_ras @ affine @ flip), path)  # type: ignore[no-untyped-call]
+        nibabel.save(nibabel.Nifti1Image(array, lps_to_ras @ affine @ flip), path)
         read = ichor.read(path)
     if not isinstance(read, Exam):
         raise TypeError("expected an exam")
