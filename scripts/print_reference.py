@@ -217,7 +217,7 @@ def _commands() -> str:
                 # typer takes the first name for a default until it builds the command.
                 names = [n for n in (info.default, *(info.param_decls or ())) if str(n).startswith("-")]
                 flags = ", ".join(names or [f"--{parameter.name.replace('_', '-')}"])
-                shown = flags if kind is bool else f"{flags} {info.metavar or _metavar(kind)}"
+                shown = flags if kind is bool or info.count else f"{flags} {info.metavar or _metavar(kind)}"
             rows.append([f"`{shown}`", _meaning(info, None if required else parameter.default)])
         words.append("[OPTIONS]")
         rows.append(["`-h, --help`", "Show the options and end."])
@@ -236,7 +236,7 @@ def _metavar(kind: Any) -> str:
 
 def _meaning(info: Any, default: Any) -> str:
     text = info.help or ""
-    if default is None or isinstance(default, bool):
+    if default is None or isinstance(default, bool) or getattr(info, "count", False):
         return text
     return f"{text} Default: `{getattr(default, 'value', default)}`."
 

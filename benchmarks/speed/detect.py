@@ -83,8 +83,7 @@ def bare(study: Path) -> float:
     began = time.perf_counter()
     for path in files:
         _ = pydicom.dcmread(path).pixel_array
-    for start in range(0, len(stack), model.batch):
-        model.session.run(["map", "slice"], {"stack": stack[start : start + model.batch]})
+    model.batches.map(lambda batch: model.session.run(["map", "slice"], {"stack": batch}), stack)
     return time.perf_counter() - began
 
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ichor.findings import Findings
     from ichor.reading import read, read_all
     from ichor.reading.limits import Limits
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package decides where logs go
 
 __version__ = "0.1.0"
 __all__ = [

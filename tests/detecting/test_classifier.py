@@ -13,7 +13,7 @@ import pytest
 
 from ichor.detecting import detect
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.sessions import ClassifierModel, open_model
+from ichor.detecting.sessions import Batches, ClassifierModel, open_model
 from ichor.errors import BundleError
 from ichor.exam import Exam
 from ichor.reporting.report import not_written, write_report
@@ -86,8 +86,8 @@ def test_the_head_sees_all_slices_of_an_exam_in_order(classifier: Callable[..., 
     p = bundle.manifest.preparation
     stack = np.random.default_rng(0).random((11, len(p.channels), p.rows, p.columns), np.float32)
     expected = 0.1 * np.cumsum(stack.mean(axis=(2, 3)).sum(axis=1))
-    for batch in (1, 4, 11):
-        maps, slices, _ = ClassifierModel(model.features, model.head, batch).predict(stack)
+    for batches in (Batches(1, 3), Batches(4), Batches(11)):
+        maps, slices, _ = ClassifierModel(model.features, model.head, batches).predict(stack)
         assert maps is None
         np.testing.assert_allclose(slices, np.repeat(expected[:, None], 6, axis=1), rtol=1e-4)
     np.testing.assert_allclose(model.predict(stack[::-1].copy())[1][-1], expected[-1], rtol=1e-4)

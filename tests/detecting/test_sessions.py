@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.sessions import MapModel, Prediction, available_providers, open_model, open_session
+from ichor.detecting.sessions import (
+    Batches,
+    MapModel,
+    Prediction,
+    available_providers,
+    open_model,
+    open_session,
+)
 from ichor.errors import BundleError, UsageError
 
 
@@ -65,10 +72,10 @@ def test_a_graph_over_the_slices_that_gives_something_else_is_refused(tmp_path) 
 def test_batches_do_not_change_the_answer() -> None:
     opened = open_model(load_bundle(), "cpu")
     stack = _stack(5)
-    one_by_one = MapModel(opened.session, 1, opened.sequence).predict(stack)
-    for batch in (2, 5, 8):
+    one_by_one = MapModel(opened.session, sequence=opened.sequence).predict(stack)
+    for batches in (Batches(1, 2), Batches(2), Batches(2, 3), Batches(5), Batches(8, 4)):
         for a, b in zip(
-            one_by_one, MapModel(opened.session, batch, opened.sequence).predict(stack), strict=True
+            one_by_one, MapModel(opened.session, batches, opened.sequence).predict(stack), strict=True
         ):
             np.testing.assert_allclose(a, b, atol=2e-3)
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ichor.cli.verbosity import quiet
 from ichor.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ichor.cli.progress import ProgressLine
-    from ichor.detecting import Detection
+    from ichor.detecting import Detection, Detector
     from ichor.detecting.bundle import BundleCard
     from ichor.findings import Findings
     from ichor.reading.limits import Limits
@@ -90,7 +91,6 @@ def detect(
     be assessed (the others are, and each says why).
     """
     formats = _formats(write, output)
-    limits = _limits(limit or [])
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"--threshold: found {threshold:g}; expected a probability between 0 and 1")
     if threshold is not None and sensitivity is not None:
@@ -99,13 +99,13 @@ def detect(
         make_folder(output)
 
     from ichor.cli.progress import ProgressLine
-    from ichor.detecting import Detector, Options
+    from ichor.detecting import Options
     from ichor.reporting.words import printable
 
     options = Options(threshold=threshold, sensitivity=sensitivity, original_uids=original_uids)
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
-        detector = Detector(bundle, device.value)
+        detector, limits = _load(bundle, device, limit or [], reports=output is not None)
         writer = _Writer(output, formats, detector.bundle.card, set())
         show = _Show(as_json, progress)
         for detection in detector.detect_all(
@@ -113,11 +113,26 @@ def detect(
         ):
             findings, written = writer.write(detection)
             show(findings, written)
-    show.summary()
+    if not quiet():
+        show.summary()
     for note in writer.notes:
         print(printable(note), file=sys.stderr)
     if show.refused:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _load(bundle: str, device: Device, overrides: list[str], *, reports: bool) -> tuple[Detector, Limits]:
+    """Open the model in a thread; import meanwhile what reads and reports a study, and look at the limits."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ichor.detecting import Detector
+
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(Detector, bundle, device.value)
+        limits = _limits(overrides)
+        if reports:
+            import ichor.reporting.html  # noqa: F401
+    return opening.result(), limits
 
 
 def _formats(write: list[str] | None, output: Path | None) -> tuple[str, ...]:
@@ -207,7 +222,7 @@ class _Show:
         else:
             from ichor.reporting import print_table
 
-            print_table(findings, self.console, written)
+            print_table(findings, self.console, () if quiet() else written)
         both_seen = not self.as_json and sys.stdout.isatty() and sys.stderr.isatty()
         if not both_seen:  # else the table has just said it to the same eyes
             _complain(findings, warnings_too=self.as_json)

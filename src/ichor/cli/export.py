@@ -50,4 +50,7 @@ def export(
 
 
 def _say(part: str, step: int, steps: int, line: str) -> None:
-    print(f"{part}: {line}", file=sys.stderr)
+    from ichor.cli.verbosity import quiet
+
+    if not quiet():
+        print(f"{part}: {line}", file=sys.stderr)

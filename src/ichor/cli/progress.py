@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ichor.cli.verbosity import quiet
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -26,7 +28,7 @@ class ProgressLine:
 
     def __call__(self, doing: str, done: float) -> None:
         """Show the state."""
-        if not sys.stderr.isatty():
+        if quiet() or not sys.stderr.isatty():
             return
         if self._progress is None:
             if time.monotonic() - self._since < _AFTER_SECONDS:

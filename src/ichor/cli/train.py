@@ -144,12 +144,13 @@ def _is_first_process() -> bool:
 def _teller() -> Log:
     """Give a bar with the time left where a person sees it, lines otherwise."""
     from ichor.cli.progress import ProgressLine
+    from ichor.cli.verbosity import quiet
 
     line = ProgressLine()
     shown = sys.stderr.isatty()
 
     def tell(part: str, step: int, steps: int, text: str) -> None:
-        if not _is_first_process():
+        if quiet() or not _is_first_process():
             return
         if shown and steps:
             line(f"{part} {step}/{steps}: {text}", step / steps)

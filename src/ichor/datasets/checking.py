@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ichor.datasets.fetching import Progress
 from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.registry import DATASETS, open_dataset
 from ichor.errors import IchorError, UsageError
 from ichor.labels import LABEL_NAMES
+from ichor.progress import Progress
 
 __all__ = ["Report", "check"]
 

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ichor.errors import UsageError
+from ichor.progress import Progress, within
 
 if TYPE_CHECKING:
     import requests
 
 __all__ = [
     "Login",
-    "Progress",
     "Remote",
     "fetch",
     "fetch_all",
     "open_session",
-    "silent",
     "unreachable",
-    "within",
 ]
 
-Progress = Callable[[str, float], None]
-"""Told what is being done, and how much of it (0..1)."""
 _BLOCK = 1 << 16
 TIMEOUT_SECONDS = 60
 _TRIES = 5
@@ -214,12 +209,3 @@ def _digest(path: Path, like: str) -> str:
     algorithm = like.partition(":")[0]
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
-
-
-def within(progress: Progress, before: float, share: float) -> Progress:
-    """Return a progress for a part of the work that begins at ``before`` and is ``share`` of the whole."""
-    return lambda text, done: progress(text, before + share * done)
-
-
-def silent(text: str, done: float) -> None:
-    """Report nothing."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ichor.datasets.fetching import Login, Progress
+from ichor.datasets.fetching import Login
 from ichor.datasets.labelled import DatasetInfo
 from ichor.datasets.registry import DATASETS
 from ichor.datasets.sources import STATE, Source
 from ichor.errors import UsageError
+from ichor.progress import Progress
 
 __all__ = ["by_hand", "get"]
 

@@ -11,17 +11,15 @@ from typing import Protocol
 from ichor.datasets.fetching import (
     TIMEOUT_SECONDS,
     Login,
-    Progress,
     Remote,
     fetch,
     fetch_all,
     open_session,
-    silent,
     unreachable,
-    within,
 )
 from ichor.datasets.unpacking import check_name, unpack_into
 from ichor.errors import UsageError
+from ichor.progress import Progress, silent, within
 
 __all__ = ["STATE", "Archives", "Figshare", "Kaggle", "PhysioNet", "Source"]
 

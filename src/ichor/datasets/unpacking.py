@@ -8,8 +8,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from ichor.datasets.fetching import Progress
 from ichor.errors import UsageError
+from ichor.progress import Progress
 
 __all__ = ["check_name", "unpack_into"]
 

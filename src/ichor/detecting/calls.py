@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ichor.detecting.bundle import bundle_state, find_bundle
-from ichor.detecting.detector import Detection, Detector, Options, Progress
+from ichor.detecting.detector import Detection, Detector, Options
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
+from ichor.progress import Progress
 
 if TYPE_CHECKING:
     from ichor.reading.limits import Limits

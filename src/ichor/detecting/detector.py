@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,14 @@ from ichor.findings import Findings, Seconds
 from ichor.notices import Notice, notice
 from ichor.preparing.stacks import Prepared, prepare
 from ichor.preparing.windows import from_grey
+from ichor.progress import Progress, silent
 
 if TYPE_CHECKING:
     from ichor.reading.limits import Limits
 
 __all__ = ["Detection", "Detector", "Options"]
 
-Progress = Callable[[str, float], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,18 @@ class Detector:
     """
 
     def __init__(self, bundle: str | os.PathLike[str] = "default", device: str = "auto") -> None:
+        began = time.perf_counter()
         # Hashes are checked as the graphs are opened, on the very bytes that are opened.
         self.bundle: Bundle = load_bundle(bundle, verify=False)
         self.model: Model = open_model(self.bundle, device)
+        _log.info(
+            "bundle %s %s (sha256 %.12s) is open on %s after %.2f s",
+            self.bundle.name,
+            self.bundle.version,
+            self.bundle.sha256,
+            self.model.provider,
+            time.perf_counter() - began,
+        )
 
     def detect(self, subject: Exam | Picture, options: Options | None = None) -> Findings:
         """Detect hemorrhage in one exam or picture.
@@ -107,6 +118,14 @@ class Detector:
             prepare=round(prepared_at - began, 4),
             detect=None if refused else round(time.perf_counter() - prepared_at, 4),
         )
+        _log.info(
+            "%d slices: read in %.2f s, prepared in %.2f s, %s",
+            subject.n_slices,
+            seconds.read or 0,
+            seconds.prepare or 0,
+            "refused" if refused else f"detected in {seconds.detect or 0:.2f} s",
+        )
+        _log.debug("noticed: %s", ", ".join(n.code for n in notices) or "nothing")
         return findings_of(subject, outcome, notices, self.bundle, options, seconds)
 
     def detect_all(
@@ -141,12 +160,14 @@ class Detector:
 
         options = options or Options()
         self.check(options)  # wrong options must not cost the reading of a study first
-        report = progress or (lambda *_: None)
-        for path in inputs:
+        report = progress or silent
+        for number, path in enumerate(inputs, start=1):
+            _log.info("input %d of %d", number, len(inputs))  # not its name, which may be the patient's
             name = Path(path).name
             report(f"reading {name}", 0.0)
             for result in read_all(path, series=series, limits=limits):
                 if isinstance(result, RefusedInput):
+                    _log.info("refused: %s", result.code)
                     yield Detection(findings_of_refusal(result, self.bundle), None)
                     continue
                 report(f"detecting {name}", 0.5)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.special import expit
 
 from ichor.detecting.manifest import Localisation
+from ichor.detecting.scoring import sigmoid
 from ichor.exam import Geometry
 from ichor.findings import Region
 from ichor.labels import SUBTYPE_NAMES
@@ -85,7 +85,7 @@ def localise(
     geometry = transform.geometry
     mask = np.zeros(volume.shape, np.uint8)
     nothing = Regions([], mask, 0.0 if geometry.spacing_known else None)
-    any_map = np.asarray(expit(map_logits[:, 0]), dtype=np.float32)
+    any_map = np.asarray(sigmoid(map_logits[:, 0]), dtype=np.float32)
     if not (any_map >= rule.probability).any():
         return nothing
     wanted, planes = blood_map(_around_seeds(any_map, rule), volume, transform, rule)
@@ -262,7 +262,7 @@ def _region_subtypes(
     at = np.stack([grid[:, 0], (grid[:, 1] + 0.5) / stride[0] - 0.5, (grid[:, 2] + 0.5) / stride[1] - 0.5])
     at = np.clip(np.rint(at).astype(int), 0, np.array(logits.shape)[[0, 2, 3], None] - 1)
     sampled = logits[at[0], :, at[1], at[2]].astype(np.float64)
-    mean = expit(sampled).mean(axis=0) + 1e-6
+    mean = sigmoid(sampled).mean(axis=0) + 1e-6
     return np.asarray(mean / mean.sum())
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from scipy.special import expit
 
 from ichor.detecting.rules import ExamRule, ScoringRules, SliceRule
+from ichor.detecting.scoring import sigmoid
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import Preparation
 
@@ -273,4 +273,4 @@ class Manifest(_Model):
 def _sigmoid(logits: NDArray[np.floating], scalings: tuple[Scaling, ...]) -> NDArray[np.float64]:
     scale = np.array([s.scale for s in scalings])
     offset = np.array([s.offset for s in scalings])
-    return np.asarray(expit(scale * np.asarray(logits, np.float64) + offset))
+    return np.asarray(sigmoid(scale * np.asarray(logits, np.float64) + offset))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +20,52 @@ if TYPE_CHECKING:
 
     from ichor.detecting.bundle import Bundle
 
-__all__ = ["ClassifierModel", "MapModel", "Model", "available_providers", "open_model", "open_session"]
+__all__ = [
+    "Batches",
+    "ClassifierModel",
+    "MapModel",
+    "Model",
+    "available_providers",
+    "open_model",
+    "open_session",
+]
 
-_BATCH = 2
-"""Slices at a time on a CPU: more take more memory (4: 380 MB for 290 MB) and no less time."""
 _CUDA_BATCH = 32
+_MOST_AT_ONCE = 4
+"""Slices that a CPU works on at a time, each on threads of its own: every one takes about 45 MB."""
 _CUDA = "CUDAExecutionProvider"
+_Result = TypeVar("_Result")
+
+
+class Batches:
+    """Shares the slices of an exam out: some at a time, several of them side by side.
+
+    On a CPU each slice runs on a thread of its own. That gives the same numbers as all threads on one slice, in a tenth
+    less of processor time: nothing waits for another thread within a slice.
+
+    Parameters
+    ----------
+    size
+        Slices at a time.
+    at_once
+        How many such run side by side, for all callers together.
+    """
+
+    def __init__(self, size: int = 1, at_once: int = 1) -> None:
+        self.size = size
+        self._pool = ThreadPoolExecutor(at_once, "ichor-model") if at_once > 1 else None
+
+    def map(self, run: Callable[[NDArray[np.float32]], _Result], stack: NDArray[np.float32]) -> list[_Result]:
+        """Run something on each batch of a stack ``(m, ...)``, and give its results in order."""
+        parts = [stack[k : k + self.size] for k in range(0, len(stack), self.size)]
+        if self._pool is None or len(parts) < 2:
+            return [run(part) for part in parts]
+        running = [self._pool.submit(run, part) for part in parts]
+        try:
+            return [one.result() for one in running]
+        finally:
+            for one in running:
+                one.cancel()  # where one failed, the rest is not begun
 
 
 class MapModel:
@@ -33,8 +75,8 @@ class MapModel:
     ----------
     session
         Open, of the graph ``slice``.
-    batch
-        Slices at a time.
+    batches
+        How its slices are shared out.
     sequence
         Open, of the graph that stacks: it weighs what is predicted for all slices of an exam; None of a bundle
         without.
@@ -43,11 +85,11 @@ class MapModel:
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
-        batch: int = _BATCH,
+        batches: Batches | None = None,
         sequence: onnxruntime.InferenceSession | None = None,
     ) -> None:
         self.session = session
-        self.batch = batch
+        self.batches = batches or Batches()
         self.sequence = sequence
         self._outputs = ["map", "slice", *(["pooled"] if sequence else [])]
 
@@ -74,7 +116,7 @@ class MapModel:
         BundleError
             Where the graph cannot take the stack, or gives something else.
         """
-        parts = [self._predict_batch(stack[k : k + self.batch]) for k in range(0, len(stack), self.batch)]
+        parts = self.batches.map(self._predict_batch, stack)
         return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
     def stack(self, ruled: NDArray[np.float64], prediction: Prediction) -> NDArray[np.float64]:
@@ -143,18 +185,21 @@ class ClassifierModel:
     ----------
     features, head
         Open.
-    batch
-        Slices at a time, of the first graph.
+    batches
+        How slices are shared out, of the first graph.
     """
 
     stacking: Stacking | None = None
 
     def __init__(
-        self, features: onnxruntime.InferenceSession, head: onnxruntime.InferenceSession, batch: int = _BATCH
+        self,
+        features: onnxruntime.InferenceSession,
+        head: onnxruntime.InferenceSession,
+        batches: Batches | None = None,
     ) -> None:
         self.features = features
         self.head = head
-        self.batch = batch
+        self.batches = batches or Batches()
 
     @property
     def provider(self) -> str:
@@ -174,8 +219,7 @@ class ClassifierModel:
         BundleError
             Where a graph cannot take its input, or gives something else.
         """
-        starts = range(0, len(stack), self.batch)
-        parts = [_run(self.features, "features", stack[k : k + self.batch]) for k in starts]
+        parts = self.batches.map(lambda batch: _run(self.features, "features", batch), stack)
         slices = _run(self.head, "slice", np.concatenate(parts))
         if slices.shape != (len(stack), len(LABEL_NAMES)):
             raise BundleError(
@@ -243,16 +287,21 @@ def open_model(bundle: Bundle, device: str = "auto") -> Model:
             "install onnxruntime-gpu in place of onnxruntime, or use --device cpu"
         )
     cuda = cuda_known and device != "cpu"
+    threads = _threads() or _cores()
+    at_once = 1 if cuda else min(threads, _MOST_AT_ONCE)
     opened = {
-        name: open_session(bundle.read_graph(name), name=str(bundle.graph(name)), cuda=cuda)
+        name: open_session(
+            bundle.read_graph(name), name=str(bundle.graph(name)), cuda=cuda, threads=-(-threads // at_once)
+        )
         for name in bundle.manifest.used_graphs
     }
     first = next(iter(opened.values()))
-    batch = _CUDA_BATCH if first.get_providers()[0] == _CUDA else _BATCH
+    on_cuda = first.get_providers()[0] == _CUDA
+    batches = Batches(_CUDA_BATCH if on_cuda else 1, at_once)
     model = (
-        MapModel(first, batch, opened.get("sequence"))
+        MapModel(first, batches, opened.get("sequence"))
         if bundle.manifest.locates
-        else ClassifierModel(first, opened["head"], batch)
+        else ClassifierModel(first, opened["head"], batches)
     )
     if device == "cuda" and model.provider != _CUDA:
         raise UsageError(
@@ -262,7 +311,7 @@ def open_model(bundle: Bundle, device: str = "auto") -> Model:
 
 
 def open_session(
-    graph: bytes | Path, *, name: str = "graph", cuda: bool = False
+    graph: bytes | Path, *, name: str = "graph", cuda: bool = False, threads: int | None = None
 ) -> onnxruntime.InferenceSession:
     """Open a graph as detection does, on a CPU or on CUDA.
 
@@ -274,6 +323,8 @@ def open_session(
         What errors call it, where it is no path.
     cuda
         On CUDA.
+    threads
+        That work on one call; by default those of ``ICHOR_THREADS``, or one for each core.
 
     Raises
     ------
@@ -286,7 +337,7 @@ def open_session(
         name, graph = str(graph), graph.read_bytes()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = _threads()
+    options.intra_op_num_threads = _threads() if threads is None else threads
     # Only the form that was looked through for external data, never ONNX Runtime's own.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Waiting threads sleep instead of spinning: a third faster where something else runs on the machine.
@@ -308,3 +359,10 @@ def _threads() -> int:
     if not text.isdecimal():
         raise UsageError(f"ICHOR_THREADS: found {text!r}; expected a whole number, 0 for all cores")
     return int(text)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ichor.datasets.fetching import Progress, silent
 from ichor.datasets.labelled import UNKNOWN, Confidence, Dataset, LabelledExam
 from ichor.datasets.splits import patient_folds
 from ichor.errors import RefusedInput, UsageError
 from ichor.labels import LABEL_NAMES
 from ichor.preparing.head import head_boxes
 from ichor.preparing.windows import BRAIN
+from ichor.progress import Progress, silent
 
 __all__ = ["CLASSES", "HU_LOW", "LABEL_STATES", "ExamFacts", "Fault", "Survey", "Thumbnail", "survey"]
 

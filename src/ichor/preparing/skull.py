@@ -168,9 +168,24 @@ def _head(small: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def _hull(points: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Corners ``(k, 2)`` of the convex hull of points ``(n, 2)``."""
-    from scipy.spatial import ConvexHull
+    """Corners ``(k, 2)`` of the convex hull of points ``(n, 2)``, by Andrew's monotone chain.
 
-    if (np.ptp(points, axis=0) == 0).any():
-        return points
-    return np.asarray(points[ConvexHull(points).vertices])
+    Exact in whole numbers. (scipy.spatial takes longer to load than a study to prepare.)
+    """
+    ordered = sorted({(int(x), int(y)) for x, y in points})
+    if len(ordered) < 3:
+        return np.array(ordered)
+    return np.array([*_half_hull(ordered)[:-1], *_half_hull(ordered[::-1])[:-1]])
+
+
+def _half_hull(ordered: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Go from the first to the last point, turning to one side only; points on a straight way are passed over."""
+    chain: list[tuple[int, int]] = []
+    for x, y in ordered:
+        while len(chain) > 1:
+            (x0, y0), (x1, y1) = chain[-2:]
+            if (x1 - x0) * (y - y0) > (y1 - y0) * (x - x0):
+                break
+            chain.pop()
+        chain.append((x, y))
+    return chain

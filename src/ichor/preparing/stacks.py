@@ -67,7 +67,10 @@ class Preparation(BaseModel):
             ``(m, channels, rows, columns)`` float32, 0..1.
         """
         out = np.empty((len(hu), len(self.channels), *hu.shape[1:]), np.float32)
-        self.fill(out, lambda offset: hu[neighbour_indices(distances, offset, self.max_gap_mm)])
+        near = {c.offset: neighbour_indices(distances, c.offset, self.max_gap_mm) for c in self.channels}
+        for k in range(len(hu)):  # slice by slice: what is in passing stays in the processor's cache
+            here = slice(k, k + 1)
+            self.fill(out[here], lambda offset, here=here: hu[near[offset][here]])
         return out
 
     def fill(self, out: Any, plane: Callable[[int], Any]) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
 __all__ = ["Plane", "apply_homography", "find_plane", "flatten", "homography"]
 
@@ -217,6 +216,8 @@ def _four_sides(thing: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int | No
     """
     edge = thing & ~ndimage.binary_erosion(thing, border_value=0)
     points = np.argwhere(edge)[:, ::-1].astype(float)
+    from scipy.spatial import ConvexHull, QhullError  # slow to load, and most inputs are no photograph
+
     try:
         corners = points[ConvexHull(points).vertices]
     except QhullError:
