@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,14 +49,11 @@ def explore(
     """Write a report on a data set: classes, HU, geometry, a montage, what is broken or twice, split leakage."""
     _need_the_extra()
     from ichor.cli.progress import ProgressLine
-    from ichor.exploring.duplicates import find_duplicates
-    from ichor.exploring.leakage import find_leakage, read_sides
+    from ichor.exploring.explore import explore as look_through
+    from ichor.exploring.leakage import read_sides
     from ichor.exploring.page import write_report
     from ichor.exploring.remarks import remarks
-    from ichor.exploring.summary import Exploration
-    from ichor.exploring.survey import survey
 
-    since = time.monotonic()
     if output.is_dir():
         output = output / "exploration.html"
     if output.suffix.lower() not in (".html", ".htm"):
@@ -65,22 +61,7 @@ def explore(
     opened = _open(data, dataset)
     split = read_sides(splits) if splits else None
     with ProgressLine() as progress:
-        found = survey(opened, most, progress)
-        progress("looking for duplicates", 1.0)
-        duplicates = find_duplicates(found, opened.info.kind == "pictures")
-    numbers = {name: f"no. {k}" for k, name in enumerate(found.patients, start=1)}
-    hidden = opened.info.private and not names
-    exploration = Exploration(
-        opened.name,
-        opened.info,
-        found,
-        duplicates,
-        split,
-        find_leakage(split, opened, found, duplicates) if split else [],
-        list(opened.notes),
-        (lambda name: numbers.get(name, "not in the data set")) if hidden else str,
-        time.monotonic() - since,
-    )
+        exploration = look_through(opened, most=most, split=split, show_names=names, progress=progress)
     page, figures = write_report(exploration, output)
     for remark in remarks(exploration):
         print(("! " if remark.grave else "- ") + remark.text)

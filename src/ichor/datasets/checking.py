@@ -97,7 +97,7 @@ def check(name: str, data: Path, progress: Progress, most: int | None = None) ->
 def _read_each(dataset: Dataset, chosen: list[str], found: Report, progress: Progress) -> None:
     slices = 0
     for number, patient in enumerate(chosen):
-        progress(f"reading {patient}", number / len(chosen))
+        progress(f"reading {number + 1} of {len(chosen)}", number / len(chosen))
         try:
             item = dataset.load(patient)
             labels = dataset.slice_labels(patient)
