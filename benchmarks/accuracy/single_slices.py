@@ -5,8 +5,8 @@ Usage: python -m benchmarks.accuracy.single_slices [--data DIR] [--bundle NAME] 
 Two sets: single slices of RSNA 2019 (rsna-slices; many scanners, each slice in a window of its own, six labels, groups
 by patient) and pictures from the web (head-ct-hemorrhage; yes or no, groups of near-duplicates). Prints, for each, how
 many are refused and by which code, the area under the ROC curve of each label, the calls at the shipped threshold, and
-the weighted log loss of RSNA 2019, each with a 95 % interval over groups. A refused picture is not called; areas are
-given of what was assessed, and of all with the refused ranked lowest.
+the weighted log loss of RSNA 2019, each with a 95 % interval over groups; for slices of RSNA, by window, too. A refused
+picture is not called; areas are given of what was assessed, and of all with the refused ranked lowest.
 
 One row a picture is kept in a folder outside the repository, so that a stopped run goes on and a second one prints at
 once. The folder is named after the bundle and the code that reads, prepares and detects: where either changes, all is
@@ -16,9 +16,6 @@ that both have: paired, on the same draws of groups. ``--most N`` takes the firs
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +23,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import ichor
 from benchmarks.shared.arguments import parser
+from benchmarks.shared.picture_results import Result, detected, in_random_order, read_results, results_folder
 from benchmarks.shared.tables import change, figure, heading, row
 from ichor.datasets.head_ct import HeadCt
 from ichor.datasets.labelled import Dataset
-from ichor.datasets.rsna_slices import RsnaSlices
+from ichor.datasets.rsna_slices import RsnaSlices, SliceWindow
 from ichor.datasets.splits import split_of
-from ichor.detecting.detector import Detector
-from ichor.errors import UsageError
 from ichor.evaluating.metrics import (
     accuracy,
     bootstrap,
@@ -45,36 +40,15 @@ from ichor.evaluating.metrics import (
     weighted_log_loss,
 )
 from ichor.evaluating.resampling import Statistic
-from ichor.findings import Findings
-from ichor.labels import LABEL_NAMES, LABELS
+from ichor.labels import LABELS
+from ichor.preparing.windows import BRAIN
 
 SETS: tuple[type[RsnaSlices] | type[HeadCt], ...] = (RsnaSlices, HeadCt)
-COLUMNS = ("picture", "refused", "called", *LABEL_NAMES)
-SEVERAL = "several_pictures"
-"""Where one slice was taken for a sheet of several."""
 _ROUNDED = 5e-5
 """Findings have four decimals: a probability of 0 is one below this."""
+_NEAR_HU = 2.0
 _LOWEST = -1.0
 """Stands for the probability of a refused picture: below all."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What was found in one picture.
-
-    Attributes
-    ----------
-    refused
-        Code of the refusal; empty where the picture was assessed.
-    called
-        Whether a hemorrhage was called at the shipped threshold.
-    probabilities
-        ``(6,)``; NaN where refused, or where a label has none.
-    """
-
-    refused: str
-    called: bool
-    probabilities: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -131,92 +105,17 @@ def main() -> None:
         names = in_random_order(dataset)[: options.most]
         if options.results is None:
             folder = results_folder(options.bundle)
-            found = detected(dataset, names, folder / f"{form.name}.csv", options.bundle)
+            found = detected(dataset.path, names, folder / f"{form.name}.csv", options.bundle)
         else:
             found = read_results(options.results / f"{form.name}.csv")
         measured = beside_truth(dataset, {name: found[name] for name in names if name in found})
         print(f"\n## {form.name}\n")
         print_figures(measured)
+        if isinstance(dataset, RsnaSlices):
+            print_by_window(dataset, measured)
         if options.against is not None:
             before = read_results(options.against / f"{form.name}.csv")
             print_differences(dataset, found, before)
-
-
-def in_random_order(dataset: Dataset) -> list[str]:
-    """Return the pictures in an order that is random and always the same: any first part of it is a sample.
-
-    A hash of the names would not do: the first eighth by SHA-256 of rsna-slices has a fifth of the hemorrhages that it
-    should have.
-    """
-    names = sorted(dataset.patients())
-    return [names[k] for k in np.random.default_rng(0).permutation(len(names))]
-
-
-def results_folder(bundle: str) -> Path:
-    """Return where results of this model and this code are kept."""
-    digest = hashlib.sha256(Detector(bundle).bundle.sha256.encode())
-    package = Path(ichor.__file__).parent
-    for room in ("detecting", "preparing", "reading"):
-        for path in sorted((package / room).rglob("*.py")):
-            digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "ichor" / "single-slices" / digest.hexdigest()[:12]
-
-
-def detected(dataset: RsnaSlices | HeadCt, names: list[str], path: Path, bundle: str) -> dict[str, Result]:
-    """Detect in each picture that a file of results does not hold yet, and return all that it then holds."""
-    found = read_results(path) if path.is_file() else {}
-    todo = [name for name in names if name not in found]
-    if not todo:
-        return found
-    detector = Detector(bundle)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        if not found:
-            table.writerow(COLUMNS)
-        for name in todo:
-            result = result_of([d.findings for d in detector.detect_all(dataset.path(name))])
-            values = ["" if np.isnan(p) else f"{p:.4f}" for p in result.probabilities]
-            table.writerow([name, result.refused, int(result.called), *values])
-            file.flush()
-            found[name] = result
-    return found
-
-
-def result_of(findings: list[Findings]) -> Result:
-    """Return the result of one picture; where it was taken for several, it counts as refused."""
-    nothing = np.full(len(LABEL_NAMES), np.nan)
-    if len(findings) != 1:
-        return Result(SEVERAL, False, nothing)
-    (one,) = findings
-    if not one.assessable:
-        return Result(one.warnings[-1].code, False, nothing)
-    return Result("", bool(one.positive.any), one.probabilities.as_array())
-
-
-def read_results(path: Path) -> dict[str, Result]:
-    """Read a file of results.
-
-    Raises
-    ------
-    UsageError
-        Where it is none, or a row of it is torn.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: found no results; expected those of an earlier run; check the folder")
-    found = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, values in enumerate(csv.DictReader(file), start=2):
-            try:
-                numbers = [values[label] if values[label] != "" else "nan" for label in LABEL_NAMES]
-                probabilities = np.array([float(number) for number in numbers])
-                found[values["picture"]] = Result(values["refused"], values["called"] == "1", probabilities)
-            except (KeyError, TypeError, ValueError):
-                raise UsageError(
-                    f"{path}, line {line}: found no result; expected {', '.join(COLUMNS)}; remove the line"
-                ) from None
-    return found
 
 
 def beside_truth(dataset: Dataset, results: dict[str, Result]) -> Measured:
@@ -285,6 +184,33 @@ def print_figures(m: Measured) -> None:
         found = bootstrap(f.statistic, f.labels[f.of], f.scores[f.of], m.groups[f.of])
         positives = int((f.labels if f.labels.ndim == 1 else f.labels[:, 0])[f.of].sum())
         row(name, figure(found), f"{found.n:,}, {positives} positive, {found.patients:,} groups")
+
+
+def print_by_window(dataset: RsnaSlices, m: Measured) -> None:
+    """Print how the pictures of each kind of window fare: pictures are read as if in the brain window."""
+    print("\nBy the window that a slice is stored in; areas are of what was assessed.\n")
+    heading("window", "pictures", "with hemorrhage", "refused", "AUC, any", "called, with", "called, without")
+    windows = np.array([window_kind(dataset.window(name)) for name in m.names])
+    for kind in sorted(set(windows.tolist())):
+        of = windows == kind
+        positive, negative = of & (m.labels[:, 0] == 1), of & (m.labels[:, 0] == 0)
+        area = bootstrap(
+            roc_auc, *(x[of & m.assessed] for x in (m.labels[:, 0], m.probabilities[:, 0], m.groups))
+        )
+        shown = figure(area) if np.isfinite(area.value) else None
+        called = [f"{int(m.called[side].sum())} of {int(side.sum())}" for side in (positive, negative)]
+        row(kind, int(of.sum()), int(positive.sum()), int((of & ~m.assessed).sum()), shown, *called)
+
+
+def window_kind(known: SliceWindow) -> str:
+    """Return what is said of a window in the table: the brain window, about as wide, wider, or not known."""
+    if known.confidence == "unknown":
+        return f"width {known.window.width:g}, level not known"
+    if known.window.width != BRAIN.width:
+        return f"width {known.window.width:g}"
+    off = abs(known.window.level - BRAIN.level)
+    side = "within" if off <= _NEAR_HU else "beyond"
+    return f"width {BRAIN.width:g}, level {side} {_NEAR_HU:g} HU of {BRAIN.level:g}"
 
 
 def print_differences(dataset: Dataset, after: dict[str, Result], before: dict[str, Result]) -> None:

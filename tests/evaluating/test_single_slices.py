@@ -10,18 +10,15 @@ from PIL import Image
 
 from ichor.datasets.head_ct import HeadCt
 from ichor.datasets.registry import open_dataset
+from ichor.datasets.rsna_slices import SliceWindow
 from ichor.errors import UsageError
+from ichor.preparing.windows import Window
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.accuracy import single_slices
-from benchmarks.accuracy.single_slices import (
-    Result,
-    beside_truth,
-    detected,
-    figures,
-    in_random_order,
-    read_results,
-)
+from benchmarks.accuracy.single_slices import beside_truth, figures, window_kind
+from benchmarks.shared import picture_results
+from benchmarks.shared.picture_results import COLUMNS, Result, detected, in_random_order, read_results
 
 NOTHING = np.full(6, np.nan)
 
@@ -77,22 +74,35 @@ def test_a_stopped_run_goes_on_and_a_second_one_detects_nothing(pictures, tmp_pa
     path = tmp_path / "results" / "head-ct-hemorrhage.csv"
     names = in_random_order(pictures)
     assert sorted(names) == sorted(pictures.patients()) and names != sorted(names)
-    first = detected(pictures, names[:2], path, "default")
+    first = detected(pictures.path, names[:2], path, "default")
     assert all(r.refused and not r.called and np.isnan(r.probabilities).all() for r in first.values())
     rows = table(path)
     assert [r["picture"] for r in rows] == names[:2] and rows[0]["any"] == ""
-    detected(pictures, names[:3], path, "default")
+    detected(pictures.path, names[:3], path, "default")
     assert [r["picture"] for r in table(path)] == names[:3]
-    monkeypatch.setattr(single_slices, "Detector", None)  # would fail if it were called
-    again = detected(pictures, names[:3], path, "default")
+    monkeypatch.setattr(picture_results, "Detector", None)  # would fail if it were called
+    again = detected(pictures.path, names[:3], path, "default")
     assert again.keys() == set(names[:3]) and {r.refused for r in again.values()} == {
         r["refused"] for r in rows
     }
 
 
+@pytest.mark.parametrize(
+    ("level", "width", "confidence", "says"),
+    [
+        (40, 80, "measured", "width 80, level within 2 HU of 40"),
+        (36, 80, "guessed", "width 80, level beyond 2 HU of 40"),
+        (38.25, 135, "unknown", "width 135, level not known"),
+        (40, 150, "inferred", "width 150"),
+    ],
+)
+def test_windows_are_told_apart_by_how_far_they_are_from_the_brain_window(level, width, confidence, says):
+    assert window_kind(SliceWindow(Window(level, width), confidence)) == says
+
+
 def test_a_torn_line_is_refused_with_its_number(tmp_path):
     path = tmp_path / "x.csv"
-    path.write_text(",".join(single_slices.COLUMNS) + "\na,,1,0.5,0.1,0.1,0.1,0.1,0.1\nb,,1,0.5\n")
+    path.write_text(",".join(COLUMNS) + "\na,,1,0.5,0.1,0.1,0.1,0.1,0.1\nb,,1,0.5\n")
     with pytest.raises(UsageError, match="line 3: found no result"):
         read_results(path)
     with pytest.raises(UsageError, match="found no results; expected those of an earlier run"):
@@ -101,7 +111,7 @@ def test_a_torn_line_is_refused_with_its_number(tmp_path):
 
 def test_a_slice_with_a_bleed_goes_through_the_whole_pipeline(shared_data, tmp_path):
     dataset = open_dataset("head-ct-hemorrhage", shared_data)
-    result = detected(dataset, ["000"], tmp_path / "results.csv", "default")["000"]
+    result = detected(dataset.path, ["000"], tmp_path / "results.csv", "default")["000"]
     assert result.refused == "" and result.called and result.probabilities[0] > 0.5
     kept = read_results(tmp_path / "results.csv")["000"]
     np.testing.assert_array_equal(kept.probabilities, result.probabilities)
