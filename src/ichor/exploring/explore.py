@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from ichor.datasets.fetching import Progress, silent
 from ichor.datasets.labelled import Dataset
 from ichor.exploring.duplicates import find_duplicates
 from ichor.exploring.leakage import Sides, find_leakage
 from ichor.exploring.summary import Exploration
 from ichor.exploring.survey import survey
+from ichor.progress import Progress, silent
 
 __all__ = ["explore"]
 
