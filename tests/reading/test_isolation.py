@@ -235,6 +235,20 @@ def test_the_whole_input_has_its_time(tmp_path, trap):
     assert result.code == "limit_time" and time.monotonic() - began < 0.5 + 2
 
 
+@pytest.mark.parametrize("isolated", [False, True])
+def test_time_in_which_whoever_asked_is_busy_is_not_reading(tmp_path, isolated):
+    for k in range(4):
+        data = np.linspace(-1000, 1500 + k, 400 * 400 * 12).astype(np.int16)  # more than a pipe holds
+        save(tmp_path / f"{k}.nii", np.diag([-0.5, -0.5, 5.0, 1.0]), data.reshape(400, 400, 12))
+    limits = Limits(seconds=2.0, file_seconds=2.0)
+    found = []
+    for result in ichor.read_all(tmp_path, isolated=isolated, limits=limits):
+        found.append(result)
+        time.sleep(2.5)  # a detection; reading waits, its pipe is full
+    assert not [str(r) for r in found if isinstance(r, RefusedInput)]
+    assert len(found) == 4
+
+
 def test_a_reader_whose_parent_has_died_ends_by_itself(tmp_path, trap):
     path = tmp_path / trap("hang")
     path.write_bytes(hostile.series()[3])

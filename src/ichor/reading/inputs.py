@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,6 +103,14 @@ def read_here(path: Path, series: str | None, limits: Limits) -> Iterator[Result
     """Read all that one path holds, in this process: :func:`read_all` of one path."""
     name = shown(os.fspath(path))
     context = ReadContext.begin(name, limits, series=series)
+    for result in _read_input(path, name, context):
+        given = time.monotonic()
+        yield result
+        context.deadline.pause(time.monotonic() - given)
+
+
+def _read_input(path: Path, name: str, context: ReadContext) -> Iterator[Result]:
+    limits = context.limits
     try:
         if path.is_dir():
             files, left_out = _walk(path, name, limits)

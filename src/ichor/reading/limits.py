@@ -96,13 +96,17 @@ class Limits:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Deadline:
-    """The wall time one input may take, checked between files and slices."""
+    """The wall time that reading one input may take, checked between files and slices."""
 
     limits: Limits
     source: str
     started: float = field(default_factory=time.monotonic)
+
+    def pause(self, seconds: float) -> None:
+        """Leave out time in which nothing was read, such as while whoever asked detects in what was read."""
+        self.started += seconds
 
     def check(self) -> None:
         """Raise :class:`~ichor.errors.RefusedInput` when the time is over."""

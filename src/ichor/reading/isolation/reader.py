@@ -89,6 +89,28 @@ def _widen(pipe: BinaryIO) -> None:
             fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
 
 
+class _Stopwatch:
+    """Counts the time in which an answer is awaited, not that in which whoever asked does something with it."""
+
+    def __init__(self) -> None:
+        self._counted = 0.0
+        self._began: float | None = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds counted so far."""
+        began = self._began
+        return self._counted + (0.0 if began is None else time.monotonic() - began)
+
+    def pause(self) -> None:
+        """Stop counting."""
+        self._counted, self._began = self.seconds, None
+
+    def go_on(self) -> None:
+        """Count again."""
+        self._began = time.monotonic()
+
+
 class Reader:
     """A process that has imported the reader and waits for requests.
 
@@ -164,11 +186,15 @@ class Reader:
         try:
             self._wait_until_started()
             send_line(self._requests, message)
-            watch = threading.Thread(target=self._watch, args=(request, done), daemon=True)
+            spent = _Stopwatch()
+            watch = threading.Thread(target=self._watch, args=(request, spent, done), daemon=True)
             watch.start()
             try:
                 while (answer := receive_line(self._answers)).get("kind") != "end":
-                    yield receive(self._answers, answer, request.limits)
+                    result = receive(self._answers, answer, request.limits)
+                    spent.pause()
+                    yield result
+                    spent.go_on()
             finally:
                 done.set()
                 watch.join()
@@ -199,20 +225,20 @@ class Reader:
         if not self._started:
             raise CorruptAnswer("no readiness")
 
-    def _watch(self, request: Request, done: threading.Event) -> None:
+    def _watch(self, request: Request, spent: _Stopwatch, done: threading.Event) -> None:
         """End the process where it takes too long, stands still in one file, or grows too large."""
-        began = moved = time.monotonic()
+        moved = 0.0
         before = Entry()
         stand_still = min(request.limits.file_seconds, request.seconds) + _GRACE_S
         while not done.wait(_LOOK_EVERY_S):
-            now = time.monotonic()
+            now = spent.seconds
             size = resident_bytes(self._process.pid)
             entry = look(self._scratch / "board")
             if entry.steps != before.steps:
                 before, moved = entry, now
             if size is not None and size > request.memory:
                 return self._end("limit_memory")
-            if now - began > request.seconds + _GRACE_S or now - moved > stand_still:
+            if now > request.seconds + _GRACE_S or now - moved > stand_still:
                 return self._end("limit_time")
         return None
 
