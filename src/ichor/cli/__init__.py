@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -31,11 +32,17 @@ EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+EXIT_TERMINATED = 143
 
 # typer carries its own copy of click from 0.16 on: its errors are found through its own classes.
 _CommandLineError: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if issubclass(c, Exception) and c.__name__ == "ClickException"
 )
+
+
+class _Terminated(KeyboardInterrupt):
+    """Asked to end by SIGTERM: what Ctrl-C clears away, this does, too."""
+
 
 app = typer.Typer(
     name="ichor",
@@ -84,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
     -------
     int
         0 done; 2 bad usage or an unusable bundle; 3 an input could not be assessed; 130 interrupted; 141 the
-        reader of standard output went away.
+        reader of standard output went away; 143 ended by SIGTERM.
     """
     if not arguments:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
@@ -98,11 +105,19 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except typer.Exit as end:
         return int(end.exit_code)
+    except _Terminated:
+        _complain("ended by SIGTERM")
+        return EXIT_TERMINATED
     except (typer.Abort, KeyboardInterrupt):
         _complain("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
+        return EXIT_BROKEN_PIPE
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _silence_stdout()  # rich makes an exit with 1 of a closed pipe
         return EXIT_BROKEN_PIPE
     except _CommandLineError as error:
         return _command_line_error(error)
@@ -123,6 +138,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # What a command makes lives to its end: looking for garbage at the usual rate costs a tenth of its start.
     gc.set_threshold(50_000)
+    _end_cleanly_at_sigterm()
     status = run(sys.argv[1:])
     if sys.argv[1:2] in (["detect"], ["demo"], ["info"]):
         _leave(status)
@@ -136,6 +152,18 @@ def _leave(status: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
+
+
+def _end_cleanly_at_sigterm() -> None:
+    mine = os.getpid()
+
+    def end(number: int, _frame: object) -> None:
+        if os.getpid() == mine:
+            raise _Terminated
+        signal.signal(number, signal.SIG_DFL)  # a process that was forked from this one
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _command_line_error(error: Exception) -> int:

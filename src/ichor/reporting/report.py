@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -108,7 +109,8 @@ def write_report(
     image
         What they were found on; None where it could not be read.
     folder
-        Made where it does not exist; files of the same names in it are replaced.
+        Made where it does not exist; files of the same names in it are replaced, links among them, too: nothing
+        is written through a link.
     formats
         Of :data:`FORMATS`. What does not apply to the input (a NIfTI mask of a picture or of a refused
         input, an overlay where no slice is suspicious) is not written.
@@ -123,17 +125,28 @@ def write_report(
     Raises
     ------
     UsageError
-        For an unknown format, or a folder that cannot be written to.
+        For an unknown format, or a folder that cannot be written to, or is a link.
     """
     wanted = check_formats(formats)
     started = time.perf_counter()
     try:
+        if folder.is_symlink():
+            raise UsageError(
+                f"{folder}: found a link; expected a folder of this run's own; remove it, or give another with -o"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        written = _write(findings, image, folder, wanted, card)
-        if "json" in wanted:
-            seconds = findings.seconds.model_copy(update={"report": round(time.perf_counter() - started, 4)})
-            timed = findings.model_copy(update={"seconds": seconds})
-            written.insert(0, write_json(timed, folder / "findings.json"))
+        # Files are made under a name that nobody knows, then put in place: that replaces a link, and follows none.
+        with tempfile.TemporaryDirectory(prefix=".ichor-", dir=folder) as name:
+            made = Path(name)
+            files = _write(findings, image, made, wanted, card)
+            if "json" in wanted:
+                seconds = findings.seconds.model_copy(
+                    update={"report": round(time.perf_counter() - started, 4)}
+                )
+                timed = findings.model_copy(update={"seconds": seconds})
+                files.insert(0, write_json(timed, made / "findings.json"))
+            _remove_stale(folder, wanted)
+            written = [_put(file, folder / file.relative_to(made)) for file in files]
     except OSError as error:
         raise UsageError(
             f"{folder}: found that it cannot be written to ({error.strerror or type(error).__name__}); "
@@ -177,13 +190,28 @@ def _write(
         from ichor.reporting.overlay import write_overlays
 
         written += write_overlays(findings, image, folder / "overlay")
-    if "nifti" in wanted:
-        target = folder / "mask.nii.gz"
-        if isinstance(image, Exam) and findings.mask is not None:
-            written.append(write_mask(findings, image, target))
-        else:
-            target.unlink(missing_ok=True)  # of an earlier run: not this run's
+    if "nifti" in wanted and isinstance(image, Exam) and findings.mask is not None:
+        written.append(write_mask(findings, image, folder / "mask.nii.gz"))
     return written
+
+
+def _remove_stale(folder: Path, wanted: tuple[str, ...]) -> None:
+    """Remove what an earlier run wrote and this one may not replace, so that none of it is taken for this run's."""
+    if "nifti" in wanted:
+        (folder / "mask.nii.gz").unlink(missing_ok=True)
+    overlays = folder / "overlay"
+    if "overlay" not in wanted:
+        return
+    if overlays.is_symlink():
+        overlays.unlink()
+    elif overlays.is_dir():
+        for stale in overlays.glob("slice-*.png"):
+            stale.unlink()
+
+
+def _put(made: Path, target: Path) -> Path:
+    target.parent.mkdir(exist_ok=True)
+    return made.replace(target)
 
 
 def _default_card(findings: Findings) -> BundleCard | None:

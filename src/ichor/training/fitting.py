@@ -6,7 +6,6 @@ import csv
 import json
 import logging
 import math
-import resource
 import sys
 import time
 import warnings
@@ -418,10 +417,9 @@ class _Log(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         figures = {
             "seconds": round(self._seconds(), 1),
-            "peak_memory_mb": round(memory / (1 if sys.platform == "darwin" else 1024)),
+            "peak_memory_mb": _peak_memory_mb(),
             "epochs": trainer.current_epoch,
             "images": trainer.global_step * self.recipe.batch_size,
             "parameters": sum(p.numel() for p in pl_module.parameters()),
@@ -434,6 +432,16 @@ class _Log(pl.Callback):
 
     def _seconds(self) -> float:
         return self.before + time.perf_counter() - self.began
+
+
+def _peak_memory_mb() -> int | None:
+    """Return the most memory that this process has had; None where the system does not say, as Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (1 if sys.platform == "darwin" else 1024))
 
 
 def _accuracy(outputs: dict[str, Tensor]) -> tuple[float, float]:
