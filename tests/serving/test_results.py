@@ -26,7 +26,7 @@ from ichor.findings import Findings
 from ichor.jobs.tables import Study, Verdict
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import WINDOWS
-from ichor.serving.export import labels_of
+from ichor.serving.export import _text, labels_of
 from serving.served import Served, done, exam, listed, submit
 
 
@@ -203,6 +203,19 @@ def test_what_a_verdict_says_of_each_label(
     assert {k: told[k] for k in expected} == expected
 
 
+@pytest.mark.parametrize(
+    "lead", ["", "\n", "\t", " ", "\r\n", " \n\t ", "\u00a0", "\u200b", "\ufeff", "\x0b"]
+)
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b"])
+def test_no_cell_is_a_formula_whatever_stands_before_its_sign(lead: str, sign: str) -> None:
+    assert _text(f"{lead}{sign}1+1") == f"'{lead}{sign}1+1"
+
+
+@pytest.mark.parametrize("plain", ["", "thin rim = 3 mm", "a-b", " left", "7F3A-K2QX"])
+def test_plain_words_stay_as_they_are(plain: str) -> None:
+    assert _text(plain) == plain
+
+
 def test_a_name_in_the_list_can_be_changed(server: Served, demo: dict[str, Any]) -> None:
     with server.client() as client:
         named = client.patch(f"/studies/{demo['id']}", json={"alias": "Case 7"}).json()
@@ -230,6 +243,7 @@ def test_health_and_metrics(server: Served, demo: dict[str, Any]) -> None:
         "status": "ok",
         "database": True,
         "worker": True,
+        "storage": True,
     }
     text = httpx.get(f"{server.url}/metrics").text
     values = {

@@ -194,7 +194,7 @@ def test_sweeping_takes_what_nobody_knows_and_nothing_else(worklist: Worklist) -
     long_ago = time.time() - 7200
     for path in (worklist.storage.study(stale), half / "file", half):
         os.utime(path, (long_ago, long_ago))
-    assert worklist.sweep(3600.0) == 2
+    assert worklist.sweep(3600.0, time.time()) == 2
     assert worklist.storage.study(known).exists()
     assert worklist.storage.study(young).exists()
     assert not worklist.storage.study(stale).exists()

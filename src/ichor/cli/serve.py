@@ -44,6 +44,13 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A further name under which people reach this server; may repeat."),
     ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A proxy in front, or its network: X-Forwarded-For and -Proto are believed from it alone; may repeat.",
+        ),
+    ] = None,
     certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificate (PEM), to serve https; with --key.")
     ] = None,
@@ -83,6 +90,7 @@ def serve(
         token=read_token(token_file) if token_file else None,
         users=read_users(users) if users else {},
         hosts=tuple(allow_host or ()),
+        trusted_proxies=tuple(trusted_proxy or ()),
         keep_days=keep_days,
         keep_originals=keep_originals,
         certificate=certificate,

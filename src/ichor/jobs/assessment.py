@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +16,7 @@ from ichor.findings import Findings
 from ichor.jobs.artifacts import LAST_FILE, content_key, write_report_files, write_viewer_files
 from ichor.jobs.logs import log, places
 from ichor.jobs.queue import LeasedJob, LeaseLost, Queue, StudyDeleted, short_label
-from ichor.jobs.storage import Storage, remove
+from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, remove
 from ichor.jobs.tables import StoredFindings
 from ichor.reporting.words import refusals
 
@@ -55,6 +57,8 @@ class Assessor:
         ------
         LeaseLost
             Where the job is no longer this worker's.
+        StorageUnavailable
+            Where nothing can be written.
         """
         try:
             if isinstance(result, RefusedInput):
@@ -63,7 +67,7 @@ class Assessor:
                 self._assess(leased, study, result)
         except StudyDeleted:
             log("study_not_wanted", study=study)
-        except (LeaseLost, SQLAlchemyError):
+        except (LeaseLost, SQLAlchemyError, StorageUnavailable):
             raise
         except Exception as error:
             log("study_failed", study=study, error=type(error).__name__, at=places(error))
@@ -106,12 +110,14 @@ class Assessor:
 
     def _store(self, leased: LeasedJob, study: str, findings: Findings, image: Exam | Picture) -> None:
         """Put the images in their place, then write findings and state in one transaction."""
-        made = self.storage.new_scratch()
+        made = self._new_scratch()
         try:
             display = write_viewer_files(findings, image, made)
             folder = self.storage.publish(made, study)
+        except OSError as error:
+            raise _storage_error(error) from error
         finally:
-            remove(made)
+            _remove_quietly(made)
         stored = StoredFindings(study=study, findings=findings.to_json(), display=display)
         try:
             self.queue.change(leased, study, stored, **_outcome(findings))
@@ -121,15 +127,23 @@ class Assessor:
 
     def _write_report(self, study: str, findings: Findings, image: Exam | Picture) -> None:
         """Write the report once the reader has the study; without it, all else is still there."""
-        made = self.storage.new_scratch()
+        made = self._new_scratch()
         try:
             write_report_files(findings, image, made, self.storage.study(study), self.detector.bundle.card)
         except FileNotFoundError:
             log("report_not_wanted", study=study)  # deleted meanwhile
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and is_about_storage(error):
+                raise StorageUnavailable from error
             log("report_failed", study=study, error=type(error).__name__, at=places(error))
         finally:
-            remove(made)
+            _remove_quietly(made)
+
+    def _new_scratch(self) -> Path:
+        try:
+            return self.storage.new_scratch()
+        except OSError as error:
+            raise _storage_error(error) from error
 
     def _identity(self, image: Exam | Picture) -> dict[str, Any]:
         """Return what a study is known by: what it is, not how it came."""
@@ -153,6 +167,16 @@ def failure_message(error: Exception) -> str:
         str(error) if isinstance(error, IchorError) else f"an error of ichor itself ({type(error).__name__})"
     )
     return f"Found {why}; expected to assess it; try the files with ichor detect, and report it."
+
+
+def _storage_error(error: OSError) -> Exception:
+    return StorageUnavailable() if is_about_storage(error) else error
+
+
+def _remove_quietly(folder: Path) -> None:
+    """Remove a folder of scratch; on a disk that takes no changes it stays until the next start."""
+    with contextlib.suppress(OSError):
+        remove(folder)
 
 
 def _with_label(findings: Findings, label: str) -> Findings:

@@ -61,9 +61,15 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
         try:
-            with self.engine.begin() as connection:
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+            with self.engine.connect() as connection:
+                if self.is_sqlite:
+                    # A table that others refer to is made anew under its name; only outside a transaction.
+                    _raw(connection, "PRAGMA foreign_keys=OFF")
+                with connection.begin():
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+                if self.is_sqlite:
+                    _raw(connection, "PRAGMA foreign_keys=ON")
         except SQLAlchemyError as error:
             raise UsageError(
                 f"the database: found that it cannot be opened ({type(error).__name__}); expected one that "
@@ -119,6 +125,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "secure_delete=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _raw(connection: Connection, statement: str) -> None:
+    """Run a statement on the driver's connection, in no transaction."""
+    cursor = connection.connection.cursor()
+    cursor.execute(statement)
     cursor.close()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, delete, or_, select, update
+from sqlalchemy import Select, delete, func, or_, select, update
 from sqlmodel import Session, col
 
 from ichor.jobs.database import Database
@@ -19,6 +19,7 @@ __all__ = [
     "FINAL",
     "LEASE_S",
     "MOST_ATTEMPTS",
+    "Finished",
     "LeaseLost",
     "LeasedJob",
     "Part",
@@ -39,6 +40,9 @@ _COPIED = (
     *("refusal_code", "refusal_message"),
 )
 """What a duplicate's row shows of the first one's; it is not flagged itself."""
+_NOTHING = (
+    "Found nothing in it that was read; expected an image; check the files, or try them with ichor detect."
+)
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's: nothing that is taken for something else when it is read out."""
 
@@ -49,6 +53,25 @@ class Part:
 
     study: str
     done: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a job that is done leaves.
+
+    Attributes
+    ----------
+    studies
+        Whether any study of it is still there.
+    upload
+        Whether all inputs of its upload are done.
+    deleted
+        Whether something of it was deleted meanwhile.
+    """
+
+    studies: bool
+    upload: bool
+    deleted: bool
 
 
 class LeaseLost(Exception):
@@ -65,7 +88,7 @@ class LeasedJob:
 
     Attributes
     ----------
-    seq, upload, inputs, alias, arrived
+    seq, upload, number, input, alias, arrived, at_part
         As in :class:`~ichor.jobs.tables.Job`.
     worker
         Who has it.
@@ -75,9 +98,11 @@ class LeasedJob:
 
     seq: int
     upload: str
-    inputs: tuple[str, ...]
+    number: int
+    input: str
     alias: str | None
     arrived: float
+    at_part: int | None
     worker: str
     attempts: int
 
@@ -107,23 +132,30 @@ class Queue:
         self.database = database
 
     def add(self, upload: str, inputs: Sequence[str], alias: str | None = None) -> None:
-        """Queue an upload with the first row of its studies; nothing where it was queued before."""
+        """Queue the inputs of an upload, each with a row of its own; nothing where it was queued before."""
         now = time.time()
         with self.database.write() as session:
-            if session.scalar(select(Job).where(col(Job.upload) == upload)) is not None:
+            if session.scalar(select(Job).where(col(Job.upload) == upload).limit(1)) is not None:
                 return
-            job = Job(upload=upload, arrived=now, inputs=list(inputs), alias=alias)
-            session.add(job)
-            session.flush()
-            study = Study(id=new_id(), job=job.seq or 0, arrived=now, label=short_label(upload), alias=alias)
-            session.add(study)
-            add_event(session, study.id)
+            turn = _last_turn(session)
+            for number, name in enumerate(inputs):
+                job = Job(
+                    upload=upload, number=number, input=name, arrived=now, turn=turn + number, alias=alias
+                )
+                session.add(job)
+                session.flush()
+                label = short_label(f"{upload}/{number}" if number else upload)
+                study = Study(id=new_id(), job=job.seq or 0, arrived=now, label=label, alias=alias)
+                session.add(study)
+                add_event(session, study.id)
 
     def lease(self, worker: str) -> LeasedJob | None:
-        """Take the job that has waited longest; None where none waits."""
+        """Take the job whose turn it is; None where none waits."""
         now = time.time()
-        free = or_(col(Job.state) == "queued", (col(Job.state) == "leased") & (col(Job.lease_until) < now))
-        found = select(Job).where(free).order_by(col(Job.seq)).limit(1)
+        lapsed = (col(Job.state) == "leased") & (col(Job.lease_until) < now)
+        free = or_(col(Job.state) == "queued", lapsed)
+        # One whose worker fell silent comes after those that did no harm yet.
+        found = select(Job).where(free).order_by(col(Job.state).desc(), col(Job.turn), col(Job.seq)).limit(1)
         with self.database.read() as session:  # whoever has nothing to do takes no lock
             if session.scalars(found).first() is None:
                 return None
@@ -131,10 +163,20 @@ class Queue:
             job = session.scalars(found.with_for_update(skip_locked=True)).first()
             if job is None:
                 return None
+            if job.state == "leased":
+                job.turn = _last_turn(session)
             job.state, job.leased_by, job.lease_until = "leased", worker, now + LEASE_S
             job.attempts += 1
             return LeasedJob(
-                job.seq or 0, job.upload, tuple(job.inputs), job.alias, job.arrived, worker, job.attempts
+                seq=job.seq or 0,
+                upload=job.upload,
+                number=job.number,
+                input=job.input,
+                alias=job.alias,
+                arrived=job.arrived,
+                at_part=job.at_part,
+                worker=worker,
+                attempts=job.attempts,
             )
 
     def renew(self, leased: LeasedJob) -> bool:
@@ -142,7 +184,7 @@ class Queue:
         with self.database.write() as session:
             return _touch(session, leased, lease_until=time.time() + LEASE_S)
 
-    def release(self, worker: str | None = None, *, uncounted: bool = False) -> int:
+    def release(self, worker: str | None = None, *, uncounted: bool = False, behind: bool = True) -> int:
         """Give back what a worker had, or all workers: it ended, and will not come back.
 
         Parameters
@@ -150,32 +192,87 @@ class Queue:
         worker
             Whose jobs; None for everybody's.
         uncounted
-            The worker was asked to end: this was no attempt that failed.
+            The worker was asked to end, or the database or the disk was away: no attempt that failed.
+        behind
+            The jobs go behind all that wait; else they keep their turn.
 
         Returns
         -------
         int
             Number of jobs.
         """
-        values: dict[str, Any] = {"state": "queued", "leased_by": None, "lease_until": None}
-        if uncounted:
-            values["attempts"] = col(Job.attempts) - 1
-        held = update(Job).where(col(Job.state) == "leased").values(**values)
-        if worker is not None:
-            held = held.where(col(Job.leased_by) == worker)
         with self.database.write() as session:
-            begun = select(Study).join(Job, col(Job.seq) == col(Study.job))
-            begun = begun.where(col(Job.state) == "leased", col(Study.state).in_(("reading", "detecting")))
+            held = select(Job).where(col(Job.state) == "leased").order_by(col(Job.turn))
             if worker is not None:
-                begun = begun.where(col(Job.leased_by) == worker)
-            for study in session.scalars(begun).all():
-                study.state = "queued"
-                add_event(session, study.id)
-            session.flush()
-            return _count(session, held)
+                held = held.where(col(Job.leased_by) == worker)
+            jobs = session.scalars(held.with_for_update()).all()
+            turn = _last_turn(session)
+            for number, job in enumerate(jobs):
+                job.state, job.leased_by, job.lease_until = "queued", None, None
+                job.turn = turn + number if behind else job.turn
+                if uncounted:
+                    job.attempts, job.at_part = job.attempts - 1, None
+                for study in session.scalars(_open_rows(job.seq or 0)).all():
+                    study.state = "queued"
+                    add_event(session, study.id)
+            return len(jobs)
 
-    def finish(self, leased: LeasedJob) -> bool:
-        """Note that nothing of a job is left to do; return whether any study of it is still there.
+    def close_part(self, leased: LeasedJob) -> None:
+        """Note that a part and its report are done, or were there: the next one is being read.
+
+        Raises
+        ------
+        LeaseLost
+            Where the job is no longer this worker's.
+        """
+        with self.database.write() as session:
+            if not _touch(session, leased, at_part=None):
+                raise LeaseLost
+
+    def skip_part(self, leased: LeasedJob, code: str, message: str) -> bool:
+        """Refuse the part whose assessment ended the worker again and again; the rest of its job gets its turn.
+
+        Returns
+        -------
+        bool
+            False where the worker ended while it read: then it is not known which part was to blame.
+
+        Raises
+        ------
+        LeaseLost
+            Where the job is no longer this worker's.
+        """
+        if leased.at_part is None:
+            return False
+        with self.database.write() as session:
+            if not _touch(session, leased, attempts=1, at_part=None):
+                raise LeaseLost
+            for study in session.scalars(_open_rows(leased.seq).where(col(Study.part) == leased.at_part)):
+                _refuse(session, study, code, message)
+        return True
+
+    def give_up(self, leased: LeasedJob, code: str, message: str) -> None:
+        """Refuse every row of a job that is not done; a row of its own says so where all that were known are done.
+
+        Raises
+        ------
+        LeaseLost
+            Where the job is no longer this worker's.
+        """
+        with self.database.write() as session:
+            if not _touch(session, leased):
+                raise LeaseLost
+            rows = list(session.scalars(_open_rows(leased.seq)))
+            if not rows:
+                last = session.scalar(select(func.max(col(Study.part))).where(col(Study.job) == leased.seq))
+                dropped = session.scalars(select(Job).where(col(Job.seq) == leased.seq)).one().dropped
+                rows = [_new_row(leased, max([-1, *dropped, *([] if last is None else [last])]) + 1)]
+                session.add_all(rows)
+            for study in rows:
+                _refuse(session, study, code, message)
+
+    def finish(self, leased: LeasedJob) -> Finished:
+        """Note that nothing of a job is left to do.
 
         Raises
         ------
@@ -183,20 +280,27 @@ class Queue:
             Where it is no longer this worker's.
         """
         with self.database.write() as session:
-            if not _touch(session, leased, state="done", leased_by=None, lease_until=None):
+            if not _touch(session, leased, state="done", leased_by=None, lease_until=None, at_part=None):
                 raise LeaseLost
-            # The row that was there before anything was read, where nothing took it.
+            # Rows of an attempt before that nothing took this time: they say so, none is dropped silently.
             for study in session.scalars(_open_rows(leased.seq)).all():
-                add_event(session, study.id, "deleted")
-                session.delete(study)
+                _refuse(session, study, "no_image", _NOTHING)
             session.flush()
-            if (
-                session.scalars(select(Study).where(col(Study.job) == leased.seq).limit(1)).first()
-                is not None
-            ):
-                return True
-            session.execute(delete(Job).where(col(Job.seq) == leased.seq))
-            return False
+            job = session.scalars(select(Job).where(col(Job.seq) == leased.seq)).one()
+            deleted = bool(job.dropped)
+            studies = _exists(session, select(Study).where(col(Study.job) == leased.seq))
+            if not studies:
+                session.delete(job)
+                session.flush()
+            waiting = select(Job).where(col(Job.upload) == leased.upload, col(Job.state) != "done")
+            return Finished(studies, not _exists(session, waiting), deleted)
+
+    def finished_uploads(self, uploads: Sequence[str]) -> list[str]:
+        """Return those uploads that are known, and of which nothing is left to do."""
+        with self.database.read() as session:
+            known = set(session.scalars(select(col(Job.upload))))
+            waiting = set(session.scalars(select(col(Job.upload)).where(col(Job.state) != "done")))
+        return [upload for upload in uploads if upload in known - waiting]
 
     def begin_reading(self, leased: LeasedJob) -> None:
         """Show that a job is being read.
@@ -231,24 +335,11 @@ class Queue:
             found = select(Study).where(col(Study.job) == leased.seq, col(Study.part) == part)
             study = session.scalars(found).first()
             if study is None:
-                study = Study(
-                    id=new_id(),
-                    job=leased.seq,
-                    part=part,
-                    arrived=leased.arrived,
-                    label=short_label(f"{leased.upload}/{part}"),
-                    alias=leased.alias,
-                    state="reading",
-                    started=time.time(),
-                )
+                study = _new_row(leased, part)
                 session.add(study)
                 add_event(session, study.id)
+            job.at_part = part
             return Part(study.id, study.state in FINAL)
-
-    def open_parts(self, leased: LeasedJob) -> list[str]:
-        """Return the rows of a job that are not done."""
-        with self.database.read() as session:
-            return [study.id for study in session.scalars(_open_rows(leased.seq))]
 
     def mark_duplicate(self, leased: LeasedJob, study: str, content: str, **values: Any) -> bool:
         """Point a study at the one that was assessed before, if there is one; return whether there is.
@@ -318,10 +409,38 @@ def _change(session: Session, leased: LeasedJob, study: str, **values: Any) -> N
     add_event(session, study)
 
 
+def _new_row(leased: LeasedJob, part: int) -> Study:
+    return Study(
+        id=new_id(),
+        job=leased.seq,
+        part=part,
+        arrived=leased.arrived,
+        label=short_label(f"{leased.upload}/{leased.number}/{part}"),
+        alias=leased.alias,
+        state="reading",
+        started=time.time(),
+    )
+
+
+def _refuse(session: Session, study: Study, code: str, message: str) -> None:
+    study.state, study.finished = "refused", time.time()
+    study.refusal_code, study.refusal_message = code, message
+    add_event(session, study.id)
+
+
 def _open_rows(job: int) -> Select[Any]:
     return (
         select(Study).where(col(Study.job) == job, col(Study.state).not_in(FINAL)).order_by(col(Study.part))
     )
+
+
+def _last_turn(session: Session) -> int:
+    """Return the turn behind all jobs."""
+    return int(session.scalar(select(func.max(col(Job.turn)))) or 0) + 1
+
+
+def _exists(session: Session, query: Select[Any]) -> bool:
+    return session.scalars(query.limit(1)).first() is not None
 
 
 def _touch(session: Session, leased: LeasedJob, **values: Any) -> bool:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from ichor.errors import UsageError
 
-__all__ = ["Storage", "new_id", "remove"]
+__all__ = ["Storage", "StorageUnavailable", "is_about_storage", "new_id", "remove"]
+
+_TROUBLES = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM)
+"""What the disk says where nothing can be written: full, read-only, broken."""
+_PROBE_BYTES = 1 << 16
+
+
+class StorageUnavailable(Exception):
+    """Nothing can be written to the state folder just now: no fault of what was being done."""
+
+
+def is_about_storage(error: OSError) -> bool:
+    """Tell whether an error says that the disk is full, read-only or broken."""
+    return error.errno in _TROUBLES
 
 
 def new_id() -> str:
@@ -55,6 +70,13 @@ class Storage:
         """Folder of an upload."""
         return self.uploads / _checked(upload)
 
+    def upload_input(self, upload: str, name: str) -> Path:
+        """Folder within an upload that holds one of its inputs alone."""
+        first = name.partition("/")[0]
+        if not first.isdecimal():
+            raise ValueError("found a name that is no input of ours; expected digits")
+        return self.upload(upload) / first
+
     def study(self, study: str) -> Path:
         """Folder of what is kept of a study."""
         return self.studies / _checked(study)
@@ -84,6 +106,18 @@ class Storage:
         """Room that is left."""
         return shutil.disk_usage(self.root).free
 
+    def is_writable(self) -> bool:
+        """Tell whether something can be written; tried, as folders may look as if."""
+        probe = self.scratch / new_id()
+        try:
+            probe.write_bytes(b"\0" * _PROBE_BYTES)
+        except OSError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
+        return True
+
     @contextlib.contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[None]:
         """Hold a lock that the system takes back when the process ends, however it ends.
@@ -94,11 +128,32 @@ class Storage:
             Where another process holds it, and ``wait`` is False.
         """
         with (self.root / f"{name}.lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _lock(file, wait=wait)
             yield
 
 
+def _lock(file: IO[bytes], *, wait: bool) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        tries: Any = msvcrt
+        while True:
+            try:
+                file.seek(0)
+                tries.locking(file.fileno(), tries.LK_NBLCK, 1)
+                return
+            except OSError:
+                if not wait:
+                    raise BlockingIOError from None
+                time.sleep(0.1)
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
 def _settle(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # a folder cannot be opened there
+        return
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

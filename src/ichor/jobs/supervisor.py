@@ -95,8 +95,8 @@ class Supervisor:
             if self._ending.is_set():
                 break
             self.restarts += 1
-            log("worker_died", level=logging.WARNING, code=code)
             self._give_back(name)
+            log("worker_died", level=logging.WARNING, code=code)
             wait = _LEAST_WAIT_S if time.monotonic() - began > _LIVED_S else min(2 * wait, _MOST_WAIT_S)
             self._ending.wait(wait)
         self._give_back(None)

@@ -1,4 +1,7 @@
-"""The tables of the worklist. Nothing in them names, dates or identifies a patient."""
+"""The tables of one database. Nothing in them names, dates or identifies a patient.
+
+``verdict`` and ``session`` are the page's alone; they stand here because one line of migrations makes all tables.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,32 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, Column, Float, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-__all__ = ["Event", "Job", "Session", "StoredFindings", "Study", "Verdict"]
+__all__ = ["ClockReading", "Event", "Job", "Session", "StoredFindings", "Study", "Verdict"]
 
 
 class Job(SQLModel, table=True):
-    """One upload to be read: the queue.
+    """One input of an upload, to be read: the queue.
 
     Attributes
     ----------
     seq
         Order of arrival.
-    upload
-        Random id of the upload, by which completing it twice gives one job.
+    upload, number
+        Random id of the upload, and which of its inputs this is: completing an upload twice gives its jobs once.
+    input
+        Name within the upload's folder, given by the server.
     arrived
         Seconds since 1970, UTC, as every time here.
+    turn
+        Jobs are taken in this order; one that ended its worker goes behind all others.
     state
         ``queued``, ``leased`` or ``done``.
     leased_by, lease_until
         Which worker has it, and until when without word from it.
     attempts
         Leases since something of it was last finished.
-    inputs
-        Names within the upload's folder, given by the server, in order of reading.
+    at_part
+        The part that is being assessed: if the worker dies of it, the others still get their turn.
     dropped
         Parts deleted before they were done.
     alias
@@ -36,16 +43,19 @@ class Job(SQLModel, table=True):
     """
 
     __tablename__: ClassVar[Any] = "job"
-    __table_args__: ClassVar[Any] = {"sqlite_autoincrement": True}
+    __table_args__: ClassVar[Any] = (UniqueConstraint("upload", "number"), {"sqlite_autoincrement": True})
 
     seq: int | None = Field(default=None, primary_key=True)
-    upload: str = Field(sa_column=Column(String(32), unique=True, nullable=False))
+    upload: str = Field(sa_column=Column(String(32), nullable=False))
+    number: int = 0
+    input: str = Field(default="", sa_column=Column(String(40), nullable=False))
     arrived: float = Field(sa_column=Column(Float(53), nullable=False))
+    turn: int = Field(default=0, sa_column=Column(Integer, nullable=False, index=True))
     state: str = Field(default="queued", sa_column=Column(String(8), nullable=False, index=True))
     leased_by: str | None = Field(default=None, sa_column=Column(String(32)))
     lease_until: float | None = Field(default=None, sa_column=Column(Float(53)))
     attempts: int = 0
-    inputs: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    at_part: int | None = None
     dropped: list[int] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     alias: str | None = Field(default=None, sa_column=Column(String(80)))
 
@@ -145,10 +155,30 @@ class Event(SQLModel, table=True):
 
 
 class Session(SQLModel, table=True):
-    """A browser that has logged in: the hash of its cookie, and who it is."""
+    """A browser that has logged in.
+
+    Attributes
+    ----------
+    hash
+        Of its cookie.
+    user
+        Whose it is; empty for the bearer of the token.
+    credential
+        Hash of the password hash or token that gave it: once that is changed or taken away, the session is over.
+    """
 
     __tablename__: ClassVar[Any] = "session"
 
     hash: str = Field(sa_column=Column(String(64), primary_key=True))
     user: str = Field(sa_column=Column(String(80), nullable=False))
+    credential: str = Field(sa_column=Column(String(64), nullable=False))
     expires: float = Field(sa_column=Column(Float(53), nullable=False))
+
+
+class ClockReading(SQLModel, table=True):
+    """The wall clock as the server last saw it, in one row: at a start, a clock that was set is recognised by it."""
+
+    __tablename__: ClassVar[Any] = "clock"
+
+    id: int = Field(default=1, primary_key=True)
+    seen: float = Field(sa_column=Column(Float(53), nullable=False))

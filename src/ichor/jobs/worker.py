@@ -7,7 +7,9 @@ open: when the server ends, however it ends, it closes, and the worker ends too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import signal
 import sys
@@ -23,16 +25,17 @@ from ichor.errors import RefusedInput
 from ichor.jobs.assessment import Assessor, failure_message
 from ichor.jobs.database import Database
 from ichor.jobs.logs import log, places, start_logs
-from ichor.jobs.queue import LEASE_S, MOST_ATTEMPTS, LeasedJob, LeaseLost, Queue, StudyDeleted
+from ichor.jobs.queue import LEASE_S, MOST_ATTEMPTS, LeasedJob, LeaseLost, Queue
 from ichor.jobs.settings import WorkerSettings
-from ichor.jobs.storage import Storage, remove
+from ichor.jobs.storage import Storage, StorageUnavailable, remove
 from ichor.reading import read_all
+from ichor.reading.isolation import warm
 from ichor.reading.limits import Limits
 
 __all__ = ["Worker", "main"]
 
 _IDLE_S = 0.1
-_RETRY_S = 2.0
+_RETRY_S, _MOST_RETRY_S = 2.0, 30.0
 _GAVE_UP = (
     "Found that reading or detecting it ended the worker several times; expected a study that can be assessed; "
     "check the files, or try them with ichor detect."
@@ -55,14 +58,16 @@ class Worker:
         self.limits = Limits.from_environment(**settings.limits)
         self.assessor = Assessor(settings.bundle, self.queue, self.storage)
         self.ending = threading.Event()
+        self._progress = time.monotonic()
+        self._retry_s = _RETRY_S
 
     @property
     def most_seconds(self) -> float:
-        """Wall time after which a job has hung: reading has its own limit, which native code can outstay."""
+        """Wall time after which a part has hung: reading has its own limit, which native code can outstay."""
         return 3 * self.limits.seconds + 120
 
     def run(self) -> None:
-        """Take one job after the other."""
+        """Take one job after the other; what the database or the disk interrupts is put back, and taken later."""
         while not self.ending.is_set():
             try:
                 leased = self.queue.lease(self.settings.name)
@@ -71,36 +76,12 @@ class Worker:
                     continue
                 with self._held(leased):
                     self.do(leased)
+                self._retry_s = _RETRY_S
             except LeaseLost:
                 continue
-            except SQLAlchemyError as error:
-                # The database is away: the job stays leased, and is taken again when the lease is over.
-                log("database_error", error=type(error).__name__)
-                self.ending.wait(_RETRY_S)
-
-    @contextlib.contextmanager
-    def _held(self, leased: LeasedJob) -> Iterator[None]:
-        """Keep the lease while a job is done."""
-        done = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(leased, done), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
-    def _renew(self, leased: LeasedJob, done: threading.Event) -> None:
-        began = time.monotonic()
-        while not done.wait(LEASE_S / 4):
-            if time.monotonic() - began > self.most_seconds:
-                log("job_hung", job=leased.seq)
-                os._exit(1)
-            try:
-                if not self.queue.renew(leased):
-                    return
-            except SQLAlchemyError as error:
-                log("database_error", error=type(error).__name__)
+            except (SQLAlchemyError, StorageUnavailable) as error:
+                log("interrupted", level=logging.WARNING, error=type(error).__name__)
+                self._put_back()
 
     def do(self, leased: LeasedJob) -> None:
         """Read a job and assess what it holds; what was finished by an attempt before is passed over.
@@ -109,48 +90,117 @@ class Worker:
         ------
         LeaseLost
             Where it was deleted meanwhile.
+        StorageUnavailable
+            Where nothing can be written.
         """
         log("job_taken", job=leased.seq, attempt=leased.attempts)
         self.queue.begin_reading(leased)
-        if leased.attempts > MOST_ATTEMPTS:
-            self._refuse_rest(leased, "gave_up", _GAVE_UP)
+        too_often = leased.attempts > MOST_ATTEMPTS
+        if too_often and not self.queue.skip_part(leased, "gave_up", _GAVE_UP):
+            self.queue.give_up(leased, "gave_up", _GAVE_UP)
         else:
             try:
-                if not self._read(leased):
+                if not self._read(leased, skipped=leased.at_part if too_often else None):
                     return
-            except (LeaseLost, SQLAlchemyError):
+            except (LeaseLost, SQLAlchemyError, StorageUnavailable):
                 raise
-            except (
-                Exception
-            ) as error:  # whatever it is: the queue goes on, and the study says that it was not assessed
+            except Exception as error:  # whatever it is: the queue goes on, and the study says so
                 log("job_failed", job=leased.seq, error=type(error).__name__, at=places(error))
-                self._refuse_rest(leased, "failed", failure_message(error))
-        any_left = self.queue.finish(leased)
-        if not (self.settings.keep_originals and any_left):
-            remove(self.storage.upload(leased.upload))
-        log("job_done", job=leased.seq)
+                self.queue.give_up(leased, "failed", failure_message(error))
+        self._finish(leased)
 
-    def _read(self, leased: LeasedJob) -> bool:
-        """Assess every result of a job; False where the worker is to end before that is done."""
-        folder = self.storage.upload(leased.upload)
-        results = (r for name in leased.inputs for r in read_all(folder / name, limits=self.limits))
-        for number, result in enumerate(results):
+    def remove_read_uploads(self) -> None:
+        """Remove uploads that a worker before had read, and was killed before it removed them."""
+        if self.settings.keep_originals:
+            return
+        names = [folder.name for folder in self.storage.uploads.iterdir()]
+        for upload in self.queue.finished_uploads(names):
+            remove(self.storage.upload(upload))
+
+    def _read(self, leased: LeasedJob, skipped: int | None) -> bool:
+        """Assess every result of a job but the one skipped; False where the worker is to end before that is done."""
+        path = self.storage.upload(leased.upload) / leased.input
+        self._progress = time.monotonic()
+        for number, result in enumerate(read_all(path, limits=self.limits, isolated=True)):
+            self._progress = time.monotonic()
+            if isinstance(result, RefusedInput) and _says_disk(result):
+                raise StorageUnavailable
             part = self.queue.open_part(leased, number)
             if part is None:
                 continue
-            if not part.done:
+            if number == skipped:
+                log("part_skipped", study=part.study)
+            elif not part.done:
                 self.assessor.settle(leased, part.study, result)
             elif not isinstance(result, RefusedInput):
                 self.assessor.complete(part.study, result)
+            self.queue.close_part(leased)
             if self.ending.is_set():
                 return False
+            self._progress = time.monotonic()
         return True
 
-    def _refuse_rest(self, leased: LeasedJob, code: str, message: str) -> None:
-        """Refuse every row of a job that is not done."""
-        for study in self.queue.open_parts(leased):
-            with contextlib.suppress(StudyDeleted):
-                self.queue.change(leased, study, state="refused", refusal_code=code, refusal_message=message)
+    def _finish(self, leased: LeasedJob) -> None:
+        """Close a job; of its upload, keep what is not read yet, and what the settings say."""
+        finished = self.queue.finish(leased)
+        keeps = self.settings.keep_originals and finished.studies
+        if finished.upload and not self.settings.keep_originals:
+            remove(self.storage.upload(leased.upload))
+        elif not keeps:
+            remove(self.storage.upload_input(leased.upload, leased.input))
+            if finished.upload and not self._holds_files(leased.upload):
+                remove(self.storage.upload(leased.upload))
+        if finished.deleted:
+            # Its last words, such as the alias, were written after whoever deleted it had scrubbed.
+            self.queue.database.scrub()
+        log("job_done", job=leased.seq)
+
+    def _holds_files(self, upload: str) -> bool:
+        folder = self.storage.upload(upload)
+        return folder.is_dir() and any(folder.iterdir())
+
+    def _put_back(self) -> None:
+        """Give back what is leased, uncounted and behind the others, once that can be done; wait longer each time."""
+        while not self.ending.wait(self._retry_s):
+            self._retry_s = min(2 * self._retry_s, _MOST_RETRY_S)
+            try:
+                self.queue.release(self.settings.name, uncounted=True)
+            except SQLAlchemyError as error:
+                log("database_error", level=logging.WARNING, error=type(error).__name__)
+                continue
+            if self.storage.is_writable():
+                return
+            log("storage_unavailable", level=logging.WARNING)
+
+    @contextlib.contextmanager
+    def _held(self, leased: LeasedJob) -> Iterator[None]:
+        """Keep the lease while a job is done."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._renew, args=(leased, done), daemon=True)
+        self._progress = time.monotonic()
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _renew(self, leased: LeasedJob, done: threading.Event) -> None:
+        while not done.wait(min(LEASE_S / 4, self.most_seconds / 4)):
+            if time.monotonic() - self._progress > self.most_seconds:
+                log("part_hung", level=logging.WARNING, job=leased.seq)
+                os._exit(1)
+            try:
+                if not self.queue.renew(leased):
+                    return
+            except SQLAlchemyError as error:
+                log("database_error", level=logging.WARNING, error=type(error).__name__)
+
+
+def _says_disk(refusal: RefusedInput) -> bool:
+    """Tell whether reading failed as the disk did: archives are unpacked in the state folder."""
+    troubles = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)
+    return any(os.strerror(number) in refusal.found for number in troubles)
 
 
 def main() -> int:
@@ -167,17 +217,24 @@ def main() -> int:
         worker = Worker(settings)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: worker.ending.set())
-        threading.Thread(target=_end_with_server, daemon=True).start()
+        threading.Thread(target=_end_with_server, args=(storage,), daemon=True).start()
+        with contextlib.suppress(SQLAlchemyError, OSError):  # tried again at the next start
+            worker.remove_read_uploads()
+        warm()
         print("ready", flush=True)
         worker.run()
-        worker.queue.release(settings.name, uncounted=True)
+        with contextlib.suppress(SQLAlchemyError):  # the next server takes it up
+            worker.queue.release(settings.name, uncounted=True, behind=False)
+        storage.clear_scratch()
     return 0
 
 
-def _end_with_server() -> None:
+def _end_with_server(storage: Storage) -> None:
     # Not through sys.stdin: its lock would be held while the interpreter ends.
     while os.read(sys.stdin.fileno(), 1 << 10):
         pass
+    with contextlib.suppress(OSError):
+        storage.clear_scratch()
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Who may come in: tokens, users, sessions; and a brake on guessing."""
+"""Who may come in: tokens, users, and sessions bound to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+import unicodedata
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
@@ -15,6 +15,7 @@ from sqlmodel import col
 
 from ichor.jobs.database import Database
 from ichor.jobs.tables import Session
+from ichor.serving.brake import Brake
 from ichor.serving.passwords import hash_password, password_fits
 from ichor.serving.settings import Settings
 
@@ -22,8 +23,6 @@ __all__ = ["COOKIE", "Access", "Person"]
 
 COOKIE = "ichor_session"
 _LASTS_S = 12 * 3600.0
-_MOST_FAILURES, _WITHIN_S = 8, 60.0
-_MOST_ADDRESSES = 10_000
 _MOST_HASHING = 2
 """Passwords checked at a time: each takes memory, and a core."""
 
@@ -55,19 +54,20 @@ class Access:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
         self.database = database
+        self.brake = Brake(settings.users)
         self._sessions: dict[str, tuple[str, float]] = {}
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
-        self._lock = threading.Lock()
         self._hashing = threading.Semaphore(_MOST_HASHING)
         self._decoy = hash_password(secrets.token_hex(16)) if settings.users else ""
 
     def load(self) -> None:
-        """Read the sessions that are still good."""
+        """Read the sessions that are still good; forget those whose token or password is no longer the present one."""
         with self.database.write() as session:
-            session.execute(delete(Session).where(col(Session.expires) < time.time()))
             for row in session.scalars(select(Session)).all():
-                if not row.user or row.user in self.settings.users:
+                present = self._credential(row.user)
+                if row.expires > time.time() and present is not None and row.credential == present:
                     self._sessions[row.hash] = (row.user, row.expires)
+                else:
+                    session.delete(row)
 
     def person(self, bearer: str | None, cookie: str | None) -> Person | None:
         """Tell who a request comes from; None where it shows nothing that counts."""
@@ -84,20 +84,25 @@ class Access:
     def login(
         self, address: str, token: str | None, user: str | None, password: str | None
     ) -> tuple[Person, str] | None:
-        """Check what somebody shows; return who it is and the cookie's value, or None."""
-        person = self._who(token, user, password)
-        if person is None:
-            with self._lock:
-                self._failures.setdefault(address, deque(maxlen=_MOST_FAILURES)).append(time.monotonic())
-                self._failures.move_to_end(address)
-                if len(self._failures) > _MOST_ADDRESSES:
-                    self._failures.popitem(last=False)
+        """Check what somebody shows; return who it is and the cookie's value, or None.
+
+        Raises
+        ------
+        TooManyGuesses
+            Where the address has guessed too often at this user; then nothing is checked.
+        """
+        guess = self.brake.count(address, user if token is None else None)
+        person = self._checked(token, user, password)
+        credential = None if person is None else self._credential(person.name)
+        if person is None or credential is None:
             return None
+        self.brake.take_back(guess)
         value = secrets.token_urlsafe(32)
-        row = Session(hash=_hash(value), user=person.name, expires=time.time() + _LASTS_S)
+        expires = time.time() + _LASTS_S
+        row = Session(hash=_hash(value), user=person.name, credential=credential, expires=expires)
         with self.database.write() as session:
             session.add(row)
-        self._sessions[row.hash] = (person.name, row.expires)
+        self._sessions[_hash(value)] = (person.name, expires)
         return person, value
 
     def logout(self, cookie: str | None) -> None:
@@ -108,21 +113,12 @@ class Access:
         with self.database.write() as session:
             session.execute(delete(Session).where(col(Session.hash) == _hash(cookie)))
 
-    def wait_s(self, address: str) -> int:
-        """Seconds until the next guess from an address is heard; 0 for now."""
-        now = time.monotonic()
-        with self._lock:
-            failures = self._failures.get(address)
-            if failures is None or len(failures) < _MOST_FAILURES or now - failures[0] > _WITHIN_S:
-                return 0
-            return int(_WITHIN_S - (now - failures[0])) + 1
-
     @property
     def lasts_s(self) -> int:
         """Seconds that a login lasts."""
         return int(_LASTS_S)
 
-    def _who(self, token: str | None, user: str | None, password: str | None) -> Person | None:
+    def _checked(self, token: str | None, user: str | None, password: str | None) -> Person | None:
         if token is not None:
             return Person() if self._is_token(token) else None
         if user is None or password is None or not self.settings.users:
@@ -133,11 +129,24 @@ class Access:
             fits = password_fits(password, hashed)
         return Person(user) if fits and user in self.settings.users else None
 
+    def _credential(self, user: str) -> str | None:
+        """Hash what lets a user in at present, or without a name the bearer of the token; None for nothing."""
+        present = self.settings.users.get(user) if user else self.settings.token
+        return None if present is None else _hash(f"{user}:{present}")
+
+    def is_users_name(self, name: str) -> bool:
+        """Tell whether a name is a user's, or looks like it."""
+        return _plain(name) in {_plain(user) for user in self.settings.users}
+
     def _is_token(self, shown: str) -> bool:
         token = self.settings.token
         return token is not None and hmac.compare_digest(
             shown.encode("utf-8", "surrogatepass"), token.encode("utf-8")
         )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def _hash(value: str) -> str:

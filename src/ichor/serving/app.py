@@ -25,6 +25,8 @@ from ichor.serving.api import about, results, studies, uploads, verdicts, watchi
 from ichor.serving.errors import ApiError, add_handlers
 from ichor.serving.events import Hub
 from ichor.serving.metrics import Metrics
+from ichor.serving.retention import Retention
+from ichor.serving.room import Room
 from ichor.serving.schemas import Study
 from ichor.serving.settings import Settings
 from ichor.serving.state import Server, current_person
@@ -33,10 +35,7 @@ from ichor.serving.worklist import Worklist
 
 __all__ = ["create_app"]
 
-_DAY_S = 86_400.0
 _TIDY_S = 600.0
-_UNFINISHED_S = _DAY_S
-"""An upload to which nothing was added for so long is given up."""
 _DESCRIPTION = """The API that ichor's own page uses. Send studies, follow them, fetch what was found, say what you see.
 
 Research use, not a medical device. Nothing here holds a patient's name, identifier or date; UIDs are hashed.
@@ -67,7 +66,22 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics(worklist, supervisor)
     hub = Hub(database, lambda study: _described(worklist, study))
     access = Access(settings, database)
-    server = Server(settings, storage, database, queue, worklist, access, supervisor, hub, metrics, card)
+    retention = Retention(database, worklist, settings.keep_days)
+    room = Room(storage)
+    server = Server(
+        settings=settings,
+        storage=storage,
+        database=database,
+        queue=queue,
+        worklist=worklist,
+        access=access,
+        supervisor=supervisor,
+        hub=hub,
+        metrics=metrics,
+        retention=retention,
+        room=room,
+        card=card,
+    )
     app = FastAPI(
         title="ichor",
         version=ichor.__version__,
@@ -109,6 +123,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # Forms that are too large for memory wait here, where they are cleared away, not in the system's folder.
     tempfile.tempdir = str(server.storage.scratch)
     await anyio.to_thread.run_sync(server.access.load)
+    await anyio.to_thread.run_sync(server.room.load)
     await anyio.to_thread.run_sync(server.supervisor.start)
     tasks = [asyncio.create_task(server.hub.run()), asyncio.create_task(_tidy(server))]
     log("started")
@@ -120,6 +135,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await anyio.to_thread.run_sync(server.supervisor.stop)
+        with contextlib.suppress(OSError):  # of a worker that had to be killed; else at the next start
+            await anyio.to_thread.run_sync(server.storage.clear_scratch)
         server.database.close()
         log("ended")
 
@@ -128,20 +145,12 @@ async def _tidy(server: Server) -> None:
     """Delete what is too old, now and again."""
     while True:
         try:
-            gone = await anyio.to_thread.run_sync(_tidied, server)
-            if gone:
-                log("deleted_by_age", studies=gone)
-        except SQLAlchemyError as error:
-            log("database_error", level=logging.WARNING, error=type(error).__name__)
+            deleted = await anyio.to_thread.run_sync(server.retention.tidy)
+            if deleted:
+                log("deleted_by_age", studies=deleted)
+        except (SQLAlchemyError, OSError) as error:  # away just now, or read-only: tried again
+            log("not_tidied", level=logging.WARNING, error=type(error).__name__)
         await asyncio.sleep(_TIDY_S)
-
-
-def _tidied(server: Server) -> int:
-    days = server.settings.keep_days
-    gone = server.worklist.delete_older(days * _DAY_S) if days else 0
-    server.worklist.sweep(_UNFINISHED_S)
-    server.database.scrub()
-    return gone
 
 
 def _described(worklist: Worklist, study: str) -> str | None:

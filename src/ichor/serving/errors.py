@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
@@ -12,7 +13,9 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from ichor.jobs.logs import log
+from ichor.jobs.logs import log, places
+from ichor.jobs.storage import is_about_storage
+from ichor.serving.room import NoRoom
 from ichor.serving.upload_plan import UploadRefused
 
 __all__ = ["ApiError", "Problem", "add_handlers", "problem_response", "problems"]
@@ -43,7 +46,7 @@ _MEANINGS = {
     415: "The body is of another type.",
     422: "A value is missing, or of another form.",
     429: "Too many wrong guesses; `Retry-After` says when to try again.",
-    503: "The database or the worker is away.",
+    503: "The database, the disk or the worker is away.",
     507: "There is no room on the disk.",
 }
 
@@ -107,6 +110,8 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(NoRoom, _no_room)
+    app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -145,7 +150,22 @@ async def _database(_: Request, error: Exception) -> JSONResponse:
     )
 
 
+async def _no_room(_: Request, __: Exception) -> JSONResponse:
+    message = "Found no room for the upload; delete studies, or ask whoever runs the server."
+    return problem_response(ApiError(507, message))
+
+
+async def _disk(request: Request, error: Exception) -> JSONResponse:
+    if not (isinstance(error, OSError) and is_about_storage(error)):
+        return await _unexpected(request, error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return await _no_room(request, error)
+    log("storage_unavailable", level=logging.ERROR, error=errno.errorcode.get(error.errno or 0, ""))
+    message = "The state folder cannot be written to just now; ask whoever runs the server."
+    return problem_response(ApiError(503, message, code="storage_unavailable", headers={"Retry-After": "10"}))
+
+
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     route = getattr(request.scope.get("route"), "path", "")
-    log("request_failed", level=logging.ERROR, route=route, error=type(error).__name__)
+    log("request_failed", level=logging.ERROR, route=route, error=type(error).__name__, at=places(error))
     return problem_response(ApiError(500, "Found an error of ichor itself; its log says where."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -144,5 +145,8 @@ def _number(value: float | None) -> str:
 
 
 def _text(value: str) -> str:
-    """Keep a spreadsheet from taking a reader's words for a formula."""
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """Keep a spreadsheet from taking a reader's words for a formula, whatever white space stands before them."""
+    seen = (c for c in value if unicodedata.category(c)[0] not in "ZC")
+    first = unicodedata.normalize("NFKC", next(seen, ""))
+    formula = first != "" and first in "=+-@"
+    return f"'{value}" if formula or value[:1] in ("\t", "\r", "\n") else value

@@ -13,6 +13,7 @@ from ichor.errors import UsageError
 from ichor.jobs.logs import start_logs
 from ichor.jobs.storage import Storage
 from ichor.serving.app import create_app
+from ichor.serving.connections import Connections, bounded_protocol
 from ichor.serving.events import Hub
 from ichor.serving.settings import Settings
 
@@ -53,6 +54,7 @@ def _run(settings: Settings) -> None:
         app = create_app(settings)
         config = uvicorn.Config(
             app,
+            http=bounded_protocol(Connections(settings.is_trusted_proxy)),
             log_config=None,
             access_log=False,
             server_header=False,

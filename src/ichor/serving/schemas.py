@@ -15,6 +15,7 @@ from ichor.serving.worklist import WorklistRow
 
 __all__ = [
     "NAME_PATTERN",
+    "TEXT_PATTERN",
     "Credentials",
     "Display",
     "Identity",
@@ -38,6 +39,8 @@ __all__ = [
 
 State = Literal["queued", "reading", "detecting", "ready", "refused"]
 VerdictWord = Literal["agree", "disagree"]
+TEXT_PATTERN = r"^[^\x00]*$"
+"""Databases take no NUL in a text, or end it there."""
 NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=80, pattern=NAME_PATTERN)]
 
@@ -221,7 +224,7 @@ class VerdictPut(_In):
     reader: Name = Field(min_length=1, description="who; replaced by the user's name where users log in")
     verdict: VerdictWord
     labels: LabelFlags | None = Field(default=None, description="what the reader sees; null for left open")
-    note: str = Field(default="", max_length=2000)
+    note: str = Field(default="", max_length=2000, pattern=TEXT_PATTERN)
 
 
 class Verdict(BaseModel):

@@ -42,6 +42,8 @@ class Settings:
         Keep uploaded files as long as their studies.
     certificate, key
         PEM files, for https; None for http.
+    trusted_proxies
+        Addresses or networks of proxies in front: what they say of a caller's address and of https is believed.
     limits
         How much of an input is read.
 
@@ -63,6 +65,7 @@ class Settings:
     keep_originals: bool = False
     certificate: Path | None = None
     key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits.from_environment)
 
     def __post_init__(self) -> None:
@@ -72,10 +75,25 @@ class Settings:
             raise UsageError(f"--keep-days: found {self.keep_days:g}; expected 0 (never) or more")
         if (self.certificate is None) != (self.key is None):
             raise UsageError("found one of --certificate and --key; expected both, or neither")
+        self._check_proxies()
         if not self.guarded and not is_loopback(self.host):
             raise UsageError(
                 f"--host {self.host}: found an address that others can reach, and neither a token nor users; "
                 "expected one of them; give --token-file or --users, or listen on 127.0.0.1"
+            )
+
+    def _check_proxies(self) -> None:
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise UsageError(
+                    f"--trusted-proxy {proxy}: found no address; expected one, or a network such as 10.0.0.0/8"
+                ) from None
+        if self.trusted_proxies and not self.guarded:
+            raise UsageError(
+                "--trusted-proxy: found neither a token nor users, behind a proxy that lets others in; expected one "
+                "of them; give --token-file or --users"
             )
 
     @property
@@ -102,6 +120,15 @@ class Settings:
             keep_originals=self.keep_originals,
             limits=asdict(self.limits),
         )
+
+    def is_trusted_proxy(self, address: str) -> bool:
+        """Tell whether an address is that of a proxy whose word counts."""
+        try:
+            given = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(given, "ipv4_mapped", None) or given
+        return any(mapped in ipaddress.ip_network(proxy) for proxy in self.trusted_proxies)
 
     def allows_host(self, name: str) -> bool:
         """Tell whether a request may name this server so (no port): another name is a rebound DNS entry."""

@@ -8,7 +8,9 @@ not raised.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, and_, case, delete, func, or_, select
@@ -85,10 +87,11 @@ class Worklist:
     def of_upload(self, upload: str) -> list[WorklistRow] | None:
         """Return the rows of an upload; None where it was not completed, or was deleted."""
         with self.database.read() as session:
-            job = session.scalar(select(Job).where(col(Job.upload) == upload))
+            job = session.scalar(select(Job).where(col(Job.upload) == upload).limit(1))
             if job is None:
                 return None
-            query = select(col(Study.id)).where(col(Study.job) == job.seq).order_by(col(Study.part))
+            query = select(col(Study.id)).join(Job, col(Job.seq) == col(Study.job))
+            query = query.where(col(Job.upload) == upload).order_by(col(Job.number), col(Study.part))
             studies = list(session.scalars(query))
         return [row for study in studies if (row := self.get(study)) is not None]
 
@@ -141,13 +144,15 @@ class Worklist:
             add_event(session, verdict.study)
             return True
 
-    def clear_verdict(self, study: str, reader: str | None) -> bool:
-        """Remove one reader's verdict, or all; the study is unread again where none is left."""
+    def clear_verdict(self, study: str, reader: str | None, spared: Sequence[str] = ()) -> bool:
+        """Remove one reader's verdict, or all but those of some; the study is unread again where none is left."""
         with self.database.write() as session:
             row = session.get(Study, study)
             if row is None:
                 return False
-            removed = delete(Verdict).where(col(Verdict.study) == study)
+            removed = delete(Verdict).where(
+                col(Verdict.study) == study, col(Verdict.reader).not_in(list(spared))
+            )
             session.execute(removed if reader is None else removed.where(col(Verdict.reader) == reader))
             left = session.scalars(
                 select(Verdict).where(col(Verdict.study) == study).order_by(col(Verdict.at).desc())
@@ -174,35 +179,55 @@ class Worklist:
             row = session.get(Study, study)
             if row is None:
                 return False
-            copies = session.scalars(select(Study).where(col(Study.duplicate_of) == study)).all()
-            removed = [row, *copies]
-            uploads = [upload for one in removed if (upload := _drop(session, one)) is not None]
-        for one in removed:
-            remove(self.storage.study(one.id))
-        for upload in uploads:
-            remove(self.storage.upload(upload))
+            duplicates = session.scalars(select(Study).where(col(Study.duplicate_of) == study)).all()
+            studies = [row, *duplicates]
+            unneeded = [path for one in studies if (path := self._drop(session, one)) is not None]
+        for path in (*(self.storage.study(one.id) for one in studies), *unneeded):
+            remove(path)
         self.database.scrub()
         return True
 
-    def delete_older(self, seconds: float) -> int:
-        """Remove every study that arrived longer ago; return how many."""
+    def _drop(self, session: Session, row: Study) -> Path | None:
+        """Remove a row and what hangs on it; return the uploaded files that nothing needs any more, if so.
+
+        Whoever deletes a study before it was read means all of its input; after that, this study of it.
+        """
+        for table in (StoredFindings, Verdict):
+            session.execute(delete(table).where(col(table.study) == row.id))
+        session.delete(row)
+        session.flush()
+        add_event(session, row.id, "deleted")
+        job = session.get_one(Job, row.job)
+        left = session.scalar(select(func.count()).select_from(Study).where(col(Study.job) == row.job))
+        if left or not (job.state == "done" or row.state in ("queued", "reading")):
+            job.dropped = [*job.dropped, row.part]
+            return None
+        upload, name = job.upload, job.input
+        session.delete(job)
+        session.flush()
+        others = session.scalars(select(Job).where(col(Job.upload) == upload).limit(1)).first()
+        return self.storage.upload(upload) if others is None else self.storage.upload_input(upload, name)
+
+    def delete_older(self, seconds: float, now: float) -> int:
+        """Remove every study that arrived longer before ``now``; return how many."""
         with self.database.read() as session:
-            old = list(
-                session.scalars(select(col(Study.id)).where(col(Study.arrived) < time.time() - seconds))
-            )
+            arrived_before = col(Study.arrived) < now - seconds
+            old = list(session.scalars(select(col(Study.id)).where(arrived_before)))
         return sum(self.delete(study) for study in old)
 
-    def sweep(self, unfinished_s: float) -> int:
+    def sweep(self, unfinished_s: float, now: float) -> int:
         """Remove files that no row knows, such as of uploads that were never completed; return how many.
 
         Parameters
         ----------
         unfinished_s
             Seconds since the last byte came, after which an upload is given up.
+        now
+            Seconds since 1970.
         """
         with self.database.write() as session:
             newest = session.scalar(select(func.max(col(Event.id)))) or 0
-            old = and_(col(Event.at) < time.time() - _EVENTS_KEPT_S, col(Event.id) <= newest - _EVENTS_KEPT)
+            old = and_(col(Event.at) < now - _EVENTS_KEPT_S, col(Event.id) <= newest - _EVENTS_KEPT)
             session.execute(delete(Event).where(old))
             done = select(Job).where(
                 col(Job.state) == "done", ~select(Study).where(col(Study.job) == col(Job.seq)).exists()
@@ -218,40 +243,21 @@ class Worklist:
             (self.storage.uploads, waiting, unfinished_s),
         ):
             for entry in folder.iterdir():
-                if entry.name not in names and _quiet_s(entry) > age:
+                if entry.name not in names and now - _changed_at(entry) > age:
                     remove(entry)
                     count += 1
         return count
 
 
-def _drop(session: Session, row: Study) -> str | None:
-    """Remove a row and what hangs on it; return the upload that is not needed any more, if so.
-
-    Whoever deletes a study before it was read means all of its upload; after that, this study of it.
-    """
-    for table in (StoredFindings, Verdict):
-        session.execute(delete(table).where(col(table.study) == row.id))
-    session.delete(row)
-    session.flush()
-    add_event(session, row.id, "deleted")
-    job = session.get_one(Job, row.job)
-    left = session.scalar(select(func.count()).select_from(Study).where(col(Study.job) == row.job))
-    if not left and (job.state == "done" or row.state in ("queued", "reading")):
-        session.delete(job)
-        return job.upload
-    job.dropped = [*job.dropped, row.part]
-    return None
-
-
-def _quiet_s(folder: Any) -> float:
-    """Seconds since something in a folder changed."""
+def _changed_at(folder: Path) -> float:
+    """Return when something in a folder changed last."""
     newest = 0.0
     for path in (folder, *folder.rglob("*")):
         try:
             newest = max(newest, path.stat().st_mtime)
         except FileNotFoundError:
             continue
-    return time.time() - newest
+    return newest
 
 
 def _order() -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from markdown_it import MarkdownIt
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,8 +19,9 @@ from ichor.jobs.logs import log
 from ichor.preparing import WINDOWS
 from ichor.serving import schemas
 from ichor.serving.access import COOKIE
+from ichor.serving.brake import TooManyGuesses
 from ichor.serving.errors import ApiError, problems
-from ichor.serving.state import Server, ServerState, bearer_of, current_person
+from ichor.serving.state import Server, ServerState, bearer_of, caller_address, came_by_https, current_person
 
 __all__ = ["health", "private", "public"]
 
@@ -58,6 +59,7 @@ class Health(BaseModel):
     status: Literal["ok", "not_ready"]
     database: bool
     worker: bool
+    storage: bool = Field(description="whether the state folder can be written to")
 
 
 @public.get("/session", responses=problems(403))
@@ -74,12 +76,14 @@ def login(
     """Log in with a token, or a user and a password; a cookie keeps it for twelve hours."""
     if not server.settings.guarded:
         return _identity(server, True, "")
-    address = request.client.host if request.client else ""
-    wait = server.access.wait_s(address)
-    if wait:
-        message = f"Found too many wrong guesses; wait {wait} s."
-        raise ApiError(429, message, headers={"Retry-After": str(wait)})
-    known = server.access.login(address, shown.token, shown.user, shown.password)
+    try:
+        known = server.access.login(caller_address(request, server), shown.token, shown.user, shown.password)
+    except TooManyGuesses as braked:
+        raise ApiError(
+            429,
+            f"Found too many wrong guesses; wait {braked.wait_s} s.",
+            headers={"Retry-After": str(braked.wait_s)},
+        ) from None
     if known is None:
         log("login_refused")
         raise ApiError(
@@ -92,7 +96,7 @@ def login(
         max_age=server.access.lasts_s,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=came_by_https(request, server),
         path="/",
     )
     return _identity(server, True, person.name)
@@ -131,12 +135,14 @@ async def live() -> dict[str, str]:
 
 @health.get("/health/ready", responses={503: {"model": Health, "description": "Not ready."}})
 async def ready(server: ServerState, response: Response) -> Health:
-    """Tell whether the database answers and the worker takes jobs."""
+    """Tell whether the database answers, the state folder can be written to, and the worker takes jobs."""
     database = await anyio.to_thread.run_sync(_database_answers, server)
+    storage = await anyio.to_thread.run_sync(server.storage.is_writable)
     worker = server.supervisor.ready
-    if not (database and worker):
+    whole = database and worker and storage
+    if not whole:
         response.status_code = 503
-    return Health(status="ok" if database and worker else "not_ready", database=database, worker=worker)
+    return Health(status="ok" if whole else "not_ready", database=database, worker=worker, storage=storage)
 
 
 @health.get(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
 
 from ichor.serving import schemas
 from ichor.serving.errors import ApiError, problems
@@ -16,36 +17,38 @@ __all__ = ["found", "router"]
 router = APIRouter(tags=["studies"])
 
 
+class ListQuery(BaseModel):
+    """Which rows are asked for, and how many."""
+
+    state: list[schemas.State] | None = Field(default=None, description="in one of these states")
+    q: str = Field(
+        default="",
+        max_length=200,
+        pattern=schemas.TEXT_PATTERN,
+        description="in the label, alias or reader; or a study or series UID, hashed or not",
+    )
+    flagged: bool | None = Field(default=None, description="whether hemorrhage is suspected")
+    verdict: schemas.VerdictWord | None = Field(default=None, description="what the reader says")
+    read: bool | None = Field(default=None, description="whether somebody has read it")
+    duplicates: bool = Field(default=False, description="also rows of studies that were there before")
+    unread_first: bool = Field(default=False, description="read studies after all others")
+    limit: int = Field(default=100, ge=1, le=500)
+    offset: int = Field(default=0, ge=0, le=1 << 31)
+
+
 @router.get("/studies", responses=problems(401, 403, 422))
-def list_studies(
-    server: ServerState,
-    state: Annotated[list[schemas.State] | None, Query(description="in one of these states")] = None,
-    q: Annotated[
-        str,
-        Query(
-            max_length=200,
-            description="in the label, alias or reader; or a study or series UID, hashed or not",
-        ),
-    ] = "",
-    flagged: Annotated[bool | None, Query(description="whether hemorrhage is suspected")] = None,
-    verdict: Annotated[schemas.VerdictWord | None, Query(description="what the reader says")] = None,
-    read: Annotated[bool | None, Query(description="whether somebody has read it")] = None,
-    duplicates: Annotated[bool, Query(description="also rows of studies that were there before")] = False,
-    unread_first: Annotated[bool, Query(description="read studies after all others")] = False,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    offset: Annotated[int, Query(ge=0, le=1 << 31)] = 0,
-) -> schemas.StudyList:
+def list_studies(server: ServerState, asked: Annotated[ListQuery, Query()]) -> schemas.StudyList:
     """List studies in worklist order: flagged and unread ones first, the most probable at the top; then by arrival."""
     query = WorklistQuery(
-        state=tuple(state or ()),
-        q=q,
-        flagged=flagged,
-        verdict=verdict,
-        read=read,
-        duplicates=duplicates,
-        unread_first=unread_first,
+        state=tuple(asked.state or ()),
+        q=asked.q,
+        flagged=asked.flagged,
+        verdict=asked.verdict,
+        read=asked.read,
+        duplicates=asked.duplicates,
+        unread_first=asked.unread_first,
     )
-    total, rows = server.worklist.rows(query, limit, offset)
+    total, rows = server.worklist.rows(query, asked.limit, asked.offset)
     return schemas.StudyList(total=total, items=[schemas.Study.of(row) for row in rows])
 
 

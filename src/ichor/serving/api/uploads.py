@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -14,9 +14,10 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.datastructures import UploadFile as FormFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ichor.jobs.storage import remove
+from ichor.jobs.storage import new_id, remove
 from ichor.serving import schemas
 from ichor.serving.errors import ApiError, problems
+from ichor.serving.room import NoRoom
 from ichor.serving.state import Id, Server, ServerState
 from ichor.serving.upload_plan import PlannedUpload
 
@@ -25,8 +26,6 @@ __all__ = ["router"]
 router = APIRouter(tags=["uploads"])
 
 _WRITE_BYTES = 1 << 20
-_SPARE_BYTES = 200_000_000
-"""Room that uploads leave on the disk."""
 _FORM = {
     "requestBody": {
         "required": True,
@@ -57,12 +56,16 @@ _FORM = {
 }
 
 
-@router.post("/uploads", status_code=201, responses=problems(400, 401, 403, 413, 422, 507))
+@router.post("/uploads", status_code=201, responses=problems(400, 401, 403, 413, 422, 503, 507))
 def begin_upload(plan: schemas.UploadPlan, server: ServerState) -> schemas.Upload:
     """Begin an upload: announce its files, then send the bytes of each."""
     planned = PlannedUpload.plan([(f.path, f.size) for f in plan.files], server.settings.limits, plan.alias)
-    _check_room(server, sum(f.size for f in plan.files))
-    planned.create(server.storage)
+    server.room.reserve(planned.id, sum(f.size for f in plan.files))
+    try:
+        planned.create(server.storage)
+    except OSError:
+        server.room.release(planned.id)
+        raise
     return _described(server, planned)
 
 
@@ -81,12 +84,13 @@ def cancel_upload(upload: Id, server: ServerState) -> Response:
         )
     _planned(server, upload)
     remove(server.storage.upload(upload))
+    server.room.release(upload)
     return Response(status_code=204)
 
 
 @router.put(
     "/uploads/{upload}/files/{index}",
-    responses=problems(401, 403, 404, 409, 413, 422, 507),
+    responses=problems(401, 403, 404, 409, 413, 422, 503, 507),
     openapi_extra={
         "requestBody": {
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -118,7 +122,7 @@ async def send_part(
         if offset != there:
             message = f"Found offset {offset:,}; expected {there:,}, the bytes that are there."
             raise ApiError(409, message, code="wrong_offset", received=there)
-        received = await _append(server, path, size, there, request)
+        received = await _append(_Target(server, upload, path, size), there, request)
     finally:
         busy.discard(key)
     server.metrics.uploaded.inc(received - there)
@@ -143,13 +147,14 @@ def complete_upload(upload: Id, server: ServerState) -> schemas.Submitted:
         _touch_empty(server, planned)
         server.queue.add(upload, planned.inputs, planned.alias)
         PlannedUpload.forget_names(server.storage, upload)
+        server.room.release(upload)
     return _submitted(server, upload)
 
 
 @router.post(
     "/studies",
     status_code=202,
-    responses=problems(400, 401, 403, 413, 415, 422, 507),
+    responses=problems(400, 401, 403, 413, 415, 422, 503, 507),
     openapi_extra=_FORM,
     tags=["studies"],
 )
@@ -158,10 +163,17 @@ async def submit(server: ServerState, request: Request) -> schemas.Submitted:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise ApiError(415, "Found a body of another type; expected multipart/form-data with files.")
     limits = server.settings.limits
-    async with _form(request, limits.files) as (files, alias):
-        planned = PlannedUpload.plan([(f.filename or "", f.size or 0) for f in files], limits, alias)
-        _check_room(server, sum(f.size or 0 for f in files))
-        await anyio.to_thread.run_sync(functools.partial(_store, server, planned, [f.file for f in files]))
+    claim = new_id()
+    try:
+        # Twice: the form waits in scratch until its files are in their places.
+        server.room.reserve(claim, 2 * _content_length(request))
+        async with _form(_checked_stream(server, claim, request), request, limits.files) as (files, alias):
+            planned = PlannedUpload.plan([(f.filename or "", f.size or 0) for f in files], limits, alias)
+            await anyio.to_thread.run_sync(
+                functools.partial(_store, server, claim, planned, [f.file for f in files])
+            )
+    finally:
+        server.room.release(claim)
     await anyio.to_thread.run_sync(server.queue.add, planned.id, planned.inputs, planned.alias)
     await anyio.to_thread.run_sync(PlannedUpload.forget_names, server.storage, planned.id)
     server.metrics.uploaded.inc(sum(f.size for f in planned.files))
@@ -169,9 +181,11 @@ async def submit(server: ServerState, request: Request) -> schemas.Submitted:
 
 
 @contextlib.asynccontextmanager
-async def _form(request: Request, most: int) -> AsyncIterator[tuple[list[FormFile], str | None]]:
+async def _form(
+    stream: AsyncGenerator[bytes, None], request: Request, most: int
+) -> AsyncIterator[tuple[list[FormFile], str | None]]:
     """Parse a multipart body; its files lie in memory or in the server's scratch folder meanwhile."""
-    parser = MultiPartParser(request.headers, request.stream(), max_files=most, max_fields=2)
+    parser = MultiPartParser(request.headers, stream, max_files=most, max_fields=2)
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError, KeyError, AssertionError):
@@ -199,16 +213,55 @@ async def _form(request: Request, most: int) -> AsyncIterator[tuple[list[FormFil
         await form.close()
 
 
-def _store(server: Server, planned: PlannedUpload, files: list[BinaryIO]) -> None:
-    planned.create(server.storage)
-    for index, source in enumerate(files):
-        source.seek(0)
-        with planned.file(server.storage, index).open("wb") as sink:
-            shutil.copyfileobj(source, sink, _WRITE_BYTES)
+def _content_length(request: Request) -> int:
+    text = request.headers.get("content-length", "0")
+    return int(text) if text.isdecimal() else 0
 
 
-async def _append(server: Server, path: Path, size: int, there: int, request: Request) -> int:
+async def _checked_stream(server: Server, claim: str, request: Request) -> AsyncGenerator[bytes, None]:
+    """Give a body chunk by chunk, as long as there is room for it."""
+    async for chunk in request.stream():
+        server.room.take(claim, len(chunk))
+        yield chunk
+
+
+def _store(server: Server, claim: str, planned: PlannedUpload, files: list[BinaryIO]) -> None:
+    """Put the files of a form in their places, or none of them."""
+    try:
+        planned.create(server.storage)
+        for index, source in enumerate(files):
+            source.seek(0)
+            with planned.file(server.storage, index).open("wb") as sink:
+                while chunk := source.read(_WRITE_BYTES):
+                    server.room.take(claim, len(chunk))
+                    sink.write(chunk)
+    except (OSError, NoRoom):
+        remove(server.storage.upload(planned.id))
+        raise
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The file that a body goes to, and the bytes that it was announced to have."""
+
+    server: Server
+    upload: str
+    path: Path
+    size: int
+
+    def write(self, content: bytes) -> int:
+        """Write a chunk behind what is there, if there is room; return its bytes."""
+        self.server.room.take(self.upload, len(content))
+        try:
+            with self.path.open("ab") as file:
+                return file.write(content)
+        except FileNotFoundError:
+            raise ApiError(404, "Found that the upload was cancelled.") from None
+
+
+async def _append(target: _Target, there: int, request: Request) -> int:
     """Write a body behind what is there; return the bytes of the file."""
+    size = target.size
     pending: list[bytes] = []
     waiting = 0
     received = there
@@ -221,32 +274,18 @@ async def _append(server: Server, path: Path, size: int, there: int, request: Re
                 )
             pending.append(chunk)
             if waiting >= _WRITE_BYTES:
-                received += await anyio.to_thread.run_sync(_write, path, b"".join(pending))
+                received += await anyio.to_thread.run_sync(target.write, b"".join(pending))
                 pending, waiting = [], 0
     finally:
         # Of a connection that broke, too, what came is kept: the sender goes on from there.
         if waiting and received + waiting <= size:
             with anyio.CancelScope(shield=True):
-                received += await anyio.to_thread.run_sync(_write, path, b"".join(pending))
-    if received == there and size:
-        _check_room(server, 0)
+                received += await anyio.to_thread.run_sync(target.write, b"".join(pending))
     return received
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _write(path: Path, content: bytes) -> int:
-    try:
-        with path.open("ab") as file:
-            return file.write(content)
-    except FileNotFoundError:
-        raise ApiError(404, "Found that the upload was cancelled.") from None
-    except OSError:
-        raise ApiError(
-            507, "Found no room for the upload; delete studies, or ask whoever runs the server."
-        ) from None
 
 
 def _planned(server: Server, upload: str) -> PlannedUpload:
@@ -261,11 +300,6 @@ def _touch_empty(server: Server, planned: PlannedUpload) -> None:
     for index, entry in enumerate(planned.files):
         if entry.size == 0:
             planned.file(server.storage, index).touch()
-
-
-def _check_room(server: Server, wanted: int) -> None:
-    if server.storage.free_bytes() < wanted + _SPARE_BYTES:
-        raise ApiError(507, "Found no room for the upload; delete studies, or ask whoever runs the server.")
 
 
 def _described(server: Server, planned: PlannedUpload) -> schemas.Upload:

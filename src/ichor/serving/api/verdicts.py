@@ -10,10 +10,11 @@ from fastapi.responses import Response, StreamingResponse
 
 from ichor.jobs.tables import Verdict
 from ichor.serving import schemas
+from ichor.serving.access import Person
 from ichor.serving.api.studies import found
 from ichor.serving.errors import ApiError, problems
 from ichor.serving.export import stream_dataset, verdicts_csv
-from ichor.serving.state import CurrentUser, Id, ServerState
+from ichor.serving.state import CurrentUser, Id, Server, ServerState
 
 __all__ = ["router"]
 
@@ -42,10 +43,11 @@ def set_verdict(
         raise ApiError(409, "Found a duplicate; give it on the study that it points at.", code="duplicate")
     if row.study.state not in ("ready", "refused"):
         raise ApiError(409, "Found a study that is not done; wait for its event.", code="not_done")
+    reader = _signed(server, person, given.reader)
     marked = None if given.labels is None else given.labels.model_dump(exclude_none=True)
     verdict = Verdict(
         study=study,
-        reader=person.name or given.reader,
+        reader=reader,
         verdict=given.verdict,
         labels=marked,
         note=given.note,
@@ -60,12 +62,36 @@ def set_verdict(
 def clear_verdict(
     study: Id,
     server: ServerState,
-    reader: Annotated[str | None, Query(max_length=80, description="only this reader's")] = None,
+    person: CurrentUser,
+    reader: Annotated[
+        str | None, Query(max_length=80, pattern=schemas.NAME_PATTERN, description="only this reader's")
+    ] = None,
 ) -> schemas.Study:
-    """Take verdicts back: one reader's, or all. Without any, the study is unread again."""
-    if not server.worklist.clear_verdict(study, reader):
+    """Take verdicts back: one's own; where nobody logs in by name, one reader's, or all.
+
+    Without any, the study is unread again.
+    """
+    if person.name and reader not in (None, person.name):
+        raise ApiError(403, "Found a verdict of another reader; expected one's own; ask that reader.")
+    spared = () if person.name else tuple(server.settings.users)
+    if reader is not None:
+        reader = _signed(server, person, reader)
+    if not server.worklist.clear_verdict(study, person.name or reader, spared):
         raise ApiError(404, "Found no such study; it was deleted, or never was.")
     return schemas.Study.of(found(server, study))
+
+
+def _signed(server: Server, person: Person, reader: str) -> str:
+    """Return under which name a verdict stands: a user's own; of others, any that is no user's.
+
+    Raises
+    ------
+    ApiError
+        403 where somebody without a login by name signs as a user.
+    """
+    if not person.name and server.access.is_users_name(reader):
+        raise ApiError(403, "Found the name of a user; expected another; log in as that user to sign so.")
+    return person.name or reader
 
 
 @router.get("/verdicts.csv", responses={**_CSV, **problems(401, 403)}, response_class=Response)

@@ -15,6 +15,12 @@ depends_on = None
 
 def upgrade() -> None:
     """Make the tables."""
+    _make_queue()
+    _make_results()
+    _make_readers()
+
+
+def _make_queue() -> None:
     op.create_table(
         "job",
         sa.Column("seq", sa.Integer, primary_key=True),
@@ -60,12 +66,18 @@ def upgrade() -> None:
         sa.Column("verdict", sa.String(8)),
         sa.UniqueConstraint("job", "part"),
     )
+
+
+def _make_results() -> None:
     op.create_table(
         "findings",
         sa.Column("study", sa.String(32), sa.ForeignKey("study.id"), primary_key=True),
         sa.Column("findings", sa.Text, nullable=False),
         sa.Column("display", sa.JSON),
     )
+
+
+def _make_readers() -> None:
     op.create_table(
         "verdict",
         sa.Column("study", sa.String(32), sa.ForeignKey("study.id"), primary_key=True),
