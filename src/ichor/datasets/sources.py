@@ -69,7 +69,7 @@ class Kaggle:
             command = [client, self.what, "download", flag, self.slug, "-p", str(folder)]
             ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
             if ended.returncode or not archive.exists():
-                raise UsageError(_kaggle_says(ended.stdout.decode(errors="replace"), self))
+                raise UsageError(_kaggle_failure(ended.stdout.decode(errors="replace"), self))
             unpack_into(archive, folder, progress, strip=self.strip)
             done.touch()
             archive.unlink()
@@ -172,7 +172,7 @@ class Figshare:
             fetch_all(files, folder / "original", progress, session, login)
 
 
-def _kaggle_says(text: str, source: Kaggle) -> str:
+def _kaggle_failure(text: str, source: Kaggle) -> str:
     """Say what a failed call of Kaggle's client means."""
     low = text.lower()
     page = f"https://www.kaggle.com/{source.what}/{source.slug}"

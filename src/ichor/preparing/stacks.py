@@ -68,9 +68,12 @@ class Preparation(BaseModel):
         """
         out = np.empty((len(hu), len(self.channels), *hu.shape[1:]), np.float32)
         near = {c.offset: neighbour_indices(distances, c.offset, self.max_gap_mm) for c in self.channels}
-        for k in range(len(hu)):  # slice by slice: what is in passing stays in the processor's cache
-            here = slice(k, k + 1)
-            self.fill(out[here], lambda offset, here=here: hu[near[offset][here]])
+
+        def planes(k: int) -> Callable[[int], NDArray[np.float32]]:
+            return lambda offset: hu[near[offset][k : k + 1]]
+
+        for k in range(len(hu)):  # slice by slice: intermediate values stay in the processor's cache
+            self.fill(out[k : k + 1], planes(k))
         return out
 
     def fill(self, out: Any, plane: Callable[[int], Any]) -> None:

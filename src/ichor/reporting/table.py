@@ -41,13 +41,13 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
     from rich.table import Table
     from rich.text import Text
 
-    said = verdict(findings)
+    shown = verdict(findings)
     console.print(Text(printable(findings.input), style="bold underline"), soft_wrap=True)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     headline = Text(
-        said.headline.upper() if said.kind != "negative" else said.headline, style=_STYLES[said.kind]
+        shown.headline.upper() if shown.kind != "negative" else shown.headline, style=_STYLES[shown.kind]
     )
     if findings.uncertain:
         headline.append(", uncertain", style="bold yellow")
@@ -61,8 +61,8 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
     ):
         for place, w in enumerate(notices):
             where = f" (slices {number_ranges(w.slices)})" if w.slices else ""
-            said_of_it = Text.assemble((w.code, "yellow"), f": {printable(w.message)}{where}")
-            table.add_row("" if place else f"  {key}", said_of_it)
+            text = Text.assemble((w.code, "yellow"), f": {printable(w.message)}{where}")
+            table.add_row("" if place else f"  {key}", text)
     for place, path in enumerate(path for path in written if path.parent.name != "overlay"):
         table.add_row("" if place else "  written", Text(str(path), overflow="fold"))
     overlays = [path for path in written if path.parent.name == "overlay"]

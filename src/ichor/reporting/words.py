@@ -30,7 +30,7 @@ __all__ = [
 
 Kind = Literal["positive", "negative", "refused"]
 SUBTYPE_OF = {label.name: label for label in SUBTYPES}
-_TOLD = 0.7
+_NAMED = 0.7
 """Probability from which a region's subtype is named; below, a name would be taken for more than it is."""
 
 
@@ -138,7 +138,7 @@ def region_subtype(region: Region) -> str:
     ordered = sorted(region.probabilities.items(), key=lambda pair: -pair[1])
     if not ordered:
         return SUBTYPE_OF[region.label].display
-    if ordered[0][1] >= _TOLD:
+    if ordered[0][1] >= _NAMED:
         label = SUBTYPE_OF[ordered[0][0]]
         return f"{label.display} ({label.abbreviation}) {probability(ordered[0][1])}"
     some = ", ".join(f"{SUBTYPE_OF[name].display.lower()} {probability(p)}" for name, p in ordered[:2])
