@@ -40,8 +40,16 @@ def files(home):
 
 
 def test_a_store_holds_every_exam_on_the_grid(tmp_path):
-    told = []
-    store = build_store(Made(), SPEC, tmp_path, told.append, shard=16)
+    told, shown = [], []
+    store = build_store(
+        Made(),
+        SPEC,
+        tmp_path,
+        told.append,
+        shard=16,
+        progress=lambda doing, done: shown.append((doing, done)),
+    )
+    assert shown[0] == ("preparing made: 0 of 12", 0) and shown[-1] == ("preparing made: 11 of 12", 11 / 12)
     assert len(store.exam) == 108 and store.hu.shape == (108, 40, 32)
     for number in (0, 5, 11):
         hu, blood, labels, distances = on_grid(Made().load(f"p{number:02d}"), SPEC)

@@ -15,7 +15,7 @@ from ichor.exploring.duplicates import find_duplicates
 from ichor.exploring.leakage import Sides, find_leakage, read_sides
 from ichor.exploring.survey import survey
 
-from .made import labels_of, made, volume
+from .made import Made, labels_of, made, volume
 
 
 def test_an_exam_under_two_names_is_found_and_others_are_not():
@@ -37,6 +37,24 @@ def test_single_slices_of_two_exams_may_be_alike_by_chance():
     other[2] = np.where(volume(0)[2] > 0, volume(0)[2] + 1, volume(0)[2])
     dataset = made(1, volumes={"x": other}, labels={"x": labels_of()})
     assert find_duplicates(survey(dataset), pictures=False) == []
+
+
+def test_pictures_with_margins_are_compared_by_their_heads():
+    """Air around a head would make every two pictures alike."""
+
+    def picture(seed, margin):
+        plane = volume(seed)[6:7]
+        return np.pad(plane, ((0, 0), (margin, margin), (margin, margin)), constant_values=-1000)
+
+    pictures = {
+        "wide": picture(0, 30),
+        "wider": picture(0, 90),
+        "other": picture(5, 90),
+        "third": picture(7, 90),
+    }
+    dataset = Made(pictures, dict.fromkeys(pictures, labels_of()[:1]), kind="pictures")
+    found = find_duplicates(survey(dataset), pictures=True)
+    assert [(d.first, d.second) for d in found] == [("wide", "wider")]
 
 
 def test_leakage_of_patients_and_of_duplicates():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ichor.exploring.drawings import histogram, skyline
+from ichor.exploring.duplicates import Duplicate
 from ichor.exploring.leakage import Leakage, Sides
 from ichor.exploring.page import write_report
 from ichor.exploring.remarks import remarks
@@ -25,6 +26,7 @@ def exploration(dataset, duplicates=(), split=None, leakage=(), name_of=str):
         list(duplicates),
         split,
         list(leakage),
+        dataset.groups(),
         ["3 rows repeat"],
         name_of,
         1.0,
@@ -65,6 +67,17 @@ def test_remarks_put_the_grave_first():
     assert "Left out by the data set: 3 rows repeat." in texts
     grave = [r.grave for r in told]
     assert grave == sorted(grave, reverse=True) and any(grave) and not all(grave)
+
+
+def test_duplicates_are_weighed_against_the_groups_that_a_data_set_knows():
+    pair = Duplicate("a", "b", "equal", 1.0, 12, (5, 5), "", False)
+    for groups, says in (
+        (None, "ichor train knows only patients"),
+        ({"a": "p", "b": "p"}, "as the data set's groups do"),
+        ({"a": "p", "b": "q"}, "of 1 the data set does not say that they belong together"),
+    ):
+        texts = [r.text for r in remarks(exploration(made(2, groups=groups), [pair]))]
+        assert sum(says in text for text in texts) == 1, texts
 
 
 def test_wrong_labels_and_a_single_class_are_noticed():

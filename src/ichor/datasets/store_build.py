@@ -19,6 +19,7 @@ from ichor.datasets.store import ALL_HU, FORMAT, GROUP, META, Store, open_store
 from ichor.datasets.store_prepare import OnGrid, prepare_all
 from ichor.errors import UsageError
 from ichor.preparing import GridSpec
+from ichor.progress import Progress, silent
 
 __all__ = ["SHARD", "build_store"]
 
@@ -32,7 +33,13 @@ Log = Callable[[str], None]
 
 
 def build_store(
-    dataset: Dataset, spec: GridSpec, folder: Path, log: Log, processes: int | None = None, shard: int = SHARD
+    dataset: Dataset,
+    spec: GridSpec,
+    folder: Path,
+    log: Log,
+    processes: int | None = None,
+    shard: int = SHARD,
+    progress: Progress = silent,
 ) -> Store:
     """Prepare a data set on the grid, or open what an earlier call prepared from the same data and grid.
 
@@ -50,6 +57,8 @@ def build_store(
         That prepare exams; one a core by default, none beside this one for small sets.
     shard
         Slices a file.
+    progress
+        Called after each exam, for a person who watches; the log is for who comes later.
 
     Returns
     -------
@@ -78,7 +87,7 @@ def build_store(
                 log(
                     f"preparing {dataset.name} for the grid ({spec.rows} x {spec.columns}): once, kept in {home}"
                 )
-                _Builder(dataset, spec, home, log, shard).build(processes)
+                _Builder(dataset, spec, home, log, progress, shard).build(processes)
     return open_store(home)
 
 
@@ -90,6 +99,7 @@ class _Builder:
     spec: GridSpec
     home: Path
     log: Log
+    progress: Progress
     shard: int
     exams: list[dict[str, Any]] = field(default_factory=list)
     """Patient, slices, range and confidence of each exam that was read, in order."""
@@ -116,6 +126,8 @@ class _Builder:
         pending: list[OnGrid] = []
         start = time.monotonic()
         for item in prepare_all(self.dataset, todo, self.spec, processes):
+            handled = len(self.exams) + len(self.left_out)
+            self.progress(f"preparing {self.dataset.name}: {handled} of {len(known)}", handled / len(known))
             if item.slices is None and not skip:
                 self.left_out[item.patient] = item.refusal
                 self.log(f"{self.dataset.name}: an exam was left out: {item.refusal}")

@@ -55,6 +55,7 @@ def explore(
         duplicates,
         split,
         find_leakage(split, dataset, found, duplicates) if split else [],
+        dataset.groups(),
         list(dataset.notes),
         (lambda name: numbers.get(name, "not in the data set")) if hidden else str,
         time.monotonic() - since,

@@ -99,8 +99,7 @@ def _of_duplicates(e: Exploration) -> list[Remark]:
         out.append(
             Remark(
                 f"{_many(n['equal'] + n['copy'], 'pair')} of {e.things} are the same twice, {n['equal']} pixel by "
-                "pixel: a split must keep them together"
-                f"{', as those of ichor train do' if e.pictures else '; ichor train knows only patients'}.",
+                f"pixel: a split must keep them together{_kept_together(e)}.",
                 grave=True,
             )
         )
@@ -121,6 +120,17 @@ def _of_duplicates(e: Exploration) -> list[Remark]:
     if differing:
         out.append(Remark(f"Labelled differently, though alike: {_many(differing, 'pair')}. Look at them."))
     return out
+
+
+def _kept_together(e: Exploration) -> str:
+    """Say which of the duplicates a split of ichor train keeps together."""
+    if e.groups is None:
+        return ", as those of ichor train do" if e.pictures else "; ichor train knows only patients"
+    same = [(d.first, d.second) for d in e.duplicates if d.kind != "alike"]
+    apart = sum(e.groups.get(first, first) != e.groups.get(second, second) for first, second in same)
+    if apart:
+        return f"; of {apart} the data set does not say that they belong together"
+    return ", as the data set's groups do"
 
 
 def _of_labels(exams: NDArray[np.float32], slices: NDArray[np.float32], things: str) -> list[Remark]:

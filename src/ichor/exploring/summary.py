@@ -39,6 +39,8 @@ class Exploration:
         What was read, and what is there twice.
     split, leakage
         A split that was given, and what it tears apart; None and empty without.
+    groups
+        What must stay on one side of a split, by patient, as the data set knows it; None where it does not.
     notes
         What the data set itself left out.
     name_of
@@ -53,6 +55,7 @@ class Exploration:
     duplicates: list[Duplicate]
     split: Sides | None
     leakage: list[Leakage]
+    groups: dict[str, str] | None
     notes: list[str]
     name_of: Callable[[str], str]
     seconds: float

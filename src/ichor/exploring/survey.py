@@ -33,6 +33,8 @@ _COMPARED_SIDE = 192
 _SHOWN_SIDE = 176
 _LEAST_HEAD = 0.3
 """Of an exam's largest slice: smaller ones look alike in all heads and are not compared."""
+_CUT = 0.75
+"""Share of a picture that its head's box fills where it was cut to the head: 0.84 and more, 0.64 and less where not."""
 _LARGE, _SMALL = 0.85, 0.5
 """Of an exam's largest slice: between two large ones, none is small."""
 _SECONDS_FOR_LABELS = 60.0
@@ -214,8 +216,12 @@ def _take(found: Survey, item: LabelledExam, subgroup_values: dict[str, float], 
     volume, geometry = item.exam.volume, item.exam.geometry
     boxes, areas = head_boxes(volume)
     seen = np.flatnonzero(areas >= _LEAST_HEAD * areas.max()) if areas.max() else np.empty(0, np.intp)
-    if len(volume) == 1:  # a picture comes cut: it is compared whole, as splits do
-        boxes, seen = np.full((1, 4), np.nan), np.zeros(1, np.intp)
+    if len(volume) == 1:
+        seen = np.zeros(1, np.intp)
+        if (
+            _share(boxes[0], volume.shape[1:]) > _CUT
+        ):  # it comes cut to its head: compared whole, as splits do
+            boxes = np.full((1, 4), np.nan)
     digests = [hashlib.blake2b(plane.tobytes(), digest_size=16).hexdigest() for plane in volume]
     for k in range(len(volume)):
         _count(found, item, k, _box(boxes[k], volume.shape[1:]))
@@ -288,6 +294,11 @@ def _box(box: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, slice
         return slice(0, shape[0]), slice(0, shape[1])
     r0, c0, r1, c1 = (int(v) for v in box)
     return slice(r0, r1), slice(c0, c1)
+
+
+def _share(box: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    rows, columns = _box(box, shape)
+    return (rows.stop - rows.start) * (columns.stop - columns.start) / (shape[0] * shape[1])
 
 
 def _cut(plane: NDArray[np.int16], box: NDArray[np.float64]) -> NDArray[np.uint8]:
