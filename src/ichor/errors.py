@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ichor.exam import hashed_uid
 from ichor.notices import Notice
 
 __all__ = ["BundleError", "IchorError", "RefusedInput", "UsageError"]
@@ -69,7 +70,7 @@ class RefusedInput(IchorError):
         self.notices = notices
         self.study_uid = study_uid
         self.series_uid = series_uid
-        super().__init__(f"{source}: found {found}; expected {expected}; {remedy} [{code}]")
+        super().__init__(f"{source}: found {self._found}; expected {expected}; {remedy} [{code}]")
 
     def with_context(
         self,
@@ -104,4 +105,10 @@ class RefusedInput(IchorError):
     @property
     def sentence(self) -> str:
         """The message without the name of the file."""
-        return f"Found {self.found}; expected {self.expected}; {self.remedy}."
+        return f"Found {self._found}; expected {self.expected}; {self.remedy}."
+
+    @property
+    def _found(self) -> str:
+        """What was found, and in which series, by the UID that ``--series`` takes."""
+        uid = hashed_uid(self.series_uid)
+        return f"{self.found} (series {uid})" if uid and uid not in self.remedy else self.found

@@ -79,7 +79,8 @@ class Region(_Model):
     volume_ml: float | None = Field(description="null where spacing is unknown")
     slices: list[int] = Field(description="indices of the slices it touches")
     bbox_mm: list[float] | None = Field(
-        description="x0, y0, z0, x1, y1, z1 in patient millimetres (LPS); null where spacing is unknown"
+        description="x0, y0, z0, x1, y1, z1 in patient millimetres (LPS); "
+        "null where spacing, positions or orientation are unknown"
     )
     bbox_voxels: list[int] = Field(description="slice, row, column of the first, then of the last voxel")
 

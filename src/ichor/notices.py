@@ -120,7 +120,26 @@ NOTICES: dict[str, NoticeKind] = {
             "leave_out",
             "A screen capture or dose sheet stored as DICOM; it has no Hounsfield units.",
         ),
-        NoticeKind("body_part_not_head", "refuse", "The header or the pixels say another part of the body."),
+        NoticeKind(
+            "secondary_with_hounsfield",
+            "go_on",
+            "A CT series stored under the secondary capture class, with positions, orientation, spacing and rescale.",
+        ),
+        NoticeKind(
+            "body_part_not_head",
+            "refuse",
+            "The pixels show another part of the body, or the header names one and the pixels do not show a head.",
+        ),
+        NoticeKind(
+            "body_part_contradicted",
+            "go_on",
+            "The header names another part of the body, but the pixels show a head; headers are often wrong there.",
+        ),
+        NoticeKind(
+            "uids_joined",
+            "go_on",
+            "Slices with UIDs or a patient of their own each, as de-identification leaves them, were joined.",
+        ),
         NoticeKind(
             "contrast", "go_on", "The header names a contrast agent; the model knows non-contrast exams only."
         ),
@@ -139,6 +158,12 @@ NOTICES: dict[str, NoticeKind] = {
             "rescale_assumed",
             "go_on",
             "Rescale slope or intercept was absent; the values themselves show which applies.",
+        ),
+        NoticeKind(
+            "pixel_layout_contradicted",
+            "go_on",
+            "Signedness or stored bits in the header contradict the values, which wrap round; they were read as the "
+            "values show.",
         ),
         NoticeKind(
             "wrapped_intercept",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,18 @@ def test_box_and_mask_lie_where_the_ball_is(make_exam: Callable[..., Exam], name
     assert centre[2] <= region.bbox_mm[5] <= centre[2] + radius + step
     voxels = np.argwhere(found.mask == 1)
     assert region.bbox_voxels == [*voxels.min(axis=0), *voxels.max(axis=0)]
+
+
+@pytest.mark.parametrize("unknown", ["positions_known", "orientation_known"])
+def test_no_box_in_the_patient_where_the_header_does_not_place_the_slices(
+    make_exam: Callable[..., Exam], unknown: str
+) -> None:
+    exam = make_exam()
+    exam = replace(exam, geometry=replace(exam.geometry, **{unknown: False}))
+    found, _ = bleed(exam, ((-30.0, 25.0, -4.0), 15.0, 4))
+    region = found.regions[0]
+    assert region.bbox_mm is None
+    assert region.volume_ml is not None and len(region.bbox_voxels) == 6
 
 
 def test_volume_is_the_masks_own(make_exam: Callable[..., Exam]) -> None:

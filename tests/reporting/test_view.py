@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ichor.exam import Exam, Geometry, Picture, Source
-from ichor.notices import notice
 from ichor.reporting.figures import slice_figures
 from ichor.reporting.outline import outlines
 from ichor.reporting.view import View
@@ -73,8 +72,15 @@ def test_the_bar_fits_a_small_thing() -> None:
 def test_no_scale_and_no_sides_where_they_are_not_known() -> None:
     exam, mask = phantom()
     g = exam.geometry
-    unknown = Geometry(g.positions, g.row_direction, g.column_direction, g.spacing, spacing_known=False)
-    bare = Exam(exam.volume, unknown, exam.source, (notice("orientation_missing", "No orientation."),))
+    unknown = Geometry(
+        g.positions,
+        g.row_direction,
+        g.column_direction,
+        g.spacing,
+        spacing_known=False,
+        orientation_known=False,
+    )
+    bare = Exam(exam.volume, unknown, exam.source)
     (figure,) = slice_figures(findings_on(bare, mask), bare, [5])
     assert figure.marks is None
     assert figure.bar is None

@@ -176,12 +176,14 @@ def findings_of(
     return findings.with_mask(regions.mask) if regions else findings
 
 
-def findings_of_refusal(refusal: RefusedInput, bundle: Bundle) -> Findings:
+def findings_of_refusal(refusal: RefusedInput, bundle: Bundle, options: Options) -> Findings:
     """Put together what is known of an input that could not be read."""
     own = FindingsWarning(code=refusal.code, message=refusal.sentence)
     return Findings(
         input=refusal.source,
         kind=None,
+        study_uid=_uid(refusal.study_uid, options),
+        series_uid=_uid(refusal.series_uid, options),
         n_slices=0,
         assessable=False,
         warnings=[own, *_warnings(refusal.notices)],

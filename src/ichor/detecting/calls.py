@@ -89,7 +89,9 @@ def detect(
         raise UsageError(f"{subject}: found several exams; expected one; use ichor.detect_all for all")
     if first is None:
         raise UsageError(f"{subject}: found no exam; expected one")
-    return detector.refused(first) if isinstance(first, RefusedInput) else detector.detect(first, chosen)
+    return (
+        detector.refused(first, chosen) if isinstance(first, RefusedInput) else detector.detect(first, chosen)
+    )
 
 
 def detect_all(

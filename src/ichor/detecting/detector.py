@@ -168,15 +168,15 @@ class Detector:
             for result in read_all(path, series=series, limits=limits):
                 if isinstance(result, RefusedInput):
                     _log.info("refused: %s", result.code)
-                    yield Detection(findings_of_refusal(result, self.bundle), None)
+                    yield Detection(findings_of_refusal(result, self.bundle, options), None)
                     continue
                 report(f"detecting {name}", 0.5)
                 yield Detection(self.detect(result, options), result)
                 report(f"reading {name}", 1.0)
 
-    def refused(self, refusal: RefusedInput) -> Findings:
+    def refused(self, refusal: RefusedInput, options: Options | None = None) -> Findings:
         """Return the findings of an input that could not be read."""
-        return findings_of_refusal(refusal, self.bundle)
+        return findings_of_refusal(refusal, self.bundle, options or Options())
 
     def check(self, options: Options) -> None:
         """Refuse options that this bundle cannot serve.

@@ -281,7 +281,7 @@ def _region(
         probabilities={n: round(float(p), 4) for n, p in zip(SUBTYPE_NAMES, subtypes, strict=True)},
         volume_ml=round(volume_ml, 3) if known else None,
         slices=touched,
-        bbox_mm=_bbox_mm(inside, low, geometry) if known else None,
+        bbox_mm=_bbox_mm(inside, low, geometry) if known and geometry.coordinates_known else None,
         bbox_voxels=[*low, *high],
     )
 

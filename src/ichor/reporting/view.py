@@ -167,7 +167,7 @@ def _head(planes: NDArray[np.int16], shape: tuple[int, int]) -> tuple[int, int, 
 
 
 def _marks(exam: Exam, turn: tuple[bool, bool, bool]) -> Marks | None:
-    if any(n.code == "orientation_missing" for n in exam.notices):
+    if not exam.geometry.orientation_known:
         return None
     across, along = exam.geometry.row_direction, exam.geometry.column_direction
     down, right = (across, along) if turn[0] else (along, across)

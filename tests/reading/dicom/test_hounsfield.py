@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from ..phantoms import AIR, BONE, codes, expected_volume, head_series, read_one, refusal, store_hu, write
+from ..phantoms import (
+    AIR,
+    BEAD,
+    BONE,
+    codes,
+    expected_volume,
+    head_series,
+    read_one,
+    refusal,
+    store_hu,
+    write,
+)
 
 
 def with_pixels(change):
@@ -177,3 +188,128 @@ def test_compressed_pixels_are_the_same_pixels(tmp_path, syntax):
     exam = read_one(write(tmp_path / "exam", datasets))
     assert codes(exam) == ORDINARY
     assert np.array_equal(exam.volume, expected_volume(exam))
+
+
+# -- rescale and layout that the header does not tell -------------------------------------------------
+
+
+def test_an_absent_slope_leaves_the_intercept_that_is_there(tmp_path):
+    def change(data, hu):
+        unsigned(data, 12)
+        store_hu(data, hu, intercept=-1000)
+        del data.RescaleSlope
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert np.array_equal(exam.volume, expected_volume(exam))
+    message = next(n.message for n in exam.notices if n.code == "rescale_assumed")
+    assert (
+        "slope is absent in 22 of 22 slices: 1 was assumed; the header's intercept -1000 was used" in message
+    )
+
+
+@pytest.mark.parametrize("slope", [0, None, ""])
+def test_a_slope_that_is_none(tmp_path, slope):
+    def change(data, hu):
+        store_hu(data, hu)
+        data.RescaleSlope = slope
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert np.array_equal(exam.volume, expected_volume(exam))
+    assert codes(exam) == {"rescale_assumed"}
+
+
+@pytest.mark.parametrize(
+    ("stored_offset", "slope", "signed"),
+    [(1024, 1, False), (1000, 1, False), (1024, 0.5, False), (0, 1, True)],
+)
+def test_an_absent_intercept_is_told_by_the_values_and_the_slope_stays(
+    tmp_path, stored_offset, slope, signed
+):
+    def change(data, hu):
+        if not signed:
+            unsigned(data)
+        store_hu(data, hu, slope, -stored_offset)
+        del data.RescaleIntercept
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert np.array_equal(exam.volume, expected_volume(exam))
+    message = next(n.message for n in exam.notices if n.code == "rescale_assumed")
+    assert "intercept is absent in 22 of 22 slices" in message and "slope" not in message
+
+
+def test_one_offset_is_assumed_for_all_slices(tmp_path):
+    def change(data, hu):
+        unsigned(data)
+        dense = np.where(hu == 32, 5, hu) if data.InstanceNumber < 4 else hu  # as if 1000 had been added
+        store_hu(data, dense, 1, -1024)
+        del data.RescaleIntercept
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert "rescale_varies" not in codes(exam)
+    assert np.array_equal(exam.volume[4:], expected_volume(exam)[4:])
+
+
+def dense(hu):
+    """Bone beyond what eleven bits and an offset hold, as at the base of the skull."""
+    return np.where(hu == BONE, 1400, hu)
+
+
+LAYOUTS = {
+    "unsigned 12 bits called signed": ((12, 0), (12, 1), -1024),
+    "signed 16 bits called unsigned": ((16, 1), (16, 0), 0),
+    "unsigned 16 bits called signed": ((16, 0), (16, 1), -32768),
+    "16 bits called 12": ((16, 1), (12, 1), -1024),
+}
+
+
+@pytest.mark.parametrize(("true", "told", "intercept"), LAYOUTS.values(), ids=LAYOUTS)
+def test_a_layout_that_the_values_contradict(tmp_path, true, told, intercept):
+    def change(data, hu):
+        data.BitsStored, data.PixelRepresentation = true
+        store_hu(data, dense(hu), 1, intercept)
+        data.BitsStored, data.PixelRepresentation = told
+        data.HighBit = data.BitsStored - 1
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert np.array_equal(exam.volume, dense(expected_volume(exam)))
+    assert codes(exam) == {"pixel_layout_contradicted"}
+
+
+def test_slices_of_nothing_but_air_follow_the_others(tmp_path):
+    def change(data, hu):
+        store_hu(data, np.full_like(hu, AIR) if data.InstanceNumber > 20 else dense(hu), 1, 0)
+        data.PixelRepresentation = 0
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert (exam.volume[20:] == AIR).all()
+    assert np.array_equal(exam.volume[:20], dense(expected_volume(exam))[:20])
+
+
+def test_metal_and_padding_are_no_contradiction(tmp_path):
+    def change(data, hu):
+        unsigned(data, 12)
+        metal = hu.copy()
+        metal[30:34, 30:34] = 3071  # the highest of twelve bits, beside brain and air
+        metal[0, 20:30] = 3071
+        store_hu(data, metal)
+
+    exam = read_one(write(tmp_path / "unsigned", with_pixels(change)))
+    assert (exam.volume[:, 30:34, 30:34] == 3071).all() and "pixel_layout_contradicted" not in codes(exam)
+
+    def pad(data, hu):
+        store_hu(data, hu, 1, 0)
+        values = np.frombuffer(data.PixelData, np.int16).reshape(hu.shape).copy()
+        values[corners(hu.shape)] = -2000
+        values[30:34, 30:34] = 3071
+        data.PixelData = values.tobytes()
+
+    exam = read_one(write(tmp_path / "padded", with_pixels(pad)))
+    assert "pixel_layout_contradicted" not in codes(exam) and (exam.volume[:, 0, 0] == -1024).all()
+
+
+def test_holes_within_the_head_are_not_called_padding(tmp_path):
+    def change(data, hu):
+        store_hu(data, np.where(hu == BEAD, -1100, hu), 1, -3000)
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert "padding_replaced" not in codes(exam)

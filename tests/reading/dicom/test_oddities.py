@@ -55,7 +55,7 @@ FOLDERS = [
             ("no_hounsfield", None),  # perfusion map
             ("too_few_slices", None),  # CT1: one abdomen slice
             ("too_few_slices", None),  # CT2: one head slice
-            ("body_part_not_head", None),  # the chest slice in sixteen transfer syntaxes
+            ("too_few_slices", None),  # the chest slice in sixteen transfer syntaxes
             ("modality_not_ct", None),  # ultrasound
         ],
     ),
@@ -176,11 +176,10 @@ def test_transfer_syntax(oddities, name, tolerance):
 
 
 def test_eight_bits_in_steps_of_32_hounsfield_are_none(oddities):
-    (refused,) = read(oddities / CHEST_8_BIT)
-    assert isinstance(refused, RefusedInput) and refused.code == "body_part_not_head"
-    (refused,) = read(oddities / CHEST_8_BIT, series=series_of(oddities / CHEST_8_BIT))
-    assert isinstance(refused, RefusedInput) and refused.code == "no_hounsfield"
-    assert "32.1 HU a step" in refused.found
+    for series in (None, series_of(oddities / CHEST_8_BIT)):
+        (refused,) = read(oddities / CHEST_8_BIT, series=series)
+        assert isinstance(refused, RefusedInput) and refused.code == "no_hounsfield"
+        assert "32.1 HU a step" in refused.found
 
 
 @pytest.mark.parametrize(

@@ -7,23 +7,28 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Source, hashed_uid
 from ichor.notices import Notice, notice
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.hounsfield import no_hounsfield_reason
+from ichor.reading.dicom.parts import parts_of
 from ichor.reading.dicom.series import (
     Candidate,
     exclusion,
+    has_contrast,
     is_bone_kernel,
-    names_contrast,
+    is_hounsfield_capture,
+    is_scout_series,
+    names_elsewhere,
     score,
-    series_exclusion,
-    split_by_kernel,
 )
 from ichor.reading.dicom.stack import stack_slices
-from ichor.reading.dicom.tissues import region_of
+from ichor.reading.dicom.tissues import brain_density, region_of
 from ichor.reading.dicom.volume import details, pixel_notices, read_middle, read_volume
 
 __all__ = ["read_study"]
@@ -31,16 +36,16 @@ __all__ = ["read_study"]
 _MOST_LOOKED_AT = 8
 """Series whose pixels are looked at before one is taken: those with the most points by their headers."""
 _LEFT_OUT = {
-    "body_part_not_head": (
-        "another part of the body by its header",
-        "give a head CT, or take the series by its UID",
-    ),
     "no_hounsfield": ("a map without Hounsfield units", "give the plain series of the study"),
     "localizer": ("a localizer (scout view)", "give the axial series of the study"),
-    "secondary_capture": ("a screen capture or dose sheet", "give the axial series of the study"),
+    "secondary_capture": (
+        "a secondary capture (screen, dose sheet) without a CT's positions, orientation, spacing and rescale",
+        "give the axial series of the study",
+    ),
     "modality_not_ct": ("no CT image (another modality, a report)", "give the CT series of the study"),
 }
 """What is wrong with it, in words, and what to do; of several reasons, the first is the one that is told."""
+_HEAD_CT = "an axial non-contrast head CT"
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,10 @@ def read_study(headers: Sequence[SliceHeader], context: ReadContext) -> Exam:
             *exam.notices,
         )
         return replace(exam, notices=notices)
-    (_, first), *rest = failed
+    (tried, first), *rest = failed
     others = (_not_taken(c, f"found {r.found}") for c, r in rest)
-    raise first.with_context(notices=(*choice.notices, *first.notices, *others))
+    noticed = (*choice.notices, *first.notices, *others)
+    raise first.with_context(notices=noticed, series_uid=tried.uid)
 
 
 def _chosen(
@@ -98,11 +104,13 @@ def _chosen(
         return [notice("series_chosen", f"{uid} was taken because it was asked for.")]
     if n_series == 1 == len(candidates):
         return []
-    return [notice("series_chosen", f"{uid} was taken of {n_series} series: {candidate.reasons}.")]
+    whole = "1 series that holds several acquisitions" if n_series == 1 else f"{n_series} series"
+    return [notice("series_chosen", f"{uid} was taken of {whole}: {candidate.reasons}.")]
 
 
 def _not_taken(candidate: Candidate, why: str) -> Notice:
-    return notice("series_left_out", f"{hashed_uid(candidate.uid)} was not taken: {why}.")
+    parted = f" ({candidate.part.difference})" if candidate.part.difference not in why else ""
+    return notice("series_left_out", f"{hashed_uid(candidate.uid)}{parted} was not taken: {why}.")
 
 
 def _choose(headers: Sequence[SliceHeader], context: ReadContext) -> _Choice:
@@ -118,22 +126,20 @@ def _choose(headers: Sequence[SliceHeader], context: ReadContext) -> _Choice:
     groups: dict[str, list[SliceHeader]] = {}
     out: Counter[tuple[str, str]] = Counter()
     for header in headers:
-        code = exclusion(header)
+        code = exclusion(header, asked_for=context.series is not None)
         if code:
             out[header.series_uid, code] += 1
         else:
             groups.setdefault(header.series_uid, []).append(header)
-    for uid, members in list(groups.items()):
-        code = series_exclusion(members) if context.series is None else None
-        if code:
-            out[uid, code] += len(members)
-            del groups[uid]
+    if context.series is None:
+        for uid in [uid for uid, members in groups.items() if is_scout_series(members)]:
+            out[uid, "localizer"] += len(groups.pop(uid))
     if not groups:
         raise _nothing_left(context.source, out)
-    parts = [(uid, part) for uid, members in groups.items() for part in split_by_kernel(members)]
-    candidates = _by_points([score(uid, part) for uid, part in parts])
+    candidates = _by_points([score(uid, p) for uid, members in groups.items() for p in parts_of(members)])
     if len(candidates) > 1:
         looked_at = [_looked_at(c, context) for c in candidates[:_MOST_LOOKED_AT]]
+        looked_at = [c.against(looked_at) for c in looked_at]
         candidates = _by_points([*looked_at, *candidates[_MOST_LOOKED_AT:]])
     return _Choice(candidates, tuple(_exclusion_notice(uid, code, n) for (uid, code), n in out.items()))
 
@@ -152,9 +158,11 @@ def _asked_for(headers: Sequence[SliceHeader], source: str, series: str) -> list
 
 
 def _nothing_left(source: str, out: Counter[tuple[str, str]]) -> RefusedInput:
+    """Refuse for the first of the reasons, in the name of the series that it leaves most images out of."""
     code = next(known for known in _LEFT_OUT if any(code == known for _, code in out))
+    uid = max((uid for uid, why in out if why == code), key=lambda uid: out[uid, code])
     found, remedy = _LEFT_OUT[code]
-    return RefusedInput(source, code, found=found, expected="an axial non-contrast head CT", remedy=remedy)
+    return RefusedInput(source, code, found=found, expected=_HEAD_CT, remedy=remedy, series_uid=uid)
 
 
 def _exclusion_notice(uid: str, code: str, n: int) -> Notice:
@@ -164,14 +172,16 @@ def _exclusion_notice(uid: str, code: str, n: int) -> Notice:
 
 
 def _by_points(candidates: list[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda c: (-c.points, -len(c.headers), c.uid))
+    return sorted(
+        candidates, key=lambda c: (-c.points, c.acquired, -len(c.headers), c.uid, c.part.difference)
+    )
 
 
 def _looked_at(candidate: Candidate, context: ReadContext) -> Candidate:
     """Add to a candidate what its middle slices show."""
     context.check_time()
     slices = read_middle(candidate.headers, context.limits)
-    return candidate.with_region(region_of(slices) if slices else None)
+    return candidate.with_region(region_of(slices) if slices else None, brain_density(slices))
 
 
 def _read_series(candidate: Candidate, context: ReadContext) -> Exam:
@@ -193,17 +203,10 @@ def _read_series(candidate: Candidate, context: ReadContext) -> Exam:
             remedy="give the original CT images, not a map, a capture or a coarsely compressed copy",
             notices=notices,
         )
-    n = len(volume)
-    quarters = [volume[k] for k in sorted({n // 4, n // 2, 3 * n // 4})]
-    if context.series is None and region_of(quarters) == "elsewhere":
-        raise RefusedInput(
-            context.source,
-            "body_part_not_head",
-            found="slices with as much fat and as little brain as a chest or an abdomen",
-            expected="an axial non-contrast head CT",
-            remedy="give a head CT, or take the series by its UID",
-            notices=notices,
-        )
+    refusal, told = _by_region(volume, candidate, context)
+    if refusal is not None:
+        raise refusal.with_context(notices=notices)
+    notices = (*told, *notices)
     first = headers[0]
     source = Source(
         input=context.source,
@@ -217,13 +220,50 @@ def _read_series(candidate: Candidate, context: ReadContext) -> Exam:
     return Exam(volume, read.stack.geometry, source, notices, time.perf_counter() - began)
 
 
+def _by_region(
+    volume: NDArray[np.int16], candidate: Candidate, context: ReadContext
+) -> tuple[RefusedInput | None, tuple[Notice, ...]]:
+    """Refuse what the pixels show to be no head; say where the header contradicts them.
+
+    The words of the header count only where the pixels do not tell.
+    """
+    elsewhere = names_elsewhere(candidate.headers[len(candidate.headers) // 2])
+    if context.series is not None:
+        return None, ()
+    n = len(volume)
+    region = region_of([volume[k] for k in sorted({n // 4, n // 2, 3 * n // 4})])
+    if region == "head":
+        text = "The header names another part of the body; the pixels show a head, which was read."
+        return None, (notice("body_part_contradicted", text),) if elsewhere else ()
+    if region == "unclear" and not elsewhere:
+        return None, ()
+    found = (
+        "slices with as much fat and as little brain as a chest or an abdomen"
+        if region == "elsewhere"
+        else "another part of the body by its header, and pixels that do not show a head"
+    )
+    return RefusedInput(
+        context.source,
+        "body_part_not_head",
+        found=found,
+        expected=_HEAD_CT,
+        remedy=f"give a head CT, or take the series with --series {hashed_uid(candidate.uid)}",
+    ), ()
+
+
 def _header_notices(candidate: Candidate) -> list[Notice]:
     out = []
     middle = candidate.headers[len(candidate.headers) // 2]
-    if names_contrast(middle):
+    if has_contrast(middle):
         text = "The header names contrast; the model was made for exams without."
+        out.append(notice("contrast", text))
+    elif "denser" in candidate.rules:
+        text = "The brain is denser than in another series, as after contrast; the model was made for exams without."
         out.append(notice("contrast", text))
     if is_bone_kernel(middle):
         text = "A sharp kernel made the series; it is noisier than what the model was made for."
         out.append(notice("bone_kernel", text))
+    if is_hounsfield_capture(middle):
+        text = "Stored as a secondary capture, but with a CT's positions, orientation, spacing and rescale."
+        out.append(notice("secondary_with_hounsfield", text))
     return out

@@ -59,13 +59,13 @@ class Stored:
 
     Attributes
     ----------
-    values
-        ``(rows, columns)`` integer.
+    raw
+        ``(rows, columns)`` integer, every allocated bit.
     dataset
         The file's whole header.
     """
 
-    values: NDArray[np.integer]
+    raw: NDArray[np.integer]
     dataset: Dataset
 
 
@@ -115,7 +115,7 @@ def decode_file(headers: Sequence[SliceHeader], limits: Limits) -> Iterator[Stor
             announce(header.file)
             with quiet_pydicom(), _mute_native_decoders(syntax):
                 values = next(frames, None)
-            stored = Stored(_clean(values, header, data), data)
+            stored = Stored(_checked(values, header), data)
             done += 1
             yield stored
     except RefusedInput as refused:
@@ -200,8 +200,8 @@ def _check_pixels(header: SliceHeader, data: Dataset, syntax: UID, limits: Limit
             data.pop(table, None)
 
 
-def _clean(values: NDArray[np.integer] | None, header: SliceHeader, data: Dataset) -> NDArray[np.integer]:
-    """Native byte order, the declared shape, and nothing above the stored bits (overlays, rubbish)."""
+def _checked(values: NDArray[np.integer] | None, header: SliceHeader) -> NDArray[np.integer]:
+    """Whole numbers in native byte order and of the declared shape."""
     if values is None:
         raise unreadable(header.file.name, "fewer frames than declared")
     values = np.asarray(values)
@@ -211,10 +211,4 @@ def _clean(values: NDArray[np.integer] | None, header: SliceHeader, data: Datase
             f"pixels of shape {values.shape}",
             f"{header.rows} x {header.columns} grey pixels",
         )
-    if not values.dtype.isnative:
-        values = values.astype(values.dtype.newbyteorder("="))
-    stored, width = int(data.get("BitsStored", 0) or 0), values.dtype.itemsize * 8
-    if not 0 < stored < width:
-        return values
-    shift = width - stored
-    return np.asarray(np.right_shift(np.left_shift(values, shift), shift))
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))

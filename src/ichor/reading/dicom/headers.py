@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ichor.reading.dicom.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
+from ichor.reading.dicom.elements import FUNCTIONAL_GROUPS, Elements
+from ichor.reading.dicom.words import folded
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
-from ichor.reading.refusals import refusal
 
 __all__ = ["SliceHeader", "read_headers"]
 
-_ENHANCED = "1.2.840.10008.5.1.4.1.1.2.1"
-_LEGACY_ENHANCED = "1.2.840.10008.5.1.4.1.1.2.2"
-_MULTI_FRAME = (_ENHANCED, _LEGACY_ENHANCED)
 _TAGS = [
     "SOPClassUID",
     "SOPInstanceUID",
@@ -34,6 +31,17 @@ _TAGS = [
     "ProtocolName",
     "ConvolutionKernel",
     "ContrastBolusAgent",
+    "ContrastBolusAgentSequence",
+    "AcquisitionNumber",
+    "AcquisitionDateTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "SeriesDate",
+    "SeriesTime",
+    "FrameOfReferenceUID",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
     "Manufacturer",
     "ManufacturerModelName",
     "KVP",
@@ -52,6 +60,7 @@ _TAGS = [
     "PixelRepresentation",
     "PhotometricInterpretation",
     "LossyImageCompression",
+    *FUNCTIONAL_GROUPS,
 ]
 
 
@@ -69,12 +78,20 @@ class SliceHeader:
         Frames of the object.
     study_uid, series_uid, sop_uid, sop_class, patient
         As stored; ``patient`` is only ever compared.
+    frame_of_reference
+        UID of the coordinate system that positions are given in; empty where absent.
     modality, image_type, body_part, label, description, kernel, contrast
-        Upper case; ``label`` is the series description, ``description`` joins series, study and protocol.
+        In capitals without accents; ``label`` is the series description, ``description`` joins series, study
+        and protocol.
+    acquisition, acquired, voltage
+        What else parts acquisitions: their number, date and time, and kV; only ever compared. Empty or None
+        where absent.
     position, orientation, spacing
         ``(3,)``, ``(6,)``, ``(2,)`` or None where absent or not to be used.
     thickness, location, number
         Or None.
+    has_rescale
+        Slope or intercept, or the word HU as their unit, is there.
     rows, columns, samples, bits_allocated, bits_stored
         0 where absent.
     photometric, transfer_syntax
@@ -92,6 +109,7 @@ class SliceHeader:
     series_uid: str
     sop_uid: str
     sop_class: str
+    frame_of_reference: str
     patient: str
     modality: str
     image_type: tuple[str, ...]
@@ -100,12 +118,16 @@ class SliceHeader:
     description: str
     kernel: str
     contrast: str
+    acquisition: str
+    acquired: str
+    voltage: float | None
     position: NDArray[np.float64] | None
     orientation: NDArray[np.float64] | None
     spacing: NDArray[np.float64] | None
     thickness: float | None
     location: float | None
     number: int | None
+    has_rescale: bool
     rows: int
     columns: int
     samples: int
@@ -128,131 +150,129 @@ def read_headers(file: InputFile, limits: Limits) -> list[SliceHeader]:
     data = open_dataset(file, limits, tags=_TAGS)
     try:
         with quiet_pydicom():
-            if _text(data, "SOPClassUID") in _MULTI_FRAME:
-                data = open_dataset(file, limits)
             return _headers_of(data, file, limits)
     except RecursionError:
         raise limits.refuse(file.name, "sequence_depth", "sequences nested too deeply to be read") from None
-    except MemoryError:
-        raise refusal("limit_memory", file.name) from None
     except READ_ERRORS as error:
         raise unreadable(file.name, f"a header that cannot be parsed ({type(error).__name__})") from None
 
 
 def _headers_of(data: Dataset, file: InputFile, limits: Limits) -> list[SliceHeader]:
-    meta = getattr(data, "file_meta", None)
-    syntax = meta.get("TransferSyntaxUID", None) if meta is not None else None
-    frames = _integer(data, "NumberOfFrames") or 1
+    whole = Elements(data)
+    frames = whole.integer("NumberOfFrames")
+    frames = 1 if frames is None else frames
     if frames < 1:
         raise unreadable(file.name, f"{frames} frames", "at least one")
     if frames > limits.frames:
         raise limits.refuse(file.name, "frames", f"{frames:,} frames")
-    rows, columns = _integer(data, "Rows") or 0, _integer(data, "Columns") or 0
+    rows, columns = whole.integer("Rows") or 0, whole.integer("Columns") or 0
     if rows < 0 or columns < 0 or rows * columns > limits.pixels:
         raise limits.refuse(file.name, "pixels", f"{rows} x {columns} pixels")
-    kernel = _text(data, "ConvolutionKernel")
+    header = _object_header(data, whole, file, frames)
+    if frames == 1:
+        return [header]
+    headers = [_frame_header(header, Elements(data, k), k) for k in range(frames)]
+    if len({None if h.position is None else tuple(h.position) for h in headers}) == 1:
+        # A position that all frames share says nothing of where each lies: only their number tells them apart.
+        return [replace(h, position=None, location=None) for h in headers]
+    return headers
+
+
+def _object_header(data: Dataset, whole: Elements, file: InputFile, frames: int) -> SliceHeader:
+    """Header of the object, complete for a plain one; of several frames, what holds for the first."""
+    meta = getattr(data, "file_meta", None)
+    syntax = meta.get("TransferSyntaxUID", None) if meta is not None else None
+    kernel, voltage = whole.text("ConvolutionKernel"), whole.number("KVP")
     facts = {
-        "manufacturer": _text(data, "Manufacturer"),
-        "model": _text(data, "ManufacturerModelName"),
+        "manufacturer": whole.text("Manufacturer"),
+        "model": whole.text("ManufacturerModelName"),
         "kernel": kernel,
-        "tube voltage": f"{kvp:g} kV" if (kvp := _number(data, "KVP")) else "",
+        "tube voltage": f"{voltage:g} kV" if voltage else "",
         "transfer syntax": getattr(syntax, "name", "") if syntax else "",
     }
-    header = SliceHeader(
+    described = (whole.text(k) for k in ("SeriesDescription", "StudyDescription", "ProtocolName"))
+    scaled = whole.number("RescaleSlope") is not None or whole.number("RescaleIntercept") is not None
+    return SliceHeader(
         file=file,
         frame=None,
         n_frames=frames,
-        study_uid=_text(data, "StudyInstanceUID"),
-        series_uid=_text(data, "SeriesInstanceUID"),
-        sop_uid=_text(data, "SOPInstanceUID"),
-        sop_class=_text(data, "SOPClassUID"),
-        patient=_text(data, "PatientID"),
-        modality=_text(data, "Modality").upper(),
-        image_type=tuple(part.strip().upper() for part in _text(data, "ImageType").split("\\")),
-        body_part=_text(data, "BodyPartExamined").upper(),
-        label=_text(data, "SeriesDescription").upper(),
-        description=" ".join(
-            _text(data, k) for k in ("SeriesDescription", "StudyDescription", "ProtocolName")
-        ).upper(),
+        study_uid=whole.text("StudyInstanceUID"),
+        series_uid=whole.text("SeriesInstanceUID"),
+        sop_uid=whole.text("SOPInstanceUID"),
+        sop_class=whole.text("SOPClassUID"),
+        frame_of_reference=whole.text("FrameOfReferenceUID"),
+        patient=whole.text("PatientID"),
+        modality=whole.text("Modality").upper(),
+        image_type=_kinds(whole.text("FrameType") or whole.text("ImageType")),
+        body_part=folded(whole.text("BodyPartExamined") or whole.meanings("AnatomicRegionSequence")),
+        label=folded(whole.text("SeriesDescription")),
+        description=folded(" ".join(described)),
         kernel=kernel.upper(),
-        contrast=_text(data, "ContrastBolusAgent").upper(),
-        position=_floats(data, "ImagePositionPatient", 3),
-        orientation=_orientation(_floats(data, "ImageOrientationPatient", 6)),
-        spacing=_positive(_floats(data, "PixelSpacing", 2)),
-        thickness=_above_zero(_number(data, "SliceThickness")),
-        location=_number(data, "SliceLocation"),
-        number=_integer(data, "InstanceNumber"),
-        rows=rows,
-        columns=columns,
-        samples=_integer(data, "SamplesPerPixel") or 1,
-        bits_allocated=_integer(data, "BitsAllocated") or 0,
-        bits_stored=_integer(data, "BitsStored") or 0,
-        photometric=_text(data, "PhotometricInterpretation").upper(),
+        contrast=folded(_agents(whole)),
+        acquisition=whole.text("FrameAcquisitionNumber") or whole.text("AcquisitionNumber"),
+        acquired=_acquired(whole),
+        voltage=voltage,
+        position=whole.numbers("ImagePositionPatient", 3),
+        orientation=_orientation(whole.numbers("ImageOrientationPatient", 6)),
+        spacing=_spacing(whole),
+        thickness=_above_zero(whole.number("SliceThickness")),
+        location=whole.number("SliceLocation"),
+        number=whole.integer("InstanceNumber"),
+        has_rescale=scaled or whole.text("RescaleType").upper() == "HU",
+        rows=whole.integer("Rows") or 0,
+        columns=whole.integer("Columns") or 0,
+        samples=whole.integer("SamplesPerPixel") or 1,
+        bits_allocated=whole.integer("BitsAllocated") or 0,
+        bits_stored=whole.integer("BitsStored") or 0,
+        photometric=whole.text("PhotometricInterpretation").upper(),
         transfer_syntax=str(syntax or ""),
-        lossy=_text(data, "LossyImageCompression") == "01",
+        lossy=whole.text("LossyImageCompression") == "01",
         facts={k: shown for k, v in facts.items() if (shown := _printable(v))},
     )
-    if header.sop_class in _MULTI_FRAME:
-        return [_frame(header, data, k) for k in range(frames)]
-    if frames > 1:
-        # Frames of one plain object share its position, so that only their number tells them apart.
-        return [replace(header, frame=k, number=k + 1, position=None, location=None) for k in range(frames)]
-    return [header]
 
 
-def _frame(header: SliceHeader, data: Dataset, k: int) -> SliceHeader:
-    """Complete one frame's header from the functional groups of an enhanced object."""
-
-    def group(name: str) -> Dataset:
-        for holder in (
-            _item(data, "PerFrameFunctionalGroupsSequence", k),
-            _item(data, "SharedFunctionalGroupsSequence"),
-        ):
-            found = _item(holder, name)
-            if found is not None:
-                return found
-        return Dataset()
-
-    measures, frame_type = (
-        group("PixelMeasuresSequence"),
-        _text(group("CTImageFrameTypeSequence"), "FrameType"),
-    )
-    kernel = header.kernel or _text(group("CTReconstructionSequence"), "ConvolutionKernel").upper()
-    agents = header.contrast or _text(data, "ContrastBolusAgentSequence").upper()
+def _frame_header(header: SliceHeader, frame: Elements, k: int) -> SliceHeader:
+    """Complete the header of one frame of several from what holds for it."""
     return replace(
         header,
         frame=k,
-        position=_floats(group("PlanePositionSequence"), "ImagePositionPatient", 3),
-        orientation=_orientation(_floats(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6)),
-        spacing=_positive(_floats(measures, "PixelSpacing", 2)),
-        thickness=_above_zero(_number(measures, "SliceThickness")),
-        number=k + 1,
-        image_type=tuple(p.strip().upper() for p in frame_type.split("\\"))
-        if frame_type
-        else header.image_type,
-        kernel=kernel,
-        contrast=agents,
-        body_part=header.body_part or _text(group("FrameAnatomySequence"), "AnatomicRegionSequence").upper(),
+        position=frame.numbers("ImagePositionPatient", 3, groups_only=True),
+        orientation=_orientation(frame.numbers("ImageOrientationPatient", 6)),
+        spacing=_spacing(frame),
+        thickness=_above_zero(frame.number("SliceThickness")),
+        location=None,
+        number=frame.integer("InStackPositionNumber") or k + 1,
+        image_type=_kinds(frame.text("FrameType") or frame.text("ImageType")),
+        kernel=frame.text("ConvolutionKernel").upper(),
+        contrast=folded(_agents(frame)),
+        acquisition=frame.text("FrameAcquisitionNumber") or frame.text("AcquisitionNumber"),
+        acquired=_acquired(frame),
+        voltage=frame.number("KVP"),
+        body_part=folded(frame.text("BodyPartExamined") or frame.meanings("AnatomicRegionSequence")),
     )
 
 
-def _item(holder: Dataset | None, keyword: str, index: int = 0) -> Dataset | None:
-    sequence = holder.get(keyword) if holder is not None else None
-    return sequence[index] if sequence is not None and len(sequence) > index else None
+def _kinds(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().upper() for part in text.split("\\"))
 
 
-def _text(data: Dataset, keyword: str) -> str:
-    try:
-        value: Any = data.get(keyword)
-    except READ_ERRORS:
+def _agents(elements: Elements) -> str:
+    """Contrast agents named; none where the functional groups say that none was given."""
+    if elements.text("ContrastBolusAgentAdministered").upper() == "NO":
         return ""
-    if value is None:
-        return ""
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        return str(value).strip("\0 ")
-    if keyword.endswith("Sequence"):
-        return " ".join(_text(item, "CodeMeaning") for item in value)
-    return "\\".join(str(v) for v in value)
+    return elements.text("ContrastBolusAgent") or elements.meanings("ContrastBolusAgentSequence")
+
+
+def _acquired(elements: Elements) -> str:
+    """Date and time of the acquisition, else of the series, as digits that sort; empty where there is no time."""
+    whole = elements.text("FrameAcquisitionDateTime") or elements.text("AcquisitionDateTime")
+    if len(whole) > 8:
+        return whole
+    for kind in ("Acquisition", "Series"):
+        date, time = elements.text(f"{kind}Date"), elements.text(f"{kind}Time").replace(":", "")
+        if time:
+            return f"{date.replace('.', ''):0>8}{time}"
+    return ""
 
 
 def _printable(text: str) -> str:
@@ -263,29 +283,12 @@ def _printable(text: str) -> str:
     return "".join(takewhile(str.isprintable, text.strip()))[:120]
 
 
-def _floats(data: Dataset, keyword: str, n: int) -> NDArray[np.float64] | None:
-    try:
-        values = np.array([float(v) for v in data.get(keyword)], dtype=np.float64)
-    except READ_ERRORS:
-        return None
-    return (
-        values if values.shape == (n,) and np.isfinite(values).all() and np.abs(values).max() < 1e6 else None
-    )
-
-
-def _number(data: Dataset, keyword: str) -> float | None:
-    try:
-        value = float(data.get(keyword))
-    except READ_ERRORS:
-        return None
-    return value if np.isfinite(value) and abs(value) < 1e6 else None
-
-
-def _integer(data: Dataset, keyword: str) -> int | None:
-    try:
-        return int(data.get(keyword))
-    except READ_ERRORS:
-        return None
+def _spacing(elements: Elements) -> NDArray[np.float64] | None:
+    """Pixel spacing; one value stands for both directions."""
+    values = elements.numbers("PixelSpacing", 2)
+    if values is None and (one := elements.numbers("PixelSpacing", 1)) is not None:
+        values = np.repeat(one, 2)
+    return values if values is not None and (values > 0.01).all() and (values < 20).all() else None
 
 
 def _orientation(values: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -299,10 +302,6 @@ def _orientation(values: NDArray[np.float64] | None) -> NDArray[np.float64] | No
     row = row / lengths[0]
     column = column - (column @ row) * row
     return np.concatenate([row, column / np.linalg.norm(column)])
-
-
-def _positive(values: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    return values if values is not None and (values > 0.01).all() and (values < 20).all() else None
 
 
 def _above_zero(value: float | None) -> float | None:

@@ -1,38 +1,43 @@
 """Choosing, among the series of a study, the axial non-contrast head CT: by rules, each with its reason.
 
 1. A slice is out where it is no CT cross-section: another modality, a localizer, a screen capture, a map.
-2. A series is out where its header names another part of the body and no head (``--series`` overrules this).
-3. Each remaining series gets the points of :data:`RULES` that apply; the one with the most is taken, the one
-   with more slices where points are equal.
-4. A series that then turns out not to be readable (too few slices, not axial, broken, no Hounsfield units,
-   the pixels of an abdomen or a chest) gives way to the next.
+2. A series whose slices lie in the same places and differ in what made them (kernel, thickness, agent, time) is
+   parted into acquisitions (:mod:`ichor.reading.dicom.parts`).
+3. Each part gets the points of :data:`RULES` that apply; the one with the most is taken; where points are equal,
+   the one acquired first, then the one with more slices.
+4. A part that then turns out not to be readable (too few slices, not axial, broken, no Hounsfield units, the
+   pixels of an abdomen or a chest) gives way to the next.
 
-What was taken and what was not is told with its reasons in notices.
+Words of the header give points and refuse nothing, but where the pixels do not tell. What was taken and what was
+not is told with its reasons in notices.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ichor.reading.dicom.headers import SliceHeader
+from ichor.reading.dicom.parts import Part, slice_normal
 from ichor.reading.dicom.tissues import Region
+from ichor.reading.dicom.words import is_no_agent, names_another_part, names_bone, names_contrast, names_head
 from ichor.reading.geometry_notices import AXIAL_COSINE, MIN_SLICES
 
 __all__ = [
     "RULES",
     "Candidate",
     "exclusion",
+    "has_contrast",
     "is_bone_kernel",
-    "names_contrast",
+    "is_hounsfield_capture",
+    "is_scout_series",
+    "is_without_contrast",
+    "names_elsewhere",
     "score",
-    "series_exclusion",
-    "split_by_kernel",
 ]
 
 _CT_CLASSES = {
@@ -46,27 +51,10 @@ _SCOUT_KINDS = re.compile(r"LOCALI[SZ]ER|SCOUT|SURVIEW|TOPOGRAM|SCANOGRAM")
 _SCREEN_KINDS = {"SCREEN SAVE", "DOSE_INFO", "PATIENT_INFO", "RESULTS"}
 _MAPS = {"PERFUSION", "RCBF", "RCBV", "CBF", "CBV", "MTT", "TTP", "TMAX", "VRT", "FLUOROSCOPY", "MATERIAL"}
 """Image types whose values are no Hounsfield units, or no cross-sections."""
-_HEAD = re.compile(
-    r"HEAD|BRAIN|SKULL|CRANI|KOPF|SCH(AE|Ä)DEL|CEREBR|CRANEO|CABE[CZ]A|\bT(E|Ê)TE\b|\bCCT\b|STROKE|NEURO"
-)
-_ELSEWHERE = re.compile(
-    r"CHEST|THORA|\bLUNGS?\b|ABDOM|PELVI|SPINE|\bNECK\b|CERVICAL|LUMBAR|\bKNEE|\bHIPS?\b|\bLEGS?\b|\bFOOT\b|ANKLE|"
-    r"SHOULDER|\bARMS?\b|\bHANDS?\b|WRIST|ELBOW|\bHEART\b|CARDIAC|CORONAR|"
-    r"LIVER|KIDNEY|COLON|EXTREMIT|WHOLE ?BODY"
-)
-_CONTRAST = re.compile(
-    r"CONTRAST|\bCE\b|\bCTA\b|ANGIO|\bCOW\b|[+&] ?(C|KM)\b|\bC ?\+|\b(MIT|M\.?) ?KM\b|\bW/? ?C\b|\bWITH C\b|"
-    r"PERFUSION|\bPOST[- ]?(C\b|CON|KM|GAD|INJ|IV)|\d ?(CC|ML)[ /]*S(EC)?\b|VENOUS|\bVENOGR|ARTERIAL|\bPORTAL"
-)
-_WITHOUT = re.compile(
-    r"(\bW/?O\b|WITHOUT|\bNON?\b|\bNON|\bOHNE|\bSANS|\bSIN)[- ./_]*(IV )?"
-    r"(CONTRAST\w*|CON\b|CE\b|KM\b|C\b|INJ\w*)|"
-    r"\bPLAIN\b|\bNATIV|\bNCCT\b|\bNECT\b|PRE[- ]?CON"
-)
-_NO_AGENT = {"", "NONE", "NO", "N", "0", "NO CONTRAST", "WITHOUT", "NO CONTRAST AGENT"}
-_BONE_WORDS = re.compile(r"\bBONE|KNOCHEN|\bSHARP\b|\bEDGE\b")
 _BONE_KERNEL = re.compile(r"^(BONE|EDGE|LUNG|DETAIL|SHARP|[BHJTU][RVCPN]?[67]\d|FC3\d|FC8\d|Y[A-D]$|[DE]$)")
 """GE by name; Siemens B/H/J 60-79; Canon FC30-39 and FC80-89; Philips D, E, YA-YD."""
+_DENSER_HU = 3.0
+"""Brain that is denser by this than in another series of the study took up contrast."""
 _REFORMATTED = {"MPR", "CSA MPR", "REFORMATTED", "CSAPARALLEL", "PARALLEL", "AVERAGE"}
 _PROJECTED = re.compile(
     r"\bMIP\b|MAX_IP|MAXIMUM|MINIP|MIN_IP|\b3D\b|VOLREN|VOLUME RENDER|SUBTRACT|BONE ?REMOV"
@@ -79,6 +67,9 @@ RULES: dict[str, tuple[float, str]] = {
     "projected": (-8.0, "a projection or subtraction"),
     "contrast": (-5.0, "contrast named"),
     "without": (1.0, "named as without contrast"),
+    "denser": (-3.0, "denser brain than in another series, as after contrast"),
+    "elsewhere": (-4.0, "the header names another part of the body only"),
+    "secondary": (-2.0, "stored as a secondary capture"),
     "bone": (-3.0, "sharp kernel"),
     "coverage": (2.0, "covers 90 mm or more"),
     "medium": (1.5, "slices of 2.5 to 6 mm, as in training"),
@@ -95,21 +86,34 @@ nothing better is there, and nothing makes up for slices that are not axial or t
 
 @dataclass(frozen=True)
 class Candidate:
-    """A series that may be taken.
+    """A series, or a part of one, that may be taken.
 
     Attributes
     ----------
     uid
         Series instance UID.
-    headers
+    part
         Its slices, those that are CT cross-sections.
     rules
         Keys of :data:`RULES` that apply.
+    density
+        Median HU of the brain in its middle slices; None where not measured.
     """
 
     uid: str
-    headers: tuple[SliceHeader, ...]
+    part: Part
     rules: tuple[str, ...]
+    density: float | None = None
+
+    @property
+    def headers(self) -> tuple[SliceHeader, ...]:
+        """Slices of the part."""
+        return self.part.headers
+
+    @property
+    def acquired(self) -> str:
+        """When its first slice was acquired; sorts behind all times where unknown."""
+        return min((h.acquired for h in self.headers if h.acquired), default="~")
 
     @property
     def points(self) -> float:
@@ -118,22 +122,42 @@ class Candidate:
 
     @property
     def reasons(self) -> str:
-        """The rules that applied, in words, and the points."""
-        words = ", ".join(RULES[rule][1] for rule in self.rules)
-        return f"{len(self.headers)} slices, {words} ({self.points:g} points)"
+        """What parts it from the rest of its series, the rules that applied in words, and the points."""
+        words = [RULES[rule][1] for rule in self.rules]
+        parted = [self.part.difference] if self.part.difference else []
+        return f"{', '.join([f'{len(self.headers)} slices', *parted, *words])} ({self.points:g} points)"
 
-    def with_region(self, region: Region | None) -> Candidate:
+    def with_region(self, region: Region | None, density: float | None = None) -> Candidate:
         """Add what the pixels show; None where they cannot be decoded."""
         rules = {"head": ("looks",), "elsewhere": ("looks_elsewhere",), "unclear": (), None: ("undecodable",)}
-        return Candidate(self.uid, self.headers, (*self.rules, *rules[region]))
+        return replace(self, rules=(*self.rules, *rules[region]), density=density)
+
+    def against(self, others: Sequence[Candidate]) -> Candidate:
+        """Add that its brain is denser than in one of the others."""
+        known = [c.density for c in others if c.density is not None and "looks" in c.rules]
+        if self.density is None or not known or self.density < min(known) + _DENSER_HU:
+            return self
+        return replace(self, rules=(*self.rules, "denser"))
 
 
-def exclusion(header: SliceHeader) -> str | None:
-    """Return the code for which a slice is out, or None."""
+def exclusion(header: SliceHeader, *, asked_for: bool = False) -> str | None:
+    """Return the code for which a slice is out, or None.
+
+    Parameters
+    ----------
+    header
+        Of the slice.
+    asked_for
+        Its series is asked for by its UID: a grey secondary capture is then left to what its pixels are.
+    """
     kinds = set(header.image_type)
     if header.sop_class.startswith(_SECONDARY_ROOT):
-        return "secondary_capture"
-    if header.sop_class not in _CT_CLASSES or header.modality not in ("CT", "" if header.sop_class else "CT"):
+        if not (is_hounsfield_capture(header) or (asked_for and header.samples == 1)):
+            return "secondary_capture"
+    elif header.sop_class not in _CT_CLASSES or header.modality not in (
+        "CT",
+        "" if header.sop_class else "CT",
+    ):
         return "modality_not_ct"
     if any(_SCOUT_KINDS.search(kind) for kind in kinds):
         return "localizer"
@@ -146,95 +170,89 @@ def exclusion(header: SliceHeader) -> str | None:
     return None
 
 
-def series_exclusion(headers: Sequence[SliceHeader]) -> str | None:
-    """Return the code for which a whole series is out by its header, or None."""
-    part, words = headers[0].body_part, headers[0].description
-    if _ELSEWHERE.search(part or words) and not _HEAD.search(f"{part} {words}"):
-        return "body_part_not_head"
-    if _SCOUT_KINDS.search(headers[0].label) and len(headers) < MIN_SLICES:
-        return "localizer"
-    return None
+def is_hounsfield_capture(header: SliceHeader) -> bool:
+    """Tell whether a secondary capture has all that a CT slice has, as research tools write them."""
+    placed = (header.position, header.orientation, header.spacing)
+    return (
+        header.sop_class.startswith(_SECONDARY_ROOT)
+        and header.modality == "CT"
+        and header.samples == 1
+        and header.has_rescale
+        and not any(_SCOUT_KINDS.search(kind) for kind in header.image_type)
+        and all(value is not None for value in placed)
+    )
 
 
-def names_contrast(header: SliceHeader) -> bool:
+def is_scout_series(headers: Sequence[SliceHeader]) -> bool:
+    """Tell whether a few slices are scout views by the name of their series."""
+    return len(headers) < MIN_SLICES and bool(_SCOUT_KINDS.search(headers[0].label))
+
+
+def names_elsewhere(header: SliceHeader) -> bool:
+    """Tell whether the header names another part of the body, and no head."""
+    named = f"{header.body_part} {header.description}"
+    return names_another_part(header.body_part or header.description) and not names_head(named)
+
+
+def has_contrast(header: SliceHeader) -> bool:
     """Tell whether the header names a contrast agent or a contrast phase.
 
     The series' own description goes before those of the study and the protocol, which speak of all series.
     """
-    if header.contrast not in _NO_AGENT:
+    if not is_no_agent(header.contrast):
         return True
-    for words in (header.label, header.description):
-        if _WITHOUT.search(words):
-            return False
-        if _CONTRAST.search(words):
-            return True
-    return False
+    words = (names_contrast(header.label), names_contrast(header.description))
+    return next((word for word in words if word is not None), None) == "with"
+
+
+def is_without_contrast(header: SliceHeader) -> bool:
+    """Tell whether the header says that no contrast was given."""
+    return not has_contrast(header) and names_contrast(header.label) == "without"
 
 
 def is_bone_kernel(header: SliceHeader) -> bool:
     """Tell whether a sharp kernel made the slices, from its name or the series description."""
-    return bool(_BONE_KERNEL.match(header.kernel.split("\\")[0].strip())) or bool(
-        _BONE_WORDS.search(header.label)
-    )
+    named = _BONE_KERNEL.match(header.kernel.split("\\")[0].strip())
+    return bool(named) or names_bone(header.label)
 
 
-def split_by_kernel(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """Part a series that holds the same positions several times, once a kernel; leave any other whole."""
-    kernels: dict[str, list[SliceHeader]] = {}
-    for header in headers:
-        kernels.setdefault(header.kernel, []).append(header)
-    places = Counter(tuple(np.round(h.position, 1)) for h in headers if h.position is not None)
-    shared = sum(1 for n in places.values() if n > 1)
-    return list(kernels.values()) if len(kernels) > 1 and 2 * shared >= len(places) > 0 else [list(headers)]
-
-
-def score(uid: str, headers: Sequence[SliceHeader]) -> Candidate:
-    """Give a series the points of its headers.
+def score(uid: str, part: Part) -> Candidate:
+    """Give a part of a series the points of its headers.
 
     Parameters
     ----------
-    uid, headers
+    uid
         Of the series.
+    part
+        Its slices.
     """
-    first = headers[len(headers) // 2]
-    applied = []
-    kinds = set(first.image_type)
-    if _HEAD.search(f"{first.body_part} {first.description}"):
-        applied.append("head")
-    applied.append("original" if {"ORIGINAL", "PRIMARY"} <= kinds and not kinds & _REFORMATTED else "derived")
-    if _PROJECTED.search(" ".join((*first.image_type, first.label))):
-        applied.append("projected")
-    if names_contrast(first):
-        applied.append("contrast")
-    elif _WITHOUT.search(first.label):
-        applied.append("without")
-    if is_bone_kernel(first):
-        applied.append("bone")
-    normal = _normal(headers)
-    if normal is not None and abs(normal[2]) < AXIAL_COSINE:
-        applied.append("oblique")
-    if len(headers) < MIN_SLICES:
-        applied.append("short")
-    elif normal is not None and _coverage(headers, normal) >= 90:
-        applied.append("coverage")
-    thickness = [h.thickness for h in headers if h.thickness is not None]
-    if thickness:
-        applied += (
-            ["medium"]
-            if 2.4 <= np.median(thickness) <= 6.1
-            else ["thin"]
-            if np.median(thickness) < 2.4
-            else []
-        )
-    return Candidate(uid, tuple(headers), tuple(applied))
+    headers = part.headers
+    middle = headers[len(headers) // 2]
+    kinds = set(middle.image_type)
+    original = {"ORIGINAL", "PRIMARY"} <= kinds and not kinds & _REFORMATTED
+    normal = slice_normal(headers)
+    applied = {
+        "head": names_head(f"{middle.body_part} {middle.description}"),
+        "elsewhere": names_elsewhere(middle),
+        "original": original,
+        "derived": not original,
+        "secondary": is_hounsfield_capture(middle),
+        "projected": bool(_PROJECTED.search(" ".join((*middle.image_type, middle.label)))),
+        "contrast": has_contrast(middle),
+        "without": is_without_contrast(middle),
+        "bone": is_bone_kernel(middle),
+        "oblique": normal is not None and abs(normal[2]) < AXIAL_COSINE,
+        "short": len(headers) < MIN_SLICES,
+        "coverage": len(headers) >= MIN_SLICES and normal is not None and _coverage(headers, normal) >= 90,
+        **_thickness_rules(headers),
+    }
+    return Candidate(uid, part, tuple(rule for rule, applies in applied.items() if applies))
 
 
-def _normal(headers: Sequence[SliceHeader]) -> NDArray[np.float64] | None:
-    counts = Counter(tuple(h.orientation) for h in headers if h.orientation is not None)
-    if not counts:
-        return None
-    common = np.array(counts.most_common(1)[0][0])
-    return np.cross(common[:3], common[3:])
+def _thickness_rules(headers: Sequence[SliceHeader]) -> dict[str, bool]:
+    known = [h.thickness for h in headers if h.thickness is not None]
+    median = float(np.median(known)) if known else np.inf
+    return {"medium": 2.4 <= median <= 6.1, "thin": median < 2.4}
 
 
 def _coverage(headers: Sequence[SliceHeader], normal: NDArray[np.float64]) -> float:

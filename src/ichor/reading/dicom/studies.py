@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ichor.errors import RefusedInput
-from ichor.exam import Exam
+from ichor.exam import Exam, hashed_uid
 from ichor.notices import Notice, notice
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom.choosing import read_study
 from ichor.reading.dicom.dataset import is_dicom, quiet_pydicom, unreadable
 from ichor.reading.dicom.headers import SliceHeader, read_headers
+from ichor.reading.dicom.joining import join_fragments, scattered_refusal
 from ichor.reading.dicom.volume import MOST_BROKEN
 from ichor.reading.files import InputFile
 
@@ -29,10 +30,11 @@ class _Scan:
 
 @dataclass(frozen=True)
 class _Studies:
-    """Slices parted by patient and study, and what holds for all of them."""
+    """Slices parted by patient and study, what holds for all of them, and slices that nothing links."""
 
     members: list[list[SliceHeader]]
     notices: tuple[Notice, ...]
+    scattered: tuple[SliceHeader, ...]
 
 
 def read_dicom(files: Sequence[InputFile], context: ReadContext) -> list[Exam | RefusedInput]:
@@ -59,10 +61,13 @@ def read_dicom(files: Sequence[InputFile], context: ReadContext) -> list[Exam | 
         n_files = len({h.file.path for h in scan.headers}) + len(scan.broken)
         if scan.broken and len(scan.broken) > MOST_BROKEN * n_files:
             return [_mostly_broken(context.source, scan.broken, n_files)]
-        studies = _studies(scan, len(files))
-        if scan.headers and not studies.members:
+        studies = _studies(scan, len(files), context)
+        if scan.headers and not studies.members and not studies.scattered:
             return [_only_indexes(context.source)]
         results = [_read_one(members, studies.notices, context) for members in studies.members]
+    if studies.scattered:
+        scattered = scattered_refusal(studies.scattered, context.source)
+        results.append(scattered.with_context(notices=studies.notices))
     if context.series is not None and len(results) > 1:
         # The series asked for lies in one of the studies; the others need not complain.
         found = [r for r in results if isinstance(r, Exam) or r.code != "series_not_found"]
@@ -99,11 +104,16 @@ def _scan(files: Sequence[InputFile], context: ReadContext) -> _Scan:
     return _Scan(headers, broken, junk)
 
 
-def _studies(scan: _Scan, n_files: int) -> _Studies:
+def _studies(scan: _Scan, n_files: int, context: ReadContext) -> _Studies:
     """Part the slices by patient and study, and say what holds for all of them."""
     # A DICOMDIR and its like name no object; they index others.
     objects = [h for h in scan.headers if h.sop_class or h.rows]
     notices = _left_out_notices(scan, len(objects), n_files)
+    uids = {h.series_uid for h in objects}
+    asked_for = next((uid for uid in uids if context.series in (uid, hashed_uid(uid))), None)
+    joined = join_fragments(objects, asked_for)
+    objects = joined.headers
+    notices += joined.notices
     groups: dict[tuple[str, str], list[SliceHeader]] = {}
     for header in objects:
         groups.setdefault((header.patient, header.study_uid or header.series_uid), []).append(header)
@@ -116,7 +126,7 @@ def _studies(scan: _Scan, n_files: int) -> _Studies:
         n = len(studies) - len(with_images)
         text = f"{n} {'study holds' if n == 1 else 'studies hold'} reports and no images; left out."
         notices.append(notice("series_left_out", text))
-    return _Studies(with_images or studies, tuple(notices))
+    return _Studies(with_images or studies, tuple(notices), joined.scattered)
 
 
 def _left_out_notices(scan: _Scan, n_objects: int, n_files: int) -> list[Notice]:

@@ -12,13 +12,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Region", "region_of", "tissue_shares"]
+__all__ = ["Region", "brain_density", "region_of", "tissue_shares"]
 
 Region = Literal["head", "elsewhere", "unclear"]
 
 _BLOCK = 4
 """Pixels are averaged over squares of this side: the noise of thin or sharp slices must not count as fat."""
 _BODY_HU = -300
+_DENSE_HU = (5, 120)
+"""Brain before and after contrast."""
 _BRAIN_HU, _BONE_HU, _FAT_HU = (5, 80), 250, (-150, -40)
 
 
@@ -61,6 +63,17 @@ def region_of(slices: Sequence[NDArray[np.int16]]) -> Region:
     if brain > 0.35 and 0.04 < bone < 0.45 and fat < 0.25:
         return "head"
     return "unclear"
+
+
+def brain_density(slices: Sequence[NDArray[np.int16]]) -> float | None:
+    """Median HU of what is as dense as brain, before or after contrast, in slices of a head; None where nothing is."""
+    medians = []
+    for hu in slices:
+        blocks = _blocks(hu)
+        brain = blocks[(blocks > _DENSE_HU[0]) & (blocks < _DENSE_HU[1])]
+        if brain.size:
+            medians.append(float(np.median(brain)))
+    return float(np.median(medians)) if medians else None
 
 
 def _blocks(hu: NDArray[np.int16]) -> NDArray[np.float64]:

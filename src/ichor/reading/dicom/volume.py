@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from ichor.reading.context import ReadContext
 from ichor.reading.dicom.dataset import READ_ERRORS, unreadable
 from ichor.reading.dicom.decode import LOSSY_SYNTAXES, decode, decode_file
 from ichor.reading.dicom.headers import SliceHeader
-from ichor.reading.dicom.hounsfield import Scale, to_hounsfield
+from ichor.reading.dicom.hounsfield import Assumption, Scale, to_hounsfield
 from ichor.reading.dicom.stack import Stack, stack_slices
 from ichor.reading.limits import Limits
 
@@ -93,24 +94,41 @@ def read_volume(stack: Stack, context: ReadContext) -> DecodedSeries:
 def _convert(
     headers: Sequence[SliceHeader], volume: NDArray[np.int16], context: ReadContext
 ) -> list[Scale | RefusedInput]:
-    """Decode slices into ``volume``; each file is parsed once."""
+    """Decode slices into ``volume``; what the values had to decide is decided alike for all of them."""
+    out = _convert_some(headers, range(len(headers)), volume, context, None)
+    assumed = Counter(s.assumed for s in out.values() if isinstance(s, Scale) and s.assumed != Assumption())
+    if assumed:
+        usual = assumed.most_common(1)[0][0]
+        differing = [k for k, s in out.items() if isinstance(s, Scale) and s.assumed != usual]
+        out |= _convert_some(headers, differing, volume, context, usual)
+    return [out[k] for k in range(len(headers))]
+
+
+def _convert_some(
+    headers: Sequence[SliceHeader],
+    indices: Sequence[int],
+    volume: NDArray[np.int16],
+    context: ReadContext,
+    assumed: Assumption | None,
+) -> dict[int, Scale | RefusedInput]:
+    """Decode some slices into ``volume``; each file is parsed once."""
     out: dict[int, Scale | RefusedInput] = {}
     by_file: dict[object, list[int]] = {}
-    for k, header in enumerate(headers):
-        by_file.setdefault(header.file.path, []).append(k)
-    for indices in by_file.values():
-        slices = decode_file([headers[k] for k in indices], context.limits)
-        for k, stored in zip(indices, slices, strict=True):
+    for k in indices:
+        by_file.setdefault(headers[k].file.path, []).append(k)
+    for members in by_file.values():
+        slices = decode_file([headers[k] for k in members], context.limits)
+        for k, stored in zip(members, slices, strict=True):
             context.check_time()
             if isinstance(stored, RefusedInput):
                 out[k] = stored
                 continue
             try:
-                out[k] = to_hounsfield(stored, headers[k], volume[k])
+                out[k] = to_hounsfield(stored, headers[k], volume[k], assumed)
             except READ_ERRORS as error:  # elements that are parsed only when they are asked for
                 found = f"a rescale that cannot be read ({type(error).__name__})"
                 out[k] = unreadable(headers[k].file.name, found)
-    return [out[k] for k in range(len(headers))]
+    return out
 
 
 def _without_broken(
@@ -166,10 +184,13 @@ def pixel_notices(headers: Sequence[SliceHeader], scales: Sequence[Scale]) -> li
     def where(name: str) -> list[int]:
         return [k for k, scale in enumerate(scales) if getattr(scale, name)]
 
-    if assumed := where("assumed"):
-        shown = " and ".join(f"{i:g}" for i in sorted({scales[k].intercept for k in assumed}))
-        text = f"Rescale is absent in {len(assumed)} of {len(scales)} slices: slope 1, intercept {shown}."
-        out.append(notice("rescale_assumed", text, assumed))
+    if slices := [k for k, s in enumerate(scales) if s.slope_assumed or s.assumed.intercept is not None]:
+        out.append(notice("rescale_assumed", _rescale_text([scales[k] for k in slices], len(scales)), slices))
+    if relaid := [k for k, s in enumerate(scales) if s.assumed.layout]:
+        layout = scales[relaid[0]].assumed.layout
+        shown = f"{layout.bits} {'signed' if layout.signed else 'unsigned'} bits" if layout else ""
+        text = f"As declared, values wrap round; {len(relaid)} of {len(scales)} slices were read as {shown}."
+        out.append(notice("pixel_layout_contradicted", text, relaid))
     if wrapped := where("wrapped"):
         text = f"The wrapped 12-bit values of {len(wrapped)} of {len(scales)} slices were restored."
         out.append(notice("wrapped_intercept", text, wrapped))
@@ -191,3 +212,22 @@ def pixel_notices(headers: Sequence[SliceHeader], scales: Sequence[Scale]) -> li
             notice("lossy_compression", "The pixels went through lossy compression; faint blood may be lost.")
         )
     return out
+
+
+def _rescale_text(scales: Sequence[Scale], n: int) -> str:
+    """Say which of slope and intercept was absent, and what was taken for it."""
+
+    def intercepts(some: Sequence[Scale]) -> str:
+        return " and ".join(f"{i:g}" for i in sorted({s.intercept for s in some}))
+
+    slopes = [s for s in scales if s.slope_assumed]
+    offsets = [s for s in scales if s.assumed.intercept is not None]
+    said = []
+    if slopes:
+        said.append(f"The rescale slope is absent in {len(slopes)} of {n} slices: 1 was assumed")
+        if kept := [s for s in slopes if s.assumed.intercept is None]:
+            said[-1] += f"; the header's intercept {intercepts(kept)} was used"
+    if offsets:
+        assumed = f"{intercepts(offsets)} was assumed, as the values show"
+        said.append(f"The rescale intercept is absent in {len(offsets)} of {n} slices: {assumed}")
+    return ". ".join(said) + "."

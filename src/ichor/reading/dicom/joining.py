@@ -1,0 +1,150 @@
+"""Slices that de-identification or export gave a series, a study or a patient of its own each: joined again.
+
+Only fragments are looked at (fewer slices than an exam has under one patient, study and series), and only those of
+one folder that agree in what makes a stack. They must share a study, a series or a frame of reference: UIDs of
+these are unique in the world, so that slices of two patients are not joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ichor.errors import RefusedInput
+from ichor.notices import Notice, notice
+from ichor.reading.dicom.headers import SliceHeader
+from ichor.reading.dicom.parts import slice_normal
+from ichor.reading.dicom.series import exclusion
+from ichor.reading.dicom.stack import same_direction, same_matrix
+from ichor.reading.geometry_notices import MIN_SLICES
+
+__all__ = ["Joined", "join_fragments", "scattered_refusal"]
+
+_SAME_PLACE_MM = 0.05
+_LEAST_DISTINCT = 0.9
+"""Share of the slices that must lie at places of their own: fragments of several scans do not."""
+_LINKS = ("study_uid", "series_uid", "frame_of_reference")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Slices after fragments were joined.
+
+    Attributes
+    ----------
+    headers
+        All slices; joined ones have the patient, study and series of one of them.
+    notices
+        What was joined.
+    scattered
+        Slices that look like one stack, but have nothing in common that says so; not among ``headers``.
+    """
+
+    headers: list[SliceHeader]
+    notices: tuple[Notice, ...] = ()
+    scattered: tuple[SliceHeader, ...] = ()
+
+
+def join_fragments(headers: Sequence[SliceHeader], series: str | None) -> Joined:
+    """Join what is one stack but for its UIDs.
+
+    Parameters
+    ----------
+    headers
+        Of all objects of one input.
+    series
+        UID asked for, as stored; the joined slices take it where one of them has it.
+    """
+    counts: dict[tuple[str, str, str], int] = {}
+    for h in headers:
+        counts[_identity(h)] = counts.get(_identity(h), 0) + 1
+    fragments = [h for h in headers if counts[_identity(h)] < MIN_SLICES and _may_join(h)]
+    if len(fragments) < MIN_SLICES:
+        return Joined(list(headers))
+    renamed: dict[int, SliceHeader] = {}
+    notices: list[Notice] = []
+    scattered: list[SliceHeader] = []
+    for alike in _alike(fragments):
+        rest = alike
+        for link in _LINKS:
+            for group in _linked(rest, link):
+                notices.append(_notice(group))
+                renamed |= {
+                    id(h): new for h, new in zip(group, _with_one_identity(group, series), strict=True)
+                }
+            rest = [h for h in rest if id(h) not in renamed]
+        if _is_stack(rest) and len({_identity(h) for h in rest}) >= MIN_SLICES:
+            scattered += rest
+    lost = {id(h) for h in scattered}
+    kept = [renamed.get(id(h), h) for h in headers if id(h) not in lost]
+    return Joined(kept, tuple(notices), tuple(scattered))
+
+
+def scattered_refusal(scattered: Sequence[SliceHeader], source: str) -> RefusedInput:
+    """Refuse slices that nothing links, once and not slice by slice."""
+    return RefusedInput(
+        source,
+        "too_few_slices",
+        found=f"{len(scattered)} slices, each with a study, series and frame of reference of its own",
+        expected="slices that share one of these UIDs",
+        remedy="export the series again with its UIDs, or give one file by its name to have that slice assessed alone",
+    )
+
+
+def _identity(header: SliceHeader) -> tuple[str, str, str]:
+    return header.patient, header.study_uid, header.series_uid
+
+
+def _may_join(header: SliceHeader) -> bool:
+    return header.n_frames == 1 and header.position is not None and exclusion(header) is None
+
+
+def _alike(fragments: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
+    """Group fragments that agree in folder, matrix, direction and what made them."""
+    groups: dict[tuple[object, ...], list[list[SliceHeader]]] = {}
+    for h in fragments:
+        thickness = None if h.thickness is None else round(h.thickness, 1)
+        key = (h.file.path.parent, h.kernel, h.image_type, h.contrast, h.voltage, thickness)
+        for group in groups.setdefault(key, []):
+            if same_matrix(group[0], h) and same_direction(group[0], h):
+                group.append(h)
+                break
+        else:
+            groups[key].append([h])
+    return [group for found in groups.values() for group in found if len(group) >= MIN_SLICES]
+
+
+def _linked(alike: Sequence[SliceHeader], link: str) -> list[list[SliceHeader]]:
+    """Group what shares a UID and makes a stack."""
+    groups: dict[str, list[SliceHeader]] = {}
+    for h in alike:
+        if getattr(h, link):
+            groups.setdefault(getattr(h, link), []).append(h)
+    return [group for group in groups.values() if len({_identity(h) for h in group}) > 1 and _is_stack(group)]
+
+
+def _is_stack(group: Sequence[SliceHeader]) -> bool:
+    """Tell whether slices are enough for an exam and lie at places of their own."""
+    positions = [h.position for h in group if h.position is not None]
+    if len(positions) < MIN_SLICES:
+        return False
+    normal = slice_normal(group)
+    along = np.sort(np.stack(positions) @ (np.array([0.0, 0, 1]) if normal is None else normal))
+    return bool(1 + np.count_nonzero(np.diff(along) > _SAME_PLACE_MM) >= _LEAST_DISTINCT * len(along))
+
+
+def _with_one_identity(group: Sequence[SliceHeader], series: str | None) -> list[SliceHeader]:
+    """Give all slices the patient, study and series of the one asked for, else of the lowest."""
+    lowest = min(group, key=lambda h: (float(h.position[2]) if h.position is not None else 0.0, h.sop_uid))
+    first = next((h for h in group if series is not None and h.series_uid == series), lowest)
+    patient, study_uid, series_uid = _identity(first)
+    return [replace(h, patient=patient, study_uid=study_uid, series_uid=series_uid) for h in group]
+
+
+def _notice(group: Sequence[SliceHeader]) -> Notice:
+    names = {"patient": "patient identifier", "study_uid": "study UID", "series_uid": "series UID"}
+    own = [words for name, words in names.items() if len({getattr(h, name) for h in group}) > 1]
+    text = f"{len(group)} slices of one stack have several values of the {' and the '.join(own)}; they were joined."
+    return notice("uids_joined", text)

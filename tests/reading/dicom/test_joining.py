@@ -1,0 +1,94 @@
+"""Slices with UIDs of their own each: which are joined, and which are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ichor.reading.dicom.joining import join_fragments
+from ichor.reading.files import InputFile
+
+from .slices import CORNER, each, head, uids
+
+
+def own(*names, **others):
+    """A head whose slices have a value of their own in some UIDs."""
+    return each(head(), **{name: (lambda k, name=name: f"{name}.{k}") for name in names}, **others)
+
+
+LINKED = {
+    "series": own("series_uid"),
+    "study": own("study_uid"),
+    "patient": own("patient"),
+    "patient and series": own("patient", "series_uid"),
+    "study and series, one frame of reference": own("study_uid", "series_uid", frame_of_reference="9.9"),
+    "all, one frame of reference": own("patient", "study_uid", "series_uid", frame_of_reference="9.9"),
+}
+
+
+@pytest.mark.parametrize("slices", LINKED.values(), ids=LINKED)
+def test_what_shares_a_uid_is_joined(slices):
+    joined = join_fragments(slices[::-1], None)
+    assert {(h.patient, h.study_uid, h.series_uid) for h in joined.headers} == {
+        (slices[0].patient, slices[0].study_uid, slices[0].series_uid)
+    }
+    assert [n.code for n in joined.notices] == ["uids_joined"]
+    assert joined.notices[0].message.startswith("22 slices of one stack")
+    assert "series.3" not in joined.notices[0].message
+    assert sorted(uids(joined.headers)) == list(range(1, 23)) and not joined.scattered
+
+
+def test_the_series_asked_for_gives_its_uid():
+    joined = join_fragments(own("series_uid"), "series_uid.7")
+    assert {h.series_uid for h in joined.headers} == {"series_uid.7"}
+
+
+def test_what_shares_nothing_is_scattered_and_not_joined():
+    slices = own("patient", "study_uid", "series_uid", "frame_of_reference")
+    joined = join_fragments(slices, None)
+    assert joined.headers == [] and len(joined.scattered) == 22 and not joined.notices
+
+
+NOT_ALIKE = {
+    "folders": {"file": lambda k: InputFile(Path(f"folder{k}/x"), "x")},
+    "matrices": {"rows": lambda k: 100 + k},
+    "spacings": {"spacing": lambda k: np.array([1.0, 1.0]) * (1 + k / 50)},
+    "kernels": {"kernel": lambda k: f"K{k}"},
+    "directions": {"orientation": lambda k: np.array([1, 0, 0, 0, np.cos(k / 9), np.sin(k / 9)])},
+    "places": {"position": lambda k: np.array([*CORNER, 5.0 * (k // 2)])},
+    "no place": {"position": lambda k: None},
+    "another modality": {"modality": lambda k: "MR"},
+}
+
+
+@pytest.mark.parametrize("changes", NOT_ALIKE.values(), ids=NOT_ALIKE)
+def test_what_does_not_make_a_stack_stays_as_it_is(changes):
+    slices = each(own("series_uid"), **changes)
+    joined = join_fragments(slices, None)
+    assert joined.headers == slices and not joined.notices and not joined.scattered
+
+
+def test_series_that_are_whole_are_never_joined():
+    one, other = head(), each(head(first=101, base=2.5), series_uid="other", patient="another")
+    joined = join_fragments(one + other, None)
+    assert joined.headers == one + other and not joined.notices
+
+
+def test_fragments_beside_a_whole_series_are_joined_and_leave_it_alone():
+    whole = each(head(first=101), series_uid="whole", kernel="H60S")
+    joined = join_fragments(own("series_uid") + whole, None)
+    assert len({h.series_uid for h in joined.headers}) == 2
+    assert [h for h in joined.headers if h.series_uid == "whole"] == whole
+
+
+def test_two_kernels_whose_slices_all_have_their_own_uid_make_two_series():
+    soft, bone = own("series_uid"), each(own("series_uid"), kernel="H60S", series_uid=lambda k: f"bone.{k}")
+    joined = join_fragments(soft + bone, None)
+    assert len({h.series_uid for h in joined.headers}) == 2 and len(joined.notices) == 2
+
+
+def test_few_fragments_are_left_alone():
+    slices = own("series_uid")[:4]
+    assert join_fragments(slices, None).headers == slices
