@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.shared.arguments import KEPT_RUNS, parser
 from benchmarks.shared.tables import heading, row
-from ichor.datasets.labelled import Dataset
+from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.store import GROUP, Store
 from ichor.datasets.store_build import build_store
@@ -53,19 +52,27 @@ def main() -> None:
             row(folder.name, f"{statistics.median(waited):.1%}", f"{statistics.median(seconds):.1f}")
 
 
-class FirstExams:
-    """The first exams of a data set, which has all else."""
+class FirstExams(Dataset):
+    """The first exams of a data set."""
 
-    def __init__(self, dataset: Dataset, count: int) -> None:
-        self.dataset = dataset
-        self.names = sorted(dataset.patients())[:count]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.dataset, name)
+    def __init__(self, whole: Dataset, count: int) -> None:
+        super().__init__(whole.root)
+        self.name, self.info = whole.name, whole.info
+        self.names = sorted(whole.patients())[:count]
+        self._whole = whole
 
     def patients(self) -> dict[str, NDArray[np.float32]]:
         """Return the labels of each."""
-        return {name: self.dataset.patients()[name] for name in self.names}
+        whole = self._whole.patients()
+        return {name: whole[name] for name in self.names}
+
+    def slice_labels(self, patient: str) -> NDArray[np.float32]:
+        """Return what the whole data set has."""
+        return self._whole.slice_labels(patient)
+
+    def load(self, patient: str) -> LabelledExam:
+        """Read one exam of the whole data set."""
+        return self._whole.load(patient)
 
 
 def measure(dataset: FirstExams, form: str) -> None:
@@ -82,7 +89,7 @@ def measure(dataset: FirstExams, form: str) -> None:
         return len(prepare(dataset.load(dataset.names[number]).exam, preparation).stack)
 
     with tempfile.TemporaryDirectory() as folder:
-        store = build_store(cast(Dataset, dataset), spec, Path(folder), lambda _: None, processes=1)
+        store = build_store(dataset, spec, Path(folder), lambda _: None, processes=1)
         files = [p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()]
         rng = np.random.default_rng(0)
         batches = [rng.integers(len(store.exam), size=BATCH) for _ in range(BATCHES)]

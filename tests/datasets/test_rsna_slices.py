@@ -242,3 +242,17 @@ def test_a_split_of_all_of_it_shares_the_rare_subtypes_out(real):
     for fold in range(5):
         inside = np.stack([labels[name] for name, k in split.folds.items() if k == fold])
         assert 600 <= len(inside) <= 760 and 2 <= inside[:, 1].sum() <= 3 and 90 <= inside[:, 0].sum() <= 125
+
+
+def test_real_slices_come_to_the_grid_whatever_they_show(real):
+    """Neck, vertex, surgery, any window: none of them may stop a store."""
+    from ichor.datasets.store_prepare import on_grid
+    from ichor.preparing import Preparation
+
+    spec = Preparation().grid
+    names = list(real.patients())
+    for name in (names[k] for k in np.random.default_rng(0).choice(len(names), 20, replace=False)):
+        item = real.load(name)
+        slices = on_grid(item, spec)
+        assert slices.hu.shape == slices.blood.shape == (1, spec.rows, spec.columns)
+        assert np.array_equal(slices.labels, item.labels) and slices.hu.max() <= round(item.hu_range[1])

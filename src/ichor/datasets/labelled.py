@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,7 @@ class Dataset(ABC):
         What was left out, and why: a sentence each.
     """
 
-    name: ClassVar[str]
+    name: str
     info: DatasetInfo
     notes: Sequence[str] = ()
 

@@ -298,7 +298,7 @@ def _box(box: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, slice
 
 def _share(box: NDArray[np.float64], shape: tuple[int, ...]) -> float:
     rows, columns = _box(box, shape)
-    return (rows.stop - rows.start) * (columns.stop - columns.start) / (shape[0] * shape[1])
+    return float((rows.stop - rows.start) * (columns.stop - columns.start) / (shape[0] * shape[1]))
 
 
 def _cut(plane: NDArray[np.int16], box: NDArray[np.float64]) -> NDArray[np.uint8]:
