@@ -94,7 +94,7 @@ class FindingsWarning(_Model):
 
 
 class BundleReference(_Model):
-    """The model that spoke."""
+    """The model that the findings come from."""
 
     name: str
     version: str
@@ -119,7 +119,7 @@ class Findings(_Model):
 
     schema_: Literal["ichor.findings/1"] = Field(default="ichor.findings/1", alias="schema")
     input: str
-    kind: Literal["exam", "picture"] | None = Field(description="null where it could not be told")
+    kind: Literal["exam", "picture"] | None = Field(description="null where it is not known")
     study_uid: str | None = None
     series_uid: str | None = None
     n_slices: int
@@ -131,8 +131,8 @@ class Findings(_Model):
     positive: LabelFlags = LabelFlags()
     uncertain: bool | None = Field(
         default=None,
-        description="whether neither answer on `any` can be left out at the bundle's level; null where the bundle has "
-        "no such rule, for lone slices and pictures, and where nothing was assessed",
+        description="whether neither answer on `any` can be excluded at the bundle's level; null where the bundle has "
+        "no such rule, for single slices and pictures, and where nothing was assessed",
     )
     uncertainty: str | None = Field(
         default=None, description="the rule and the level in a sentence; null where `uncertain` is null"

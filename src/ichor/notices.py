@@ -287,7 +287,7 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind(
             "model_does_not_locate",
             "go_on",
-            "The model judges slices and draws no map: there are no regions, no volume and no mask.",
+            "The model scores slices and draws no map: there are no regions, no volume and no mask.",
         ),
         NoticeKind("metal", "go_on", "Heavy metal; streaks may hide or imitate blood."),
         NoticeKind(

@@ -20,7 +20,7 @@ _DECISIONS = {"go_on": "go on", "leave_out": "leave out", "refuse": "refuse"}
 
 
 def info(
-    bundle: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model to tell about.")] = "default",
+    bundle: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model to describe.")] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     notices: Annotated[
         bool,
