@@ -24,7 +24,7 @@ from ichor.evaluating.metrics import paired_bootstrap, roc_auc
 from ichor.preparing import prepare
 from ichor.training.fitting import load_model
 from ichor.training.recipe import Recipe
-from ichor.training.run import ALL, SOUP, read_recipe
+from ichor.training.run_folder import ALL, AVERAGED, read_recipe
 
 ENSEMBLE = "the folds' mean logits"
 Predictor = Callable[[NDArray[np.float32]], list[float]]
@@ -37,7 +37,7 @@ def main() -> None:
     options = arguments.parse_args()
     recipe, dataset = read_recipe(options.run), open_dataset("head-ct-hemorrhage", options.data)
     folds = [f"fold-{k}" for k in range(recipe.n_folds)]
-    weights = {part: options.run / part / "weights.safetensors" for part in (*folds, ALL, SOUP)}
+    weights = {part: options.run / part / "weights.safetensors" for part in (*folds, ALL, AVERAGED)}
     if missing := [part for part in folds if not weights[part].is_file()]:
         raise SystemExit(
             f"{options.run}: found no weights of {', '.join(missing)}; expected those of every fold"

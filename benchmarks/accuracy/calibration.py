@@ -66,9 +66,9 @@ def main() -> None:
         ("slice", run.logits, run.labels, run.folds),
     ):
         for point in operating_points(run, level, fit_calibration(logits, labels, folds)):
-            rates = (point["sensitivity"], point["specificity"])
-            cells = [f"{r['value']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in rates]
-            row(level, f"{point['aim']:.0%}", *cells)
+            rates = (point.sensitivity, point.specificity)
+            cells = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rates]
+            row(level, f"{point.aim:.0%}", *cells)
     print("\n### Uncertain band, each fold by a band of the other folds\n")
     for alpha in (0.05, 0.1, 0.2):
         known = ~np.isnan(run.exam_labels[:, 0])

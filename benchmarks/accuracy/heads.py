@@ -29,7 +29,7 @@ from ichor.evaluating.metrics import paired_bootstrap, roc_auc, weighted_log_los
 from ichor.evaluating.predictions import OutOfFold, dataset_of, read_predictions
 from ichor.models.specs import HeadSpec
 from ichor.training.recipe import SequenceRecipe
-from ichor.training.stacking import learn, learn_head, read_opinions
+from ichor.training.stacking import fit_head, fit_stacker, read_stacking_inputs
 
 SHIPPED = SequenceRecipe()
 LSTMS = "LSTM, 16 units, both ways"
@@ -57,7 +57,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the heads are too small to share
     dataset = open_dataset(dataset_of(options.run), options.data)
     rule = read_predictions(options.run, dataset, "rule")
-    inputs = read_opinions(options.run, dataset)
+    inputs = {p: one.logits for p, one in read_stacking_inputs(options.run).items()}
     positive = int((rule.exam_labels[:, 0] == 1).sum())
     print(f"{len(rule.exam_patients)} exams, {positive} positive, {len(rule.patients)} slices\n")
     heading(
@@ -81,10 +81,10 @@ def main() -> None:
     scaled = [r.logits / r.logits.std(axis=0) for r in fitted[LSTMS]]
     compared("the five of the last row averaged", with_logits(rule, np.mean(scaled, axis=0)), rule)
     for of_rule, of_pooled in SHARES:
-        recipe = SHIPPED.model_copy(update={"rule_share": of_rule, "pooled_share": of_pooled})
+        recipe = SHIPPED.replaced(rule_share=of_rule, pooled_share=of_pooled)
         rest = 1 - of_rule - of_pooled
         name = f"sequence: {of_rule:g} the rule, {of_pooled:g} the pooled head, {rest:g} five LSTMs"
-        compared(name, cross_fitted(partial(learn, recipe=recipe, seed=1), inputs, rule), rule)
+        compared(name, cross_fitted(partial(fit_stacker, recipe=recipe, seed=1), inputs, rule), rule)
 
 
 def one_head(spec: HeadSpec, seed: int) -> Fit:
@@ -94,7 +94,7 @@ def one_head(spec: HeadSpec, seed: int) -> Fit:
         every = np.concatenate(exams)[:, 6:]
         mean, spread = (torch.from_numpy(v).float() for v in (every.mean(axis=0), every.std(axis=0)))
         seen = [(torch.from_numpy(e[:, 6:]).float() - mean) / spread for e in exams]
-        head = learn_head(spec, seed, seen, labels, SHIPPED)
+        head = fit_head(spec, seed, seen, labels, SHIPPED)
         return lambda logits: torch.as_tensor(head((logits[:, 6:] - mean) / spread))
 
     return fit

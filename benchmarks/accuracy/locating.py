@@ -40,7 +40,7 @@ from ichor.preparing import GridTransform, plan_grid, prepare
 from ichor.training.export import export_graphs
 from ichor.training.fitting import load_model
 from ichor.training.recipe import Recipe
-from ichor.training.run import read_recipe
+from ichor.training.run_folder import read_recipe
 
 RULE = Localisation()
 Floats = NDArray[np.float32]
@@ -63,7 +63,7 @@ class Networks:
             graph = home / "slice.onnx"
             if not graph.exists():
                 network = load_model(self.recipe, self.run / part / "weights.safetensors")
-                export_graphs(network, self.recipe.preparation, home, [prepared.stack[:8]])
+                export_graphs(self.recipe, network, home, [prepared.stack[:8]])
             np.save(kept, np.asarray(MapModel(open_session(graph)).predict(prepared.stack).maps, np.float16))
         return np.asarray(np.load(kept), np.float32)
 

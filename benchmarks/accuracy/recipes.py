@@ -30,7 +30,7 @@ from ichor.evaluating.metrics import Interval, bootstrap
 from ichor.evaluating.out_of_fold import levels
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.training.recipe import Recipe
-from ichor.training.run import read_recipe
+from ichor.training.run_folder import read_recipe
 
 SETS = {"head-ct-hemorrhage": "default-pictures-head-ct-hemorrhage", "ct-ich": "default"}
 """The data sets, and the run of the default on each."""

@@ -31,7 +31,7 @@ from ichor.detecting.sessions import open_model
 from ichor.evaluating.metrics import bootstrap, roc_auc
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.preparing import prepare
-from ichor.training.run import Run
+from ichor.training.run_data import RunData
 
 OTHER = "phe-sich"
 Scored = tuple[int, str, float]
@@ -48,8 +48,8 @@ def main() -> None:
     cache = options.cache or options.run / "robustness"
     cache.mkdir(parents=True, exist_ok=True)
     run = open_run(options.run, options.data)
-    target, other = (open_dataset(name, run.data) for name in (run.recipe.target, OTHER))
-    oof = read_predictions(run.folder, target)
+    target, other = (open_dataset(name, run.root) for name in (run.folder.recipe.target, OTHER))
+    oof = read_predictions(run.folder.path, target)
     folds = sorted(set(oof.exam_folds.tolist()))
     own_fold = dict(zip(oof.exam_patients.tolist(), oof.exam_folds.tolist(), strict=True))
     # Each exam of the other source is scored once, by the networks in turn; each of the target by the next fold's.
@@ -83,7 +83,7 @@ def _clear(labels: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(~ndimage.binary_dilation(~(labels == 0), iterations=_REACH))
 
 
-def _scored(run: Run, dataset: Dataset, fold_of: dict[str, int], cache: Path) -> list[Scored]:
+def _scored(run: RunData, dataset: Dataset, fold_of: dict[str, int], cache: Path) -> list[Scored]:
     """Score the negative slices of exams, each by one fold's network; kept in the cache."""
     path = cache / f"{dataset.name}.csv"
     known: dict[str, list[float]] = {}

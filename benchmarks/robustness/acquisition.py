@@ -56,8 +56,8 @@ def main() -> None:
     cache = options.cache or (options.run / ROBUSTNESS_FILE).parent
     cache.mkdir(parents=True, exist_ok=True)
     run = open_run(options.run, options.data)
-    dataset = open_dataset(run.recipe.target, run.data)
-    oof = read_predictions(run.folder, dataset)
+    dataset = open_dataset(run.folder.recipe.target, run.root)
+    oof = read_predictions(run.folder.path, dataset)
     names = np.unique(oof.exam_patients)
     folds = dict(zip(oof.exam_patients.tolist(), oof.exam_folds.tolist(), strict=True))
     if options.patients:

@@ -38,7 +38,7 @@ def main() -> None:
     run = open_run(options.run, options.data)
     rows = exam_traits(run)
     own = [r for r in rows if r["dataset"] == FIRST]
-    folds = load_split(run.folder / "split.json").folds
+    folds = load_split(run.folder.path / "split.json").folds
     heading("checked on", "fitted on", "exams", "any outside its range", *TRAITS)
     flags = []
     for fold in sorted(set(folds.values())):
@@ -53,19 +53,19 @@ def main() -> None:
     chosen = [
         p for k, p in enumerate(names) if sum(folds[q] == folds[p] for q in names[:k]) < options.changed
     ]
-    dataset = open_dataset(FIRST, run.data)
+    dataset = open_dataset(FIRST, run.root)
     by_change: dict[str, list[dict[str, bool]]] = {}
     for patient in chosen:
         others_of_fold = input_profile(r for r in own if folds[r["patient"]] != folds[patient])
         exam = dataset.load(patient).exam
         for change in CHANGES:
             changed, _ = change.make(exam)
-            found = traits(changed, prepare(changed, run.recipe.preparation))
+            found = traits(changed, prepare(changed, run.folder.recipe.preparation))
             by_change.setdefault(change.name, []).append(_outside(found, others_of_fold))
     for change_name, changed_flags in by_change.items():
         _line(f"ct-ich, held-out: {change_name}", "the other folds", changed_flags)
     for name, exam in others(options.data):
-        found = traits(exam, prepare(exam, run.recipe.preparation))
+        found = traits(exam, prepare(exam, run.folder.recipe.preparation))
         for fitted, cut in ((FIRST, profile), ("all that trained", everything)):
             _line(name, fitted, [_outside(found, cut)])
         for notice in unlike(found, profile):

@@ -8,18 +8,19 @@ import logging
 from pathlib import Path
 
 from ichor.training.release import part_graphs, release
-from ichor.training.run import Run, read_recipe
+from ichor.training.run_data import RunData
+from ichor.training.run_folder import RunFolder
 
 __all__ = ["fold_bundle", "open_run"]
 
 
-def open_run(folder: Path, data: Path) -> Run:
+def open_run(folder: Path, data: Path) -> RunData:
     """Open a finished run, whose weights are there."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    return Run(read_recipe(folder), data, folder, None, lambda *_: None)
+    return RunData(RunFolder.open(folder), data)
 
 
-def fold_bundle(run: Run, fold: int, cache: Path) -> Path:
+def fold_bundle(run: RunData, fold: int, cache: Path) -> Path:
     """Export a fold's network, unless the cache holds it.
 
     Parameters

@@ -27,7 +27,6 @@ from benchmarks.shared.tables import heading, row
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split
-from ichor.detecting.rules import ExamRule, ScoringRules
 from ichor.detecting.scoring import Prediction, score
 from ichor.detecting.sessions import open_session
 from ichor.evaluating import metrics as m
@@ -36,7 +35,8 @@ from ichor.preparing import Prepared, prepare
 from ichor.training.export import export_graphs
 from ichor.training.fitting import load_model
 from ichor.training.quantise import quantised_run
-from ichor.training.run import SPLIT, Run
+from ichor.training.run_data import RunData
+from ichor.training.run_folder import SPLIT
 
 SLICES, BATCH = 30, 2
 Predict = Callable[[NDArray[np.float32]], Prediction]
@@ -83,18 +83,18 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=9)
     options = arguments.parse_args()
     run = open_run(options.run, options.data)
-    dataset = open_dataset(run.recipe.target, options.data)
-    folds = load_split(run.folder / SPLIT, dataset).folds
+    dataset = open_dataset(run.folder.recipe.target, options.data)
+    folds = load_split(run.folder.path / SPLIT, dataset).folds
     kinds, measured = runtimes(), Measured()
     small = quantised_run(run)
-    for part in run.folds():
+    for part in run.folder.folds:
         patients = sorted(p for p, k in folds.items() if f"fold-{k}" == part)[: options.patients]
         if not patients:
             continue
-        prepared = {p: prepare(dataset.load(p).exam, run.recipe.preparation) for p in patients}
+        prepared = {p: prepare(dataset.load(p).exam, run.folder.recipe.preparation) for p in patients}
         with tempfile.TemporaryDirectory() as folder:
             graphs = {
-                "int8": small.folder / part / "slice.onnx",
+                "int8": small.path / part / "slice.onnx",
                 **exported(run, part, prepared, Path(folder)),
             }
             opened = {name: open_it(graphs[graph]) for name, (graph, open_it) in kinds.items()}
@@ -159,33 +159,38 @@ def joined(parts: Iterator[Prediction]) -> Prediction:
     return Prediction(maps, np.concatenate([p.slices for p in every]))
 
 
-def exported(run: Run, part: str, prepared: dict[str, Prepared], folder: Path) -> dict[str, Path]:
+def exported(run: RunData, part: str, prepared: dict[str, Prepared], folder: Path) -> dict[str, Path]:
     """Export a fold's network with and without the mirror image."""
     some = [p.stack[::step] for p, step in zip(prepared.values(), (4, 5), strict=False)]
-    network = load_model(run.recipe, run.folder / part / "weights.safetensors")
+    network = load_model(run.folder.recipe, run.folder.path / part / "weights.safetensors")
     graphs = {}
     for graph in ("fp32", "one-sided"):
         home = folder / graph
         home.mkdir()
         network.mirrored = network.mirrored and graph == "fp32"  # type: ignore[assignment]  # a plain attribute
-        export_graphs(network, run.recipe.preparation, home, some)
+        export_graphs(run.folder.recipe, network, home, some)
         graphs[graph] = home / "slice.onnx"
     return graphs
 
 
 def measure(
-    run: Run, dataset: Dataset, patient: str, prepared: Prepared, opened: dict[str, Predict], found: Measured
+    run: RunData,
+    dataset: Dataset,
+    patient: str,
+    prepared: Prepared,
+    opened: dict[str, Predict],
+    found: Measured,
 ) -> None:
     """Predict one exam by each runtime."""
-    recipe = run.recipe
-    rules = ScoringRules(recipe.slice_rule, ExamRule(), recipe.preparation.max_gap_mm)
+    recipe = run.folder.recipe
+    rules = recipe.family.rules(recipe)
     found.patients.append(patient)
     found.labels.append(np.asarray(dataset.slice_labels(patient))[:, 0])
     first: NDArray[np.float32] | None = None
     for name, predict in opened.items():
         prediction = predict(prepared.stack)
         if prediction.maps is None:
-            raise SystemExit(f"{run.folder}: found a model that draws no map; expected a map model")
+            raise SystemExit(f"{run.folder.path}: found a model that draws no map; expected a map model")
         first = prediction.maps if first is None else first
         found.moved[name].append(float(np.abs(prediction.maps[:, 0] - first[:, 0]).mean()))
         scores = score(prediction, prepared.transform.slice_distances, rules)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ichor.detecting import Detection, Detector, Options, detect, detect_all
     from ichor.errors import IchorError, RefusedInput, UsageError
+    from ichor.evaluating.calls import evaluate
     from ichor.exam import Exam, Picture
     from ichor.findings import Findings
     from ichor.reading import read, read_all
     from ichor.reading.limits import Limits
+    from ichor.training.calls import train
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package decides where logs go
 
@@ -36,8 +38,10 @@ __all__ = [
     "__version__",
     "detect",
     "detect_all",
+    "evaluate",
     "read",
     "read_all",
+    "train",
 ]
 
 _HOMES = {
@@ -55,6 +59,8 @@ _HOMES = {
     "read": "ichor.reading",
     "read_all": "ichor.reading",
     "Limits": "ichor.reading.limits",
+    "evaluate": "ichor.evaluating.calls",
+    "train": "ichor.training.calls",
 }
 
 

@@ -61,10 +61,14 @@ def made(tmp_path):
             continue
         with (home / part / "predictions.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["dataset", "patient", "slice", *(f"rule_{n}" for n in LABEL_NAMES)])
+            writer.writerow(
+                ["dataset", "patient", "level", "slice", "mm", *(f"rule_{n}" for n in LABEL_NAMES)]
+            )
             for patient in sorted(patients)[number :: len(FOLDS)]:
                 logit = 2 * patients[patient][0] - 1 + rng.normal()
-                writer.writerow(["folder", patient, 0, logit, *rng.normal(3, 1, 5)])
+                logits = [logit, *rng.normal(3, 1, 5)]
+                writer.writerow(["folder", patient, "exam", "", "", *logits])
+                writer.writerow(["folder", patient, "slice", 0, "", *logits])
     return home
 
 
@@ -141,7 +145,8 @@ def test_a_run_that_was_measured_on_one_class_is_refused(made, capfd):
     for number, part in enumerate(FOLDS):
         lines = (made / part / "predictions.csv").read_text().splitlines()
         named = [line.split(",") for line in lines[1:]]
-        told = [",".join([row[0], n, *row[2:]]) for row, n in zip(named, names[number::2], strict=True)]
+        own = [n for n in names[number::2] for _ in ("exam", "slice")]
+        told = [",".join([row[0], n, *row[2:]]) for row, n in zip(named, own, strict=True)]
         (made / part / "predictions.csv").write_text("\n".join([lines[0], *told]) + "\n")
     assert run(["export", str(made), "--data", str(made.parent)]) == 2
     assert (

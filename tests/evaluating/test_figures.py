@@ -27,7 +27,8 @@ from ichor.evaluating.out_of_fold import (  # noqa: E402
     operating_points,
     subtype_figures,
 )
-from ichor.evaluating.predictions import read_predictions, read_table  # noqa: E402
+from ichor.evaluating.predictions import read_predictions  # noqa: E402
+from ichor.evaluating.tables import read_table  # noqa: E402
 from ichor.labels import LABEL_NAMES  # noqa: E402
 
 PATIENTS = [f"p{k:02d}" for k in range(30)]
@@ -334,18 +335,21 @@ def test_subgroups_are_of_their_patients(run):
 
 
 def test_folds_that_overlap_or_lack_a_patient_are_refused(tmp_path):
-    header = "dataset,patient,slice," + ",".join(f"rule_{n}" for n in LABEL_NAMES)
+    header = "dataset,patient,level,slice,mm," + ",".join(f"rule_{n}" for n in LABEL_NAMES)
     for fold, patients in ((0, PATIENTS[:15]), (1, PATIENTS[15:])):
         folder = tmp_path / "run" / f"fold-{fold}"
         folder.mkdir(parents=True)
-        rows = [f"made,{p},{k}" + ",0.1" * 6 for p in patients for k in range(4)]
+        places = ["exam,,", *(f"slice,{k}," for k in range(4))]
+        rows = [f"made,{p},{place}" + ",0.1" * 6 for p in patients for place in places]
         (folder / "predictions.csv").write_text("\n".join([header, *rows]) + "\n")
     assert len(np.unique(read_predictions(tmp_path / "run", Made()).folds)) == 2
     with pytest.raises(UsageError, match="found no column map_any"):
         read_predictions(tmp_path / "run", Made(), "map")
     path = tmp_path / "run" / "fold-1" / "predictions.csv"
     text = path.read_text()
-    path.write_text(text + "made,p00,0" + ",0.1" * 6 + "\n")
+    path.write_text(
+        text + "".join(f"made,p00,{place}" + ",0.1" * 6 + "\n" for place in ("exam,,", "slice,0,"))
+    )
     with pytest.raises(UsageError, match="predicted in two folds"):
         read_predictions(tmp_path / "run", Made())
     path.write_text("".join(line for line in text.splitlines(True) if ",p20," not in line))

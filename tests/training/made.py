@@ -79,7 +79,7 @@ def sampler_of(recipe, hold_out=()):
 
 def main():
     """Train, printing a line a step."""
-    from ichor.training.fitting import Hardware, fit
+    from ichor.training.fitting import FitData, Hardware, Start, fit
 
     folder, kind, devices = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     # Twenty epochs of a step each: every step's loss is a row of the log.
@@ -87,12 +87,13 @@ def main():
         recipe_of(kind, epochs=20, epoch_steps=1, average_decay=0.0) if devices else recipe_of(kind, epochs=8)
     )
     if devices:  # each process drops out by itself
-        head = recipe.model.head.model_copy(update={"dropout": 0.0, "recurrent_dropout": 0.0})
-        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"head": head})})
+        model = recipe.model.model_dump()
+        model["head"] |= {"dropout": 0.0, "recurrent_dropout": 0.0}
+        recipe = recipe.replaced(model=model)
     sampler = sampler_of(recipe)
     print("ready", flush=True)
     hardware = Hardware("cpu", max(devices, 1), precision="32", workers=0)
-    fit(recipe, sampler, folder, None, lambda *_: None, hardware=hardware)
+    fit(recipe, FitData(sampler), folder, Start(), lambda *_: None, hardware)
 
 
 if __name__ == "__main__":

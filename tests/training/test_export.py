@@ -11,6 +11,7 @@ from ichor.models import ClassifierSpec, MapSpec, build_network  # noqa: E402
 from ichor.preparing import Preparation  # noqa: E402
 from ichor.training import export  # noqa: E402
 from ichor.training.export import TOLERANCE, export_graphs  # noqa: E402
+from ichor.training.recipe import Recipe  # noqa: E402
 
 SMALL = Preparation(rows=64, columns=64)
 HEADS = [
@@ -25,15 +26,20 @@ def exams(*counts):
     return [rng.random((n, 4, 64, 64), dtype=np.float32) for n in counts]
 
 
-def network(head):
+def network(spec):
+    """A recipe of a model, and its network."""
     torch.manual_seed(0)
-    spec = ClassifierSpec(backbone="cnn-8-16", pretrained=False, pooling="avgmax", head=head)
-    return build_network(spec, 4, (64, 64)).eval()
+    recipe = Recipe(name="a", description="b", preparation=SMALL, model=spec)
+    return recipe, build_network(spec, 4, (64, 64)).eval()
+
+
+def classifier(head):
+    return network(ClassifierSpec(backbone="cnn-8-16", pretrained=False, pooling="avgmax", head=head))
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda h: h["kind"])
 def test_classifiers_of_every_head_on_any_number_of_slices(tmp_path, head):
-    graphs, difference = export_graphs(network(head), SMALL, tmp_path, exams(1, 7, 40))
+    graphs, difference = export_graphs(*classifier(head), tmp_path, exams(1, 7, 40))
     assert [g.name for g in graphs] == ["features", "head"] and difference < TOLERANCE
     for graph in graphs:
         model = onnx.load(tmp_path / graph.file)
@@ -42,11 +48,10 @@ def test_classifiers_of_every_head_on_any_number_of_slices(tmp_path, head):
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_map_model_is_one_graph(tmp_path, mirrored):
-    torch.manual_seed(0)
-    model = build_network(MapSpec(pretrained=False, mirrored=mirrored), 4, (64, 64)).eval()
-    graphs, difference = export_graphs(model, SMALL, tmp_path, exams(1, 3, 7))
+    spec = MapSpec(pretrained=False, mirrored=mirrored)
+    graphs, difference = export_graphs(*network(spec), tmp_path, exams(1, 3, 7))
     assert [(g.name, g.outputs) for g in graphs] == [
-        ("slice", ["map", "slice", "pooled"])
+        ("slice", ("map", "slice", "pooled"))
     ] and difference < TOLERANCE
 
 
@@ -64,5 +69,5 @@ def test_graphs_that_differ_are_refused_and_not_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(export, "_strip", spoil)
     with pytest.raises(BundleError, match=r"differ by .* on 3 real slices; expected at most"):
-        export_graphs(network({"kind": "linear"}), SMALL, tmp_path, exams(3))
+        export_graphs(*classifier({"kind": "linear"}), tmp_path, exams(3))
     assert not list(tmp_path.iterdir())

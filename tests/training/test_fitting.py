@@ -19,7 +19,7 @@ pytest.importorskip("lightning", reason="needs the extra 'train'")
 from safetensors.torch import load_file  # noqa: E402
 
 from ichor.errors import UsageError  # noqa: E402
-from ichor.training.fitting import Hardware, fit, load_model, load_start  # noqa: E402
+from ichor.training.fitting import FitData, Hardware, Start, fit, load_model, load_start  # noqa: E402
 from ichor.training.module import depthwise_in_fp32  # noqa: E402
 from ichor.training.recipe import AugmentationRecipe  # noqa: E402
 from ichor.training.sampling import Batch  # noqa: E402
@@ -61,15 +61,8 @@ def test_a_small_network_learns_to_see_blood(tmp_path):
         optimiser={"warmup_steps": 1, "learning_rate": 0.01},
         model={"kind": "classifier", "backbone": "cnn-8-16-16", "pretrained": False, "pooling": "max"},
     )
-    fit(
-        recipe,
-        sampler_of(recipe),
-        tmp_path,
-        None,
-        lambda *_: None,
-        validation=validation(made_store()),
-        hardware=PLAIN,
-    )
+    data = FitData(sampler_of(recipe), validation(made_store()))
+    fit(recipe, data, tmp_path, Start(), lambda *_: None, PLAIN)
     log = rows(tmp_path)
     assert len(log) == 6 and list(log[0])[:3] == ["step", "epoch", "train_loss"]
     assert float(log[-1]["val_loss"]) < 0.7 * float(log[0]["val_loss"])
@@ -84,7 +77,7 @@ def test_a_small_network_learns_to_see_blood(tmp_path):
 def test_progress_is_told_with_the_time_left(tmp_path, kind):
     told = []
     recipe = recipe_of(kind)
-    fit(recipe, sampler_of(recipe), tmp_path, None, lambda *args: told.append(args), hardware=PLAIN)
+    fit(recipe, FitData(sampler_of(recipe)), tmp_path, Start(), lambda *args: told.append(args), PLAIN)
     assert told[-1][:2] == (10, 12) and "left" in told[-1][2]
 
 
@@ -136,14 +129,14 @@ def test_two_processes_do_as_one_does(tmp_path, kind):
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     recipe = recipe_of("slices", batch_size=5)
     with pytest.raises(UsageError, match="batch_size: found 5; expected a multiple of 2"):
-        fit(recipe, sampler_of(recipe), tmp_path, None, lambda *_: None, hardware=Hardware("cpu", 2))
+        fit(recipe, FitData(sampler_of(recipe)), tmp_path, Start(), lambda *_: None, Hardware("cpu", 2))
 
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path):
     store = made_store()
     wrong = [Batch(b.hu, b.blood, 1 - b.labels) for b in validation(store)]  # the better it learns, the worse
     recipe = recipe_of("slices", epochs=30, epoch_steps=8, average_decay=0.0, early_stopping={"patience": 2})
-    fit(recipe, sampler_of(recipe), tmp_path, None, lambda *_: None, validation=wrong, hardware=PLAIN)
+    fit(recipe, FitData(sampler_of(recipe), wrong), tmp_path, Start(), lambda *_: None, PLAIN)
     log = rows(tmp_path)
     assert len(log) < 30
     losses = [float(row["val_loss"]) for row in log]

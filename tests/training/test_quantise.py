@@ -1,4 +1,4 @@
-"""A map model in 8 bits: much smaller, and hardly another judgement."""
+"""A map model in 8 bits: much smaller, and hardly another prediction."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from ichor.models import MapSpec, build_network  # noqa: E402
 from ichor.preparing import Preparation  # noqa: E402
 from ichor.training.export import export_graphs  # noqa: E402
 from ichor.training.quantise import GraphNetwork, quantise  # noqa: E402
+from ichor.training.recipe import Recipe  # noqa: E402
 
 SIDE = 64
 
@@ -25,7 +26,8 @@ def graphs(tmp_path_factory):
     rng = np.random.default_rng(0)
     shape = (len(preparation.channels), SIDE, SIDE)
     stacks = [rng.random((n, *shape), np.float32) for n in (3, 5, 4)]
-    written, _ = export_graphs(network, preparation, folder, stacks[:2])
+    recipe = Recipe(name="a", description="b", preparation=preparation, model=spec)
+    written, _ = export_graphs(recipe, network, folder, stacks[:2])
     fp32 = folder / written[0].file
     int8 = folder / "int8.onnx"
     quantise(fp32, stacks, int8)
@@ -37,7 +39,7 @@ def test_it_is_a_third_of_the_size_at_most(graphs):
     assert int8.stat().st_size < fp32.stat().st_size / 3
 
 
-def test_it_judges_as_before(graphs):
+def test_it_predicts_as_before(graphs):
     fp32, int8, stack = graphs
     before, after = (GraphNetwork(path)(stack) for path in (fp32, int8))
     for a, b in zip(before, after, strict=True):

@@ -32,7 +32,7 @@ def test_the_recipes_of_the_package_are_valid(dataset):
             r"head\.unit'; did you mean 'units'",
         ),
         ("sampling: {kind: plain, balanced: none}", r"balanced'; did you mean 'balance'"),
-        ("model: {kind: unet}", "does not match any of the expected tags: 'map', 'classifier'"),
+        ("model: {kind: unet}", "found the kind 'unet'; expected one of map, classifier"),
         ("epochs: none", "epochs: .*found 'none'"),
         ("cached_features: {views: 2}", "needs a classifier whose backbone is frozen"),
         ("model: {kind: classifier, backbone: x}\nsampling: {kind: mixed}", "'mixed' is for the map model"),

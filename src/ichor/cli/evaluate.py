@@ -1,4 +1,4 @@
-"""``ichor evaluate``: what a model says of patients that it did not train on."""
+"""``ichor evaluate``: a model measured on patients that it did not train on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ichor.errors import UsageError
+from ichor.evaluating import calls
 
 if TYPE_CHECKING:
-    from ichor.datasets.labelled import Dataset
-    from ichor.evaluating.predictions import OutOfFold
+    from ichor.evaluating.page import Evaluation
 
 __all__ = ["evaluate"]
-
-_HEADS = ("rule", "map", "pooled", "sequence")
 
 
 def evaluate(
@@ -25,12 +23,12 @@ def evaluate(
         typer.Argument(help="Folder of a run (holds fold-*/predictions.csv), or any system's CSV."),
     ],
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
-    dataset: Annotated[str | None, typer.Option(help="What was judged; a run says it itself.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="What was predicted; a run says it itself.")] = None,
     head: Annotated[
         str | None,
         typer.Option(
             help="Other than what ships. rule: the slice rule alone; map: not smoothed along the stack; pooled: the "
-            "auxiliary head; sequence: all of them, weighed over the slices."
+            "auxiliary head; sequence: all of them, stacked over the slices of an exam."
         ),
     ] = None,
     against: Annotated[
@@ -54,53 +52,31 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
 ) -> None:
     """Measure a model out of fold: every figure with its 95 % interval over patients and its n."""
-    try:
-        from ichor.evaluating.compare import compare
-        from ichor.evaluating.failures import failures
-        from ichor.evaluating.groups import group_figures, groups_of
-        from ichor.evaluating.out_of_fold import accuracy_figures, figures, operating_points, subtype_figures
-        from ichor.evaluating.page import Evaluation, write_page
-        from ichor.evaluating.predictions import dataset_of
-    except ImportError as error:
-        raise UsageError(
-            f"evaluating: found no {error.name}; expected the extra 'train'; "
-            "run pip install -e '.[train]' in the clone"
-        ) from error
-    from ichor.datasets.registry import open_dataset
-
-    if head not in (None, *_HEADS):
-        raise UsageError(f"--head {head!r}: expected {', '.join(_HEADS)}")
-    if not 0 < clip < 0.5:
-        raise UsageError(f"--clip: found {clip:g}; expected more than 0, under 0.5")
     if pictures and not output:
         raise UsageError("--failures: found no -o; expected a folder for the page that shows the pictures")
-    judged = open_dataset(dataset or dataset_of(predictions), data)
-    run = _read(predictions, judged, head)
-    tables = {
-        "Areas, log loss, calibration": figures(run, clip),
-        "Verdicts": accuracy_figures(run),
-        "Operating points": operating_points(run),
-        "Subtypes": subtype_figures(run),
-    }
-    if groups:
-        tables["Subgroups"] = list(group_figures(run, groups_of(judged)))
-    evaluation = Evaluation(
-        predictions.stem if predictions.is_file() else predictions.resolve().name,
-        judged.name,
-        run,
-        tables,
-        compare(run, _read(against, judged, head)) if against else [],
-        against.stem if against else "",
-        predictions if predictions.is_dir() else None,
-        failures(run, judged) if pictures else [],
+    found = calls.evaluate(
+        predictions,
+        data,
+        dataset=dataset,
+        head=head,
+        against=against,
+        groups=groups,
+        failures=pictures,
+        clip=clip,
     )
+    _show(found, output, as_json=as_json)
+
+
+def _show(found: Evaluation, output: Path | None, *, as_json: bool) -> None:
+    from ichor.evaluating.page import write_page
+
     if output:
-        for path in write_page(evaluation, output):
+        for path in write_page(found, output):
             typer.echo(path, err=True)
     if as_json:
-        print(json.dumps(evaluation.as_json(), allow_nan=False))
+        print(json.dumps(found.as_json(), allow_nan=False))
         return
-    for title, rows in tables.items():
+    for title, rows in found.figures.items():
         if not rows:
             continue
         print(f"\n{title}\n\n| figure | value | 95 % interval | n | positive | patients | protocol |")
@@ -111,21 +87,11 @@ def evaluate(
                 f"| {figure.name} | {i.value:.3f} | {i.low:.3f} to {i.high:.3f} | {i.n} | {i.positives} "
                 f"| {i.patients} | {figure.protocol} |"
             )
-    if evaluation.differences:
-        print(f"\nLess {evaluation.against}\n\n| figure | difference | 95 % interval | p | better |")
+    if found.differences:
+        print(f"\nLess {found.against}\n\n| figure | difference | 95 % interval | p | better |")
         print("|---|---|---|---|---|")
-        named = {"first": evaluation.name, "second": evaluation.against}
-        for d in evaluation.differences:
+        named = {"first": found.name, "second": found.against}
+        for d in found.differences:
             i = d.interval
             better = named.get(d.better, "not told apart")
             print(f"| {d.name} | {i.value:+.3f} | {i.low:+.3f} to {i.high:+.3f} | {d.p:.3f} | {better} |")
-
-
-def _read(path: Path, judged: Dataset, head: str | None) -> OutOfFold:
-    from ichor.evaluating.predictions import read_predictions, read_table
-
-    if path.is_file():
-        return read_table(path, judged)
-    if not path.is_dir():
-        raise UsageError(f"{path}: found neither a run's folder nor a CSV; expected one; check the path")
-    return read_predictions(path, judged, head)

@@ -39,17 +39,19 @@ def export(
     """Write graphs, calibration, thresholds, figures and card; refuse where ONNX and torch differ."""
     try:
         from ichor.training.release import release
-        from ichor.training.run import Run, read_recipe
+        from ichor.training.run_data import RunData
+        from ichor.training.run_folder import RunFolder
     except ImportError as error:
         raise UsageError(
             f"exporting: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
-    found = Run(read_recipe(run), data, run, None, _say)
-    print(release(found, output, part and found.known(part), name=name, int8=int8))
+    folder = RunFolder.open(run)
+    chosen = part and folder.checked(part)
+    print(release(RunData(folder, data, _log), output, chosen, name=name, int8=int8))
 
 
-def _say(part: str, step: int, steps: int, line: str) -> None:
+def _log(part: str, step: int, steps: int, line: str) -> None:
     from ichor.cli.verbosity import quiet
 
     if not quiet():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ichor.errors import UsageError
+from ichor.training.calls import Choice, open_training
 
 if TYPE_CHECKING:
-    from ichor.training.run import Log
+    from collections.abc import Sequence
+
+    from ichor.training.calls import Training
+    from ichor.training.run_data import Log
 
 __all__ = ["train"]
 
@@ -63,66 +65,43 @@ def train(
 ) -> None:
     """Train a recipe: its folds by patient, then the network that ships, then the bundle."""
     try:
-        import torch
-
         from ichor.training.fitting import Hardware
-        from ichor.training.recipe import load_recipe, recipe_names
-        from ichor.training.run import ALL, Run
     except ImportError as error:
         raise UsageError(
             f"training: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
     if list_recipes:
-        for name in recipe_names():
-            print(f"{name}: {load_recipe(name).description.strip()}")
+        _print_recipes()
         return
-    chosen = load_recipe(recipe, dataset, settings or ())
-    if threads:
-        torch.set_num_threads(threads)
-    default_name = chosen.name if dataset is None else f"{chosen.name}-{Path(dataset).name}"
-    run = Run(
-        chosen,
-        data,
-        output or Path("runs") / default_name,
-        _weights(weights),
-        _teller(),
-        Hardware(accelerator, devices, nodes, precision, workers),
-        start_from,
-    )
-    wanted = {"everything": run.parts(), "folds": run.folds()}.get(parts)
-    wanted = wanted or [run.known(part) for part in parts.split(",")]
-    before = run.warm_up() if start_from is None else None
-    if before is not None:
-        if run.hardware.world > 1 and not before.finished(ALL):
-            raise UsageError(
-                f"{before.folder}: found no weights; expected what this recipe starts from; processes that share "
-                f"a batch train one part: run ichor train {before.recipe.name} --parts all -o {before.folder} first"
-            )
-        before.train(ALL)
-        run = replace(run, start_from=before.folder)
-    if run.hardware.world > 1 and len(wanted) > 1:
-        _each_in_its_own_processes(wanted, nodes)
-    else:
-        for part in wanted:
-            run.train(part)
-    if parts == "everything" and _is_first_process():
-        from ichor.training.release import release
-
-        print(release(run))
+    choice = Choice(recipe, dataset, settings or (), weights, start_from)
+    hardware = Hardware(accelerator, devices, nodes, precision, workers, threads)
+    plan = open_training(choice, data, output, parts, hardware, _log())
+    _carry_out(plan)
 
 
-def _weights(text: str) -> bool | Path | None:
-    if text in ("hub", "none"):
-        return True if text == "hub" else None
-    if not Path(text).is_file():
-        raise UsageError(
-            f"{text}: found no file; expected hub, none, or a safetensors file (docs/how-to/train.md)"
-        )
-    return Path(text)
+def _print_recipes() -> None:
+    from ichor.training.recipe import load_recipe, recipe_names
+
+    for name in recipe_names():
+        print(f"{name}: {load_recipe(name).description.strip()}")
 
 
-def _each_in_its_own_processes(parts: list[str], nodes: int) -> None:
+def _carry_out(plan: Training) -> None:
+    hardware = plan.run.hardware
+    if hardware.world > 1 and len(plan.parts) > 1:
+        _each_in_its_own_processes(plan.parts, hardware.nodes)
+        if plan.bundle:
+            from ichor.training.release import release
+
+            print(release(plan.run.data))
+        return
+    done = plan.carry_out()
+    if done.bundle is not None:
+        print(done.bundle)
+
+
+def _each_in_its_own_processes(parts: Sequence[str], nodes: int) -> None:
     """Start this command for one part after the other: processes that share a batch end with their part."""
     if nodes > 1:
         raise UsageError(
@@ -136,21 +115,17 @@ def _each_in_its_own_processes(parts: list[str], nodes: int) -> None:
             raise typer.Exit(status)
 
 
-def _is_first_process() -> bool:
-    """Whether this is not one of the processes that share a batch with the one a person started."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
-
-
-def _teller() -> Log:
+def _log() -> Log:
     """Give a bar with the time left where a person sees it, lines otherwise."""
     from ichor.cli.progress import ProgressLine
     from ichor.cli.verbosity import quiet
+    from ichor.training.ranks import is_first_process
 
     line = ProgressLine()
     shown = sys.stderr.isatty()
 
-    def tell(part: str, step: int, steps: int, text: str) -> None:
-        if quiet() or not _is_first_process():
+    def log(part: str, step: int, steps: int, text: str) -> None:
+        if quiet() or not is_first_process():
             return
         if shown and steps:
             line(f"{part} {step}/{steps}: {text}", step / steps)
@@ -159,4 +134,4 @@ def _teller() -> Log:
         place = f"{part} {step}/{steps}" if steps else part
         print(f"{place}: {text}", file=sys.stderr, flush=True)
 
-    return tell
+    return log

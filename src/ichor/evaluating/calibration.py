@@ -18,7 +18,7 @@ __all__ = [
     "MIN_CHOOSING",
     "SHRINKAGES",
     "SLICE_SPECIFICITY",
-    "Calibration",
+    "LabelScaling",
     "accurate_threshold",
     "best_threshold",
     "called_across_folds",
@@ -31,7 +31,7 @@ __all__ = [
 EXAM_SENSITIVITY = 0.90
 """Of the threshold at which an exam is called: a missed bleed costs more than a needless look."""
 SLICE_SPECIFICITY = 0.95
-"""Of the threshold for a lone slice or a picture."""
+"""Of the threshold for a single slice or a picture."""
 SHRINKAGES = (1.0, 10.0, 100.0)
 """Inverse strengths of the shrinkage of Platt's slope, strongest first: few positives must not give boundless
 certainty, many need none."""
@@ -41,7 +41,7 @@ Threshold = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LabelScaling:
     """Logit to probability: ``sigmoid(scale * logit + offset)``, one of each a label."""
 
     scale: NDArray[np.float64]
@@ -54,7 +54,7 @@ class Calibration:
 
 def fit_calibration(
     logits: NDArray[np.float64], labels: NDArray[np.float32], folds: NDArray[np.intp] | None = None
-) -> Calibration:
+) -> LabelScaling:
     """Fit Platt's scaling for each label on the cases where it is known.
 
     Parameters
@@ -76,14 +76,14 @@ def fit_calibration(
         x, y = logits[known, j], labels[known, j]
         c = SHRINKAGES[0] if folds is None else _shrinkage(x, y, folds[known])
         scale[j], offset[j] = _platt(x, y, c)
-    return Calibration(scale, offset)
+    return LabelScaling(scale, offset)
 
 
 def _platt(x: NDArray[np.float64], y: NDArray[np.float32], c: float) -> tuple[float, float]:
     """Return scale and offset of one label, shrunk by ``c`` on standardised logits."""
     positives = int(y.sum())
     if not 0 < positives < len(y):
-        # Not learnt: the share of cases that have it; of a label that nothing is known of, hardly any.
+        # Not fitted: the share of cases that have it; of a label that nothing is known of, hardly any.
         return 0.0, float(np.log((positives + 0.5) / (len(y) - positives + 0.5))) if len(y) else -7.0
     centre, spread = x.mean(), x.std() or 1.0
     model = LogisticRegression(C=c).fit((x[:, None] - centre) / spread, y)

@@ -74,4 +74,6 @@ def group_figures(run: OutOfFold, groups: dict[str, list[str]]) -> Iterator[Figu
             if not len(labels) or not 0 < labels.sum() < len(labels):
                 continue
             interval = bootstrap(m.roc_auc, labels, level.logits[kept, 0], level.patients[kept])
-            yield Figure(f"{level.name} AUC, any, {name}", interval, "within this subgroup, out of fold")
+            yield Figure(
+                f"{level.name} AUC, any, {name}", interval, f"within this subgroup, out of fold{level.note}"
+            )

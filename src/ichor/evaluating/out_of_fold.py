@@ -59,6 +59,8 @@ class Level:
         ``(n,)`` whom intervals draw: the person, or the group of near-duplicate pictures.
     logits, labels, probabilities
         ``(n, 6)``; probabilities calibrated on the other folds.
+    note
+        What every protocol of the level adds.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Level:
     logits: NDArray[np.float64]
     labels: NDArray[np.float32]
     probabilities: NDArray[np.float64]
+    note: str = ""
 
     def known(self, label: int) -> NDArray[np.bool_]:
         """Where a label is known."""
@@ -84,9 +87,11 @@ def levels(run: OutOfFold) -> list[Level]:
     if run.kind == "pictures":
         return [Level("picture", drawn, run.logits, run.labels, p)]
     exam_p = crossfit(run.exam_logits, run.exam_labels, run.exam_folds, calibrated=run.calibrated)
+    note = f"; {run.pooling}" if run.pooling else ""
+    exams = run.drawn(run.exam_patients)
     return [
         Level("slice", drawn, run.logits, run.labels, p),
-        Level("exam", run.drawn(run.exam_patients), run.exam_logits, run.exam_labels, exam_p),
+        Level("exam", exams, run.exam_logits, run.exam_labels, exam_p, note),
     ]
 
 
@@ -121,7 +126,7 @@ def figures(run: OutOfFold, clip: float = 1e-15) -> list[Figure]:
             m.calibration_error, level.labels[known, 0], level.probabilities[known, 0], level.patients[known]
         )
         note = f"10 bins of equal count, probabilities {how}; chance alone makes it larger, the more so resampled"
-        out.append(Figure(f"{level.name} calibration error, any", interval, note))
+        out.append(Figure(f"{level.name} calibration error, any", interval, note + level.note))
     last = found[-1]
     # What a bundle calls by, so that its verdicts are what is measured.
     protocol = _threshold_protocol(run, f"{EXAM_SENSITIVITY:.0%} sensitivity")
@@ -186,7 +191,7 @@ def _areas(run: OutOfFold, found: list[Level]) -> Iterator[Figure]:
             yield Figure(
                 f"{level.name} AUC, {name}",
                 bootstrap(m.roc_auc, labels, logits, level.patients[known], resamplings=n),
-                protocol,
+                protocol + level.note,
             )
     for level in found:
         if level.has_both(0):
@@ -204,7 +209,7 @@ def _pr_figure(level: Level, label: int) -> Figure:
         resamplings=n,
     )
     protocol = f"average precision, out of fold; patients resampled {n} times"
-    return Figure(f"{level.name} PR area, {LABEL_NAMES[label]}", interval, protocol)
+    return Figure(f"{level.name} PR area, {LABEL_NAMES[label]}", interval, protocol + level.note)
 
 
 _VERDICTS = {
@@ -228,7 +233,7 @@ def _verdicts(
         Figure(
             f"{level.name} {name}, {LABEL_NAMES[label]}",
             bootstrap(_VERDICTS[name], truth, called, who),
-            protocol,
+            protocol + level.note,
         )
         for name in names
     ]

@@ -27,18 +27,4 @@ def build_network(
     weights
         ImageNet weights of the backbone: True for timm's hub, a safetensors file, or None for random ones.
     """
-    if isinstance(spec, MapSpec):
-        from ichor.models.unet import MapNet
-
-        return MapNet(
-            spec.backbone,
-            in_channels=in_channels,
-            widths=spec.widths,
-            hottest=spec.hottest,
-            dropout=spec.dropout,
-            mirrored=spec.mirrored,
-            weights=weights if spec.pretrained else None,
-        )
-    from ichor.models.classifier import SliceClassifier
-
-    return SliceClassifier(spec, in_channels, size, weights)
+    return spec.build(in_channels, size, weights)

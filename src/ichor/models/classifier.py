@@ -121,7 +121,7 @@ class SliceClassifier(nn.Module):
         return F.dropout(torch.cat(pooled, dim=1), self.spec.dropout, self.training)
 
     def forward(self, stack: Tensor) -> Tensor:
-        """Judge slices: ``(n, 6)`` logits; of one exam, in order, where the head is sequential."""
+        """Predict slices: ``(n, 6)`` logits; of one exam, in order, where the head is sequential."""
         logits: Tensor = self.head(self.features(stack))
         return logits
 

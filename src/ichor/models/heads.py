@@ -24,11 +24,11 @@ class Head(nn.Module):
     sequential = False
 
     def forward(self, features: Tensor) -> Tensor:
-        """Judge slices ``(n, F)``: all of one exam where the head is sequential; ``(n, 6)`` logits."""
+        """Predict slices ``(n, F)``: all of one exam where the head is sequential; ``(n, 6)`` logits."""
         return self.padded(features[None])[0]
 
     def padded(self, features: Tensor) -> Tensor:
-        """Judge a batch of exams ``(exams, slices, F)``, shorter ones padded at their end."""
+        """Predict a batch of exams ``(exams, slices, F)``, shorter ones padded at their end."""
         raise NotImplementedError(f"{type(self).__name__}.padded")
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["ClassifierSpec", "HeadSpec", "MapSpec", "ModelSpec"]
 
@@ -13,16 +17,61 @@ class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class MapSpec(_Spec):
+class ModelSpec(_Spec):
+    """What every family of models says of its network.
+
+    Attributes
+    ----------
+    kind
+        Name of the family (:mod:`ichor.training.families`).
+    backbone
+        Named on the card.
+    pretrained
+        Whether the backbone starts from ImageNet weights.
+    """
+
+    kind: str
+    backbone: str
+    pretrained: bool = True
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the slices of an exam are predicted together, in order."""
+        return False
+
+    @property
+    def all_frozen(self) -> bool:
+        """Whether no part of the backbone learns: its features can be computed once."""
+        return False
+
+    def build(self, in_channels: int, size: tuple[int, int], weights: bool | Path | None) -> nn.Module:
+        """Make the network: see :func:`ichor.models.build_network`."""
+        raise NotImplementedError(f"{type(self).__name__}.build")
+
+
+class MapSpec(ModelSpec):
     """A U-Net with classification heads: see :class:`ichor.models.unet.MapNet`."""
 
     kind: Literal["map"] = "map"
     backbone: str = "tf_efficientnet_lite0"
     widths: tuple[int, int, int, int] = (128, 64, 48, 32)
-    hottest: int = Field(default=16, ge=1)
+    hottest: int = Field(default=16, ge=1, description="pixels of the map whose mean is the slice's logit")
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    mirrored: bool = Field(default=False, description="judge mirror images too, once trained")
-    pretrained: bool = True
+    mirrored: bool = Field(default=False, description="predict mirror images too, once trained")
+
+    def build(self, in_channels: int, size: tuple[int, int], weights: bool | Path | None) -> nn.Module:
+        """Make the U-Net."""
+        from ichor.models.unet import MapNet
+
+        return MapNet(
+            self.backbone,
+            in_channels=in_channels,
+            widths=self.widths,
+            top_pixels=self.hottest,
+            dropout=self.dropout,
+            mirrored=self.mirrored,
+            weights=weights if self.pretrained else None,
+        )
 
 
 class HeadSpec(_Spec):
@@ -41,16 +90,15 @@ class HeadSpec(_Spec):
 
     @property
     def sequential(self) -> bool:
-        """Whether the slices of an exam are judged together, in order."""
+        """Whether the slices of an exam are predicted together, in order."""
         return self.kind in ("lstm", "gru") or self.difference
 
 
-class ClassifierSpec(_Spec):
+class ClassifierSpec(ModelSpec):
     """A backbone and a head: see :class:`ichor.models.classifier.SliceClassifier`."""
 
     kind: Literal["classifier"] = "classifier"
     backbone: str = Field(description="a timm model, or cnn-N-M-...: a plain network from scratch")
-    pretrained: bool = True
     normalisation: Literal["auto", "half", "imagenet", "caffe", "none"] = Field(
         default="auto", description="of the input; auto: what timm says of the weights"
     )
@@ -60,14 +108,22 @@ class ClassifierSpec(_Spec):
     pooling: Literal["avg", "max", "avgmax", "flatten"] = "avg"
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the pooled features")
     frozen: tuple[str, ...] = Field(
-        default=(), description="first parts of names of backbone parameters that keep still; '' is all"
+        default=(), description="first parts of names of backbone parameters that do not learn; '' is all"
     )
     head: HeadSpec = HeadSpec()
 
     @property
+    def sequential(self) -> bool:
+        """Whether the head takes the slices of an exam in order."""
+        return self.head.sequential
+
+    @property
     def all_frozen(self) -> bool:
-        """Whether no part of the backbone learns: its features can be computed once."""
+        """Whether no part of the backbone learns."""
         return "" in self.frozen
 
+    def build(self, in_channels: int, size: tuple[int, int], weights: bool | Path | None) -> nn.Module:
+        """Make the backbone with its head."""
+        from ichor.models.classifier import SliceClassifier
 
-ModelSpec = Annotated[MapSpec | ClassifierSpec, Field(discriminator="kind")]
+        return SliceClassifier(self, in_channels, size, weights)

@@ -25,7 +25,7 @@ class _Block(nn.Sequential):
 class MapNet(nn.Module):
     """Encoder, U-Net decoder down to stride 2, and two heads over one slice with its neighbours.
 
-    The *map* head gives a logit a pixel, and the mean of its hottest pixels is the slice's logit: a bleed
+    The *map* head gives a logit a pixel, and the mean of its top pixels is the slice's logit: a bleed
     anywhere makes a slice positive, however small. The *pooled* head looks at the whole slice; with few
     patients it ranks worse and only helps the encoder to learn.
 
@@ -37,12 +37,12 @@ class MapNet(nn.Module):
         Input channels (:class:`ichor.preparing.Preparation` says which).
     widths
         Channels of the decoder at strides 16, 8, 4 and 2.
-    hottest
-        How many pixels of the map make its opinion on the slice.
+    top_pixels
+        How many pixels of the map, those with the highest logits, make the slice's logit.
     dropout
         Before the pooled head.
     mirrored
-        In evaluation mode, judge the slices' mirror images too and take the mean of both.
+        In evaluation mode, predict the slices' mirror images too and take the mean of both.
     weights
         ``True``: ImageNet weights from timm's hub. A path: a safetensors file under timm's names.
         ``None``: random.
@@ -53,7 +53,7 @@ class MapNet(nn.Module):
         backbone: str = "tf_efficientnet_lite0",
         in_channels: int = 4,
         widths: Sequence[int] = (128, 64, 48, 32),
-        hottest: int = 16,
+        top_pixels: int = 16,
         dropout: float = 0.3,
         mirrored: bool = False,
         weights: bool | Path | None = None,
@@ -76,12 +76,12 @@ class MapNet(nn.Module):
         self.refine = _Block(below, below)
         self.map_head = nn.Conv2d(below, 6, 1)
         self.pooled_head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels[-1], 6))
-        self.hottest = hottest
+        self.top_pixels = top_pixels
         self.mirrored = mirrored
         self.map_head.bias = nn.Parameter(torch.full((6,), -4.0))
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge slices.
+        """Predict slices.
 
         Parameters
         ----------
@@ -92,18 +92,18 @@ class MapNet(nn.Module):
         -------
         map_logits
             ``(n, 6, rows / 2, columns / 2)``.
-        hottest_logits, pooled_logits
+        slice_logits, pooled_logits
             ``(n, 6)`` each: the slice's logit, and the auxiliary head's.
         """
         if self.mirrored and not self.training:
-            maps, pooled = self._judge(torch.cat([stack, stack.flip(-1)]))
+            maps, pooled = self._both_heads(torch.cat([stack, stack.flip(-1)]))
             n = stack.shape[0]  # len would make it a constant of the exported graph
             maps, pooled = (maps[:n] + maps[n:].flip(-1)) / 2, (pooled[:n] + pooled[n:]) / 2
         else:
-            maps, pooled = self._judge(stack)
-        return maps, maps.flatten(2).topk(self.hottest, dim=2).values.mean(dim=2), pooled
+            maps, pooled = self._both_heads(stack)
+        return maps, maps.flatten(2).topk(self.top_pixels, dim=2).values.mean(dim=2), pooled
 
-    def _judge(self, stack: Tensor) -> tuple[Tensor, Tensor]:
+    def _both_heads(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         features = self.encoder(stack * 2 - 1)
         x = features[-1]
         pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)

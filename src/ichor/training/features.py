@@ -1,75 +1,91 @@
-"""Features of a backbone that keeps still, computed once: a large network is then tried at a head's price."""
+"""Features of a frozen backbone, computed once: a large network is then tried at a head's price."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.store import Store
-from ichor.models import ClassifierSpec
+from ichor.detecting.scoring import Prediction
+from ichor.models import build_network
 from ichor.models.classifier import SliceClassifier
 from ichor.preparing import prepare
+from ichor.training.families.family import INFERENCE_BATCH, FeatureSource, device_of
 from ichor.training.module import channels_of
+from ichor.training.predicting import inference_device
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import shaded_batch
 
-__all__ = ["cached_views", "inference_device"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-_BATCH = 16
+__all__ = ["FrozenFeatures", "cache_features", "cached_views"]
 
 
-def cached_views(
-    recipe: Recipe,
-    network: SliceClassifier,
-    dataset: Dataset,
-    store: Store,
-    folder: Path,
-    log: Callable[[str], None],
-    accelerator: str = "auto",
-) -> NDArray[np.float16]:
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """Features of a data set's slices.
+
+    Attributes
+    ----------
+    views
+        ``(views + 1, N, F)``, memory-mapped. The first is the slice as detection prepares it; the others are
+        changed as the recipe's augmentation says, all slices of an exam alike.
+    """
+
+    views: NDArray[np.float16]
+
+    def predict(self, network: nn.Module, slices: NDArray[np.bool_]) -> Prediction:
+        """Predict the slices of one exam, as prepared for detection, by a network's head alone."""
+        features = torch.from_numpy(self.views[0, slices].astype(np.float32)).to(device_of(network))
+        with torch.inference_mode():
+            logits = cast("SliceClassifier", network).head(features)
+        return Prediction(None, logits.cpu().numpy())
+
+
+def cache_features(recipe: Recipe, source: FeatureSource) -> FrozenFeatures:
     """Compute the features of a data set's slices, or open what an earlier run computed.
 
     Parameters
     ----------
     recipe
-        Preparation, augmentation, how many views.
-    network
-        Its backbone is used, in evaluation mode.
-    dataset, store
-        The exams, and their slices on the grid.
-    folder
-        Where features are kept.
-    log
-        Told what is being done.
-    accelerator
-        See :func:`inference_device`.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(views + 1, N, F)``, memory-mapped. The first is the slice as detection prepares it; the others are
-        changed as the recipe's augmentation says, all slices of an exam alike.
+        Its backbone, preparation, augmentation, how many views.
+    source
+        Of the slices.
     """
+    preparation = recipe.preparation
+    torch.manual_seed(recipe.seed)
+    size = (preparation.rows, preparation.columns)
+    network = build_network(recipe.model, len(preparation.channels), size, source.weights)
+    if not isinstance(network, SliceClassifier):
+        raise TypeError("cached features are of a classifier's backbone")
+    return FrozenFeatures(cached_views(recipe, network, source))
+
+
+def cached_views(recipe: Recipe, network: SliceClassifier, source: FeatureSource) -> NDArray[np.float16]:
+    """Return :attr:`FrozenFeatures.views` of a network's backbone; what is already there is kept."""
+    dataset, store = source.dataset, source.store
     views = recipe.cached_features.views if recipe.cached_features else 0
-    home = folder / f"{dataset.name}-{_key(recipe, network)}"
+    home: Path = source.folder / f"{dataset.name}-{_key(recipe, network)}"
     done = home / "done.json"
     if not done.exists():
         home.mkdir(parents=True, exist_ok=True)
-        device = inference_device(accelerator)
-        network.eval().to(device)
+        network.eval().to(inference_device(source.accelerator))
         for view in range(views + 1):
             part = home / f"view-{view}.npy"
             if part.exists():
                 continue  # of a run that was killed
-            log(f"features of {dataset.name}, view {view} of {views}: once, kept in {home.name}")
+            source.log(f"features of {dataset.name}, view {view} of {views}: once, kept in {home.name}")
             rows = (
                 _plain(recipe, network, dataset, store)
                 if not view
@@ -85,11 +101,6 @@ def cached_views(
     return np.stack(arrays)
 
 
-def inference_device(accelerator: str) -> torch.device:
-    """Return where networks judge: the GPU where there is one and ``accelerator`` is not ``cpu``."""
-    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def _plain(
     recipe: Recipe, network: SliceClassifier, dataset: Dataset, store: Store
 ) -> Iterator[NDArray[np.float32]]:
@@ -98,8 +109,8 @@ def _plain(
         for patient in store.patients:
             stack = torch.from_numpy(prepare(dataset.load(patient).exam, recipe.preparation).stack)
             stack = stack.to(network.mean.device)  # type: ignore[arg-type]
-            for start in range(0, len(stack), _BATCH):
-                yield network.features(stack[start : start + _BATCH]).cpu().numpy()
+            for start in range(0, len(stack), INFERENCE_BATCH):
+                yield network.features(stack[start : start + INFERENCE_BATCH]).cpu().numpy()
 
 
 def _changed(
@@ -108,8 +119,8 @@ def _changed(
     clipped = store.hu_range == (0.0, 80.0)
     device = network.mean.device
     with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):  # type: ignore[arg-type]
-        for start in range(0, len(store.labels), _BATCH):
-            index = np.arange(start, min(start + _BATCH, len(store.labels)))
+        for start in range(0, len(store.labels), INFERENCE_BATCH):
+            index = np.arange(start, min(start + INFERENCE_BATCH, len(store.labels)))
             near = store.neighbours(index, recipe.preparation.max_gap_mm)
             hu = torch.from_numpy(store.hu[near].astype(np.float32))
             nothing = torch.zeros(len(index), *hu.shape[2:], dtype=torch.uint8)
@@ -122,10 +133,10 @@ def _changed(
 
 def _key(recipe: Recipe, network: SliceClassifier) -> str:
     """Hash what features depend on: the backbone and its weights, the preparation, the changes."""
-    spec = recipe.model
     parts = [recipe.preparation.model_dump_json(), recipe.augmentation.model_dump_json(), str(recipe.seed)]
-    if isinstance(spec, ClassifierSpec):
-        parts.append(spec.model_copy(update={"head": None, "dropout": 0.0}).model_dump_json(warnings=False))
+    # Neither the head nor dropout changes what a frozen backbone gives.
+    backbone = recipe.model.model_dump(mode="json") | {"head": None, "dropout": 0.0}
+    parts.append(json.dumps(backbone, separators=(",", ":")))
     parts.append(str(recipe.cached_features))
     digest = hashlib.sha256("\n".join(parts).encode())
     for parameter in network.backbone.state_dict().values():

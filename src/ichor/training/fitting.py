@@ -27,7 +27,7 @@ from ichor.training.module import TrainingModule, depthwise_in_fp32
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import Batch, Sampler
 
-__all__ = ["Hardware", "Tell", "fit", "load_model", "load_start"]
+__all__ = ["FitData", "Hardware", "Start", "Tell", "fit", "load_model", "load_start"]
 
 Tell = Callable[[int, int, str], None]
 """Called with step, steps and a line."""
@@ -60,6 +60,8 @@ class Hardware:
         ``auto`` (bf16 where it helps), ``32`` or ``bf16``.
     workers
         Processes that draw batches, each process's own.
+    threads
+        Of a CPU; 0 for all cores.
     """
 
     accelerator: str = "auto"
@@ -67,11 +69,47 @@ class Hardware:
     nodes: int = 1
     precision: str = "auto"
     workers: int = 1
+    threads: int = 0
 
     @property
     def world(self) -> int:
         """Number of processes."""
         return self.devices * self.nodes
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network starts from.
+
+    Attributes
+    ----------
+    weights
+        ImageNet weights: see :func:`ichor.models.build_network`.
+    path
+        Weights of another run of the same network; None for none.
+    """
+
+    weights: bool | Path | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What a network is fitted to.
+
+    Attributes
+    ----------
+    sampler
+        Draws the training batches.
+    validation
+        Batches to measure loss and accuracy on. Chosen by them is only what ``early_stopping`` says.
+    positive_weight
+        ``(6,)`` weight of positives; None for 1.
+    """
+
+    sampler: Sampler
+    validation: Sequence[Batch] = ()
+    positive_weight: Tensor | None = None
 
 
 def load_model(recipe: Recipe, path: Path) -> nn.Module:
@@ -94,37 +132,27 @@ def load_start(network: nn.Module, path: Path) -> None:
 
 def fit(
     recipe: Recipe,
-    sampler: Sampler,
+    data: FitData,
     folder: Path,
-    weights: bool | Path | None,
+    start: Start,
     tell: Tell,
-    *,
-    validation: Sequence[Batch] = (),
     hardware: Hardware | None = None,
-    positive_weight: Tensor | None = None,
-    start_from: Path | None = None,
 ) -> Path:
     """Train to the recipe's last epoch, going on from the folder's checkpoint if there is one.
 
     Parameters
     ----------
-    recipe, sampler
+    recipe, data
         What to train, on what.
     folder
         Holds ``last.ckpt`` while training, then ``weights.safetensors``; ``log.csv``, TensorBoard's events
         and ``run.json`` (time, memory) stay.
-    weights
-        ImageNet weights: see :func:`ichor.models.build_network`.
+    start
+        Weights to start from.
     tell
         Told how far it is.
-    validation
-        Batches to measure loss and accuracy on. Chosen by them is only what ``early_stopping`` says.
     hardware
         Where to train; one process by default.
-    positive_weight
-        ``(6,)`` weight of positives.
-    start_from
-        Weights of another run of the same network.
 
     Returns
     -------
@@ -143,35 +171,40 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     _quiet()
     pl.seed_everything(recipe.seed, verbose=False)
-    network = _network(recipe, weights)
-    if start_from is not None:
-        load_start(network, start_from)
+    network = _network(recipe, start.weights)
+    if start.path is not None:
+        load_start(network, start.path)
     network = network.to(memory_format=torch.channels_last)
     depthwise_in_fp32(network)
-    module = TrainingModule(recipe, network, sampler.epoch_steps, positive_weight)
-    log = _Log(recipe, folder, sampler.epoch_steps, tell, hardware)
-    trainer = _trainer(recipe, folder, log, hardware, has_validation=bool(validation))
+    epoch_steps = data.sampler.epoch_steps
+    module = TrainingModule(recipe, network, epoch_steps, data.positive_weight)
+    log = _Log(recipe, folder, epoch_steps, tell, hardware)
+    trainer = _trainer(recipe, folder, log, hardware, has_validation=bool(data.validation))
     checkpoint = folder / _CHECKPOINT
     trainer.fit(
         module,
-        datamodule=_Data(recipe, sampler, validation, hardware),
+        datamodule=_Data(recipe, data.sampler, data.validation, hardware),
         ckpt_path=str(checkpoint) if checkpoint.exists() else None,
         weights_only=True,
     )
     if trainer.interrupted:
         raise KeyboardInterrupt
-    best = folder / _BEST
-    if recipe.early_stopping and best.exists():
-        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-        module.load_state_dict(state)
+    _keep(module, trainer, folder, best=recipe.early_stopping is not None)
+    trainer.strategy.barrier()
+    return done
+
+
+def _keep(module: TrainingModule, trainer: pl.Trainer, folder: Path, *, best: bool) -> None:
+    """Write the weights that training ended with, or those of the best epoch, and leave no checkpoint."""
+    path = folder / _BEST
+    if best and path.exists():
+        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
     if trainer.is_global_zero:
         state = {k: v.detach().cpu().contiguous() for k, v in module.network.state_dict().items()}
         save_file(state, folder / "weights.new")
-        (folder / "weights.new").rename(done)
-        for left in (checkpoint, best):
+        (folder / "weights.new").rename(folder / "weights.safetensors")
+        for left in (folder / _CHECKPOINT, path):
             left.unlink(missing_ok=True)
-    trainer.strategy.barrier()
-    return done
 
 
 def _network(recipe: Recipe, weights: bool | Path | None) -> nn.Module:

@@ -9,11 +9,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ichor.models import ClassifierSpec
 from ichor.preparing import Preparation
-from ichor.training.losses import map_loss, map_targets, slice_loss, slice_weights
+from ichor.training.families.family import LossSettings
+from ichor.training.losses import slice_loss, slice_weights
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import Batch
 
@@ -94,31 +93,9 @@ class TrainingModule(pl.LightningModule):
         return self._losses(batch, small=False)
 
     def _losses(self, batch: Batch, *, small: bool) -> dict[str, Tensor]:
-        if isinstance(self.recipe.model, ClassifierSpec):
-            logits = self._classify(batch)
-            return {"loss": self._slice_loss(logits.float(), batch.labels), **_for_log(logits, batch.labels)}
-        hu, blood = batch.hu, batch.blood
-        if small:
-            size = [round(n * self.recipe.small_scale / 32) * 32 for n in hu.shape[2:]]
-            hu = F.interpolate(hu, size=size, mode="bilinear", antialias=True)
-            blood = F.interpolate(blood[:, None].float(), size=size, mode="nearest")[:, 0].to(torch.uint8)
-        map_logits, hottest, pooled = self.network(self._stack(hu))
-        targets, weights = map_targets(_halve(blood), batch.labels)
-        optimiser = self.recipe.optimiser
-        loss = optimiser.map_weight * map_loss(map_logits.float(), targets, weights)
-        slices = self._slice_loss(hottest.float(), batch.labels) + self._slice_loss(
-            pooled.float(), batch.labels
-        )
-        return {"loss": loss + optimiser.slice_weight * slices, **_for_log(hottest, batch.labels)}
-
-    def _classify(self, batch: Batch) -> Tensor:
-        network: Any = self.network
-        features = batch.features if batch.features is not None else network.features(self._stack(batch.hu))
-        if not batch.length:
-            logits: Tensor = network.head.padded(features[None])[0]
-            return logits
-        sequences: Tensor = network.head.padded(features.view(-1, batch.length, features.shape[1]))
-        return sequences.flatten(0, 1)
+        settings = LossSettings(self.recipe, self._slice_loss, self._stack, small)
+        loss, logits = self.recipe.family.losses(self.network, batch, settings)
+        return {"loss": loss, **_for_log(logits, batch.labels)}
 
     def _stack(self, hu: Tensor) -> Tensor:
         return channels_of(hu, self.recipe.preparation).contiguous(memory_format=torch.channels_last)
@@ -148,7 +125,8 @@ class TrainingModule(pl.LightningModule):
     def _groups(self) -> Any:
         """Pretrained layers learn at a share of the rate of new ones; no decay on norms and biases."""
         recipe = self.recipe.optimiser
-        old = ("network.encoder.", "network.backbone.") if self.recipe.model.pretrained else ()
+        parts = self.recipe.family.pretrained_parts if self.recipe.model.pretrained else ()
+        old = tuple(f"network.{part}" for part in parts)
         for pretrained in (True, False):
             named = [
                 p for n, p in self.named_parameters() if n.startswith(old) == pretrained and p.requires_grad
@@ -172,10 +150,3 @@ class TrainingModule(pl.LightningModule):
 
 def _for_log(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return {"any_logits": logits[:, 0].detach().float(), "any_labels": labels[:, 0]}
-
-
-def _halve(blood: Tensor) -> Tensor:
-    """Blood map at half the resolution: a block with at least two marked pixels is marked."""
-    blocks = F.pixel_unshuffle(blood[:, None].float(), 2)
-    ordered = blocks.sort(dim=1).values
-    return ordered[:, 2].to(torch.uint8)

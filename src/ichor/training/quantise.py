@@ -1,8 +1,8 @@
 """A run's map model with 8-bit weights and activations: a quarter of the size, faster on CPUs, measured again.
 
 What changes every logit must be measured as what it is: each fold's network is quantised by slices of its own
-training patients, and judges the patients that it did not see. Calibration, thresholds and figures of an 8-bit bundle
-come from those judgements.
+training patients, and predicts the patients that it did not see. Calibration, thresholds and figures of an 8-bit
+bundle come from those predictions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +17,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ichor.datasets.registry import open_dataset
-from ichor.datasets.splits import load_split
 from ichor.detecting.sessions import open_session
 from ichor.errors import UsageError
-from ichor.models import MapSpec
-from ichor.training.export import ExportedGraph, export_graphs
+from ichor.evaluating.prediction_files import write_predictions
+from ichor.training.export import export_graphs
+from ichor.training.families.family import Graph
 from ichor.training.fitting import load_model
-from ichor.training.run import SPLIT, WEIGHTS, Run, predict, write_predictions
+from ichor.training.predicting import predict
+from ichor.training.run_data import RunData, trained_on
+from ichor.training.run_folder import RunFolder
 
 __all__ = ["GraphNetwork", "quantise", "quantised_graphs", "quantised_run"]
 
 FOLDER = "int8"
-"""In a run's folder: what its networks say in 8 bits."""
+"""In a run's folder: the predictions of its networks in 8 bits."""
 
 
 def quantise(graph: Path, stacks: Sequence[NDArray[np.float32]], destination: Path) -> None:
     """Write an 8-bit version of a map model's graph.
 
     Weights are scaled channel by channel, activations by the range that they take on real slices. The first and the
-    last convolution and the pooled head keep fp32: that takes a third off the change of the hot pixels' logits, and no
+    last convolution and the pooled head keep fp32: that takes a third off the change of the top pixels' logits, and no
     time to speak of.
 
     Parameters
@@ -93,58 +93,56 @@ class GraphNetwork(nn.Module):
         self.on = nn.Parameter(torch.zeros(1), requires_grad=False)  # tells callers that it runs on the CPU
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge slices ``(n, channels, rows, columns)``: maps, their hottest logits, the pooled head's."""
+        """Predict slices ``(n, channels, rows, columns)``: maps, the logits of their top pixels, the pooled head's."""
         given = self._session.run(["map", "slice", "pooled"], {"stack": stack.contiguous().numpy()})
-        maps, hottest, pooled = map(torch.from_numpy, given)
-        return maps, hottest, pooled
+        maps, slices, pooled = map(torch.from_numpy, given)
+        return maps, slices, pooled
 
 
-def quantised_run(run: Run) -> Run:
-    """Judge each fold's held-out patients by its network in 8 bits; what is already there is kept.
+def quantised_run(data: RunData) -> RunFolder:
+    """Predict each fold's held-out patients by its network in 8 bits; what is already there is kept.
 
     Returns
     -------
-    Run
-        The same run with a folder of its own in the run's, which holds the predictions.
+    RunFolder
+        Of the same recipe, in the run's, with the predictions.
 
     Raises
     ------
     UsageError
-        Where the model draws no map.
+        Where the model's family cannot be quantised.
     """
-    recipe = run.recipe
-    if not isinstance(recipe.model, MapSpec):
+    folder, recipe = data.folder, data.folder.recipe
+    if "int8" not in recipe.family.abilities:
         raise UsageError(
             f"recipe {recipe.name}: found a model that draws no map; 8 bits are for those that do; leave out --int8"
         )
-    dataset = open_dataset(recipe.target, run.data)
-    small = replace(run, folder=run.folder / FOLDER)
-    for part in run.folds():
-        home = small.folder / part
-        predictions = home / "predictions.csv"
+    small = RunFolder(folder.path / FOLDER, recipe)
+    for part in folder.folds:
+        predictions = small.predictions(part)
         if predictions.exists():
             continue
-        run.log(part, 0, 0, "judging in 8 bits")
-        home.mkdir(parents=True, exist_ok=True)
-        network = load_model(recipe, run.folder / part / WEIGHTS)
-        held_out = sorted(set(_folds(run)) - set(_trained_on(run, part)))
-        exams = list(itertools.islice(run.some_slices(held_out), 2))
-        graphs, _ = quantised_graphs(run, part, network, home, exams)
-        judged = predict(GraphNetwork(home / graphs[0].file), dataset, held_out, recipe)
-        write_predictions(predictions, judged)
+        data.log(part, 0, 0, "predicting in 8 bits")
+        predictions.parent.mkdir(parents=True, exist_ok=True)
+        network = load_model(recipe, folder.weights(part))
+        held_out = sorted(set(data.split) - set(trained_on(data.split, part)))
+        exams = list(itertools.islice(data.some_slices(held_out), 2))
+        graphs, _ = quantised_graphs(data, part, network, predictions.parent, exams)
+        rows = predict(GraphNetwork(predictions.parent / graphs[0].file), data.target, held_out, recipe)
+        write_predictions(predictions, rows)
     if recipe.sequence is not None:
-        run.weigh(small.folder)
+        data.write_stacked(small.path)
     return small
 
 
 def quantised_graphs(
-    run: Run, part: str, network: nn.Module, folder: Path, exams: Sequence[NDArray[np.float32]]
-) -> tuple[list[ExportedGraph], float]:
+    data: RunData, part: str, network: nn.Module, folder: Path, exams: Sequence[NDArray[np.float32]]
+) -> tuple[list[Graph], float]:
     """Write the 8-bit graph of a part of a run.
 
     Parameters
     ----------
-    run, part
+    data, part
         Slices of the part's training patients tell the range of each activation.
     network
         Of that part.
@@ -160,16 +158,8 @@ def quantised_graphs(
         What was written, and the largest difference of a logit between torch and the fp32 graph.
     """
     with tempfile.TemporaryDirectory() as name:
-        graphs, difference = export_graphs(network, run.recipe.preparation, Path(name), exams)
-        stacks = list(run.some_slices(_trained_on(run, part)))
+        graphs, difference = export_graphs(data.folder.recipe, network, Path(name), exams)
+        stacks = list(data.some_slices(trained_on(data.split, part)))
         for graph in graphs:
             quantise(Path(name) / graph.file, stacks, folder / graph.file)
     return graphs, difference
-
-
-def _folds(run: Run) -> dict[str, int]:
-    return load_split(run.folder / SPLIT, open_dataset(run.recipe.target, run.data)).folds
-
-
-def _trained_on(run: Run, part: str) -> list[str]:
-    return sorted(p for p, k in _folds(run).items() if f"fold-{k}" != part)

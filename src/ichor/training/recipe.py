@@ -6,15 +6,27 @@ import difflib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
-from ichor.detecting.rules import SliceRule
+from ichor.detecting.rules import ExamRule, SliceRule
 from ichor.errors import UsageError
-from ichor.models import ClassifierSpec, HeadSpec, MapSpec, ModelSpec
+from ichor.models import HeadSpec, MapSpec, ModelSpec
 from ichor.preparing import Preparation
+from ichor.training.families import family_named
+
+if TYPE_CHECKING:
+    from ichor.training.families.family import ModelFamily
 
 __all__ = [
     "AugmentationRecipe",
@@ -33,6 +45,10 @@ __all__ = [
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return this with some fields changed, checked as a whole."""
+        return type(self).model_validate({n: getattr(self, n) for n in type(self).model_fields} | changes)
 
 
 class MixedSampling(_Strict):
@@ -117,19 +133,19 @@ class EarlyStopping(_Strict):
 
 
 class CachedFeatures(_Strict):
-    """Features of a still backbone, computed once for the plain slice and some changed views of it."""
+    """Features of a frozen backbone, computed once for the plain slice and some changed views of it."""
 
     views: int = Field(default=4, ge=1)
 
 
 class SequenceRecipe(_Strict):
-    """Heads over all slices of an exam, weighed with the rule and the pooled head; see :mod:`ichor.training.stacking`.
+    """Heads over all slices of an exam, stacked with the rule and the pooled head; see :mod:`ichor.training.stacking`.
 
-    They learn on the slices of the target set as they are, and judge the grid's: a target of thick slices has the same.
+    They learn on the slices of the model's grid, which are what they predict.
     """
 
     head: HeadSpec = HeadSpec(kind="lstm", units=(16,), bidirectional=True, dropout=0.2)
-    networks: int = Field(default=5, ge=1, description="heads from other seeds, whose mean is taken")
+    networks: int = Field(default=5, ge=1, description="heads from different seeds, whose mean is taken")
     rule_share: float = Field(default=0.5, ge=0, le=1, description="of the final logit, the rule's")
     pooled_share: float = Field(
         default=0.25, ge=0, le=1, description="the pooled head's; the rest is the heads'"
@@ -153,6 +169,13 @@ class Claim(_Strict):
     differs: tuple[str, ...] = ()
 
 
+def _of_its_kind(value: Any) -> Any:
+    """Validate a model by the specification of its family."""
+    if not isinstance(value, dict):
+        return value
+    return family_named(str(value.get("kind"))).spec.model_validate(value)
+
+
 class Recipe(_Strict):
     """A whole training run.
 
@@ -169,8 +192,9 @@ class Recipe(_Strict):
     seed: int = 1
     border: int = Field(default=16, ge=0)
     preparation: Preparation = Preparation()
-    model: ModelSpec = MapSpec()
+    model: Annotated[SerializeAsAny[ModelSpec], BeforeValidator(_of_its_kind)] = MapSpec()
     slice_rule: SliceRule = SliceRule()
+    exam_rule: ExamRule = ExamRule()
     sampling: Annotated[MixedSampling | PlainSampling, Field(discriminator="kind")] = PlainSampling()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
@@ -195,7 +219,8 @@ class Recipe(_Strict):
         description="all: a network trained on all patients; soup: the mean of the weights of the folds' networks",
     )
     sequence: SequenceRecipe | None = Field(
-        default=None, description="of a map model: heads over the slices, learnt on what its folds said"
+        default=None,
+        description="of a map model: heads over the slices of an exam, fitted on its folds' predictions",
     )
     warm_up: str | None = Field(
         default=None,
@@ -204,26 +229,23 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        frozen = isinstance(self.model, ClassifierSpec) and self.model.all_frozen
         if self.preparation.reach > 1:
             raise ValueError(
                 f"preparation.channels: found an offset of {self.preparation.reach} places; expected -1, 0 or 1: a "
                 "slice is trained on with the one below and the one above"
             )
-        if self.cached_features and not frozen:
-            raise ValueError("cached_features needs a classifier whose backbone is frozen ([''])")
-        if self.sampling.kind == "mixed" and not isinstance(self.model, MapSpec):
-            raise ValueError("sampling 'mixed' is for the map model")
-        if self.ships == "soup" and not isinstance(self.model, MapSpec):
-            raise ValueError("ships 'soup' is for the map model")
-        if self.sequence and not isinstance(self.model, MapSpec):
-            raise ValueError("sequence is for the map model; a classifier has a recurrent head of its own")
+        self.family.check(self)
         return self
 
     @property
+    def family(self) -> ModelFamily:
+        """What the kind of its model does otherwise than others."""
+        return family_named(self.model.kind)
+
+    @property
     def sequential(self) -> bool:
-        """Whether the slices of an exam are judged together."""
-        return isinstance(self.model, ClassifierSpec) and self.model.head.sequential
+        """Whether the slices of an exam are predicted together."""
+        return self.model.sequential
 
 
 def recipe_names() -> list[str]:
@@ -283,7 +305,7 @@ def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequenc
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"recipe {name_or_path}: {_explain(error)}") from error
+        raise UsageError(f"recipe {name_or_path}: {_explain(error, data)}") from error
 
 
 def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -300,23 +322,26 @@ def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, data: dict[str, Any]) -> str:
     parts = []
     for problem in error.errors():
         *path, key = problem["loc"] or ("the recipe",)
         place = ".".join(map(str, [*path, key]))
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(key), _keys(path), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_keys(path))}"
+            known = _keys(path, data)
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             parts.append(f"found the unknown key {place!r}; {hint}")
         else:
             parts.append(f"{place}: {problem['msg']}, found {problem.get('input')!r}")
     return "; ".join(parts)
 
 
-def _keys(path: list[Any]) -> list[str]:
+def _keys(path: list[Any], data: dict[str, Any]) -> list[str]:
     """Known keys of the part of a recipe that a path leads to; a union's path holds the kind."""
     models: list[Any] = [Recipe]
+    if path[:1] == ["model"]:
+        models, path = [family_named(str(data["model"]["kind"])).spec], path[1:]
     for part in path:
         tagged = [m for m in models if _kind(m) == part]
         if tagged:

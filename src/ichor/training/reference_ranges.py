@@ -9,7 +9,7 @@ from pathlib import Path
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.out_of_distribution import TRAITS, cuts, traits
 from ichor.preparing import prepare
-from ichor.training.run import Run
+from ichor.training.run_data import RunData
 
 __all__ = ["TRAITS_FILE", "exam_traits", "input_profile"]
 
@@ -17,7 +17,7 @@ TRAITS_FILE = "traits.csv"
 Row = Mapping[str, str]
 
 
-def exam_traits(run: Run) -> list[Row]:
+def exam_traits(data: RunData) -> list[Row]:
     """Measure the traits of every exam that a run learns from, and keep them in its folder.
 
     Returns
@@ -25,7 +25,8 @@ def exam_traits(run: Run) -> list[Row]:
     list of dict
         ``dataset``, ``patient`` and the traits as text, empty where unknown.
     """
-    path = run.folder / TRAITS_FILE
+    recipe = data.folder.recipe
+    path = data.folder.path / TRAITS_FILE
     names = ("dataset", "patient", *TRAITS)
     if path.is_file():
         with path.open(newline="") as file:
@@ -34,15 +35,15 @@ def exam_traits(run: Run) -> list[Row]:
         if tuple(reader.fieldnames or ()) == names:
             return rows
     rows = []
-    for name in (run.recipe.target, *run.recipe.extra):
-        dataset = open_dataset(name, run.data)
+    for name in (recipe.target, *recipe.extra):
+        dataset = open_dataset(name, data.root)
         if dataset.info.kind != "exams":
             continue
         for patient in dataset.patients():
             exam = dataset.load(patient).exam
-            found = traits(exam, prepare(exam, run.recipe.preparation))
-            told = {key: f"{value:.5g}" for key, value in found.items()}
-            rows.append({"dataset": name, "patient": patient, **dict.fromkeys(TRAITS, ""), **told})
+            found = traits(exam, prepare(exam, recipe.preparation))
+            known = {key: f"{value:.5g}" for key, value in found.items()}
+            rows.append({"dataset": name, "patient": patient, **dict.fromkeys(TRAITS, ""), **known})
     _write(path, names, rows)
     return rows
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from ichor.detecting.manifest import Measured, OperatingPoint, UncertainBand
 from ichor.evaluating import metrics as m
-from ichor.evaluating.calibration import Calibration, called_across_folds, crossfit, sensitive_threshold
+from ichor.evaluating.calibration import LabelScaling, called_across_folds, crossfit, sensitive_threshold
 from ichor.evaluating.calibration_errors import (
     debiased_calibration_error,
     smooth_calibration_error,
@@ -38,7 +39,7 @@ _GUARANTEE = (
 )
 
 
-def operating_points(run: OutOfFold, level: str, calibration: Calibration) -> list[dict[str, Any]]:
+def operating_points(run: OutOfFold, level: str, calibration: LabelScaling) -> list[OperatingPoint]:
     """Choose the thresholds of each sensitivity, and measure such thresholds across folds.
 
     Parameters
@@ -65,13 +66,13 @@ def operating_points(run: OutOfFold, level: str, calibration: Calibration) -> li
         rates = [_rate(y, called, who, positive) for positive in (True, False)]
         protocol = f"threshold with {aim:.0%} sensitivity on the other folds"
         points.append(
-            {
-                "aim": aim,
+            OperatingPoint(
+                aim=aim,
                 # Rounded down: what just reaches it still does.
-                "probability": math.floor(choose(y, p) * 1e4) / 1e4,
-                "sensitivity": measured(f"{level} sensitivity", rates[0], f"{level}s", protocol),
-                "specificity": measured(f"{level} specificity", rates[1], f"{level}s", protocol),
-            }
+                probability=math.floor(choose(y, p) * 1e4) / 1e4,
+                sensitivity=measured(f"{level} sensitivity", rates[0], f"{level}s", protocol),
+                specificity=measured(f"{level} specificity", rates[1], f"{level}s", protocol),
+            )
         )
     return points
 
@@ -87,7 +88,7 @@ def _rate(
     return exact_interval(int(right.sum()), int(inside.sum()), int(inside.sum()) if positive else 0)
 
 
-def uncertain_band(run: OutOfFold, calibration: Calibration) -> dict[str, Any] | None:
+def uncertain_band(run: OutOfFold, calibration: LabelScaling) -> UncertainBand | None:
     """Fit the uncertain band and measure it across folds; None where the probability does not follow the score."""
     if run.kind == "pictures" or calibration.scale[0] <= 0:
         return None
@@ -95,24 +96,24 @@ def uncertain_band(run: OutOfFold, calibration: Calibration) -> dict[str, Any] |
     band = fit_band(x, y)
     ends = [_probability(calibration, v) for v in (band.low, band.high)]
     protocol = "each fold by a band fitted on the other folds; exact binomial interval"
-    return {
-        "alpha": ALPHA,
+    return UncertainBand(
+        alpha=ALPHA,
         # Rounded outwards: an exam on the border is uncertain.
-        "low": math.floor(ends[0] * 1e4) / 1e4,
-        "high": math.ceil(ends[1] * 1e4) / 1e4,
-        "positives": band.positives,
-        "negatives": band.negatives,
-        "guarantee": _GUARANTEE.format(
+        low=math.floor(ends[0] * 1e4) / 1e4,
+        high=math.ceil(ends[1] * 1e4) / 1e4,
+        positives=band.positives,
+        negatives=band.negatives,
+        guarantee=_GUARANTEE.format(
             alpha=ALPHA,
             positives=band.positives,
             negatives=band.negatives,
             least=max(smallest_alpha(band.positives), smallest_alpha(band.negatives)),
         ),
-        "measured": [measured(name, i, "exams", protocol) for name, i in measure(run).items()],
-    }
+        measured=tuple(measured(name, i, "exams", protocol) for name, i in measure(run).items()),
+    )
 
 
-def _probability(calibration: Calibration, logit: float) -> float:
+def _probability(calibration: LabelScaling, logit: float) -> float:
     if math.isinf(logit):
         return float(logit > 0)
     return float(expit(calibration.scale[0] * logit + calibration.offset[0]))
@@ -178,17 +179,12 @@ def _slope(labels: NDArray[np.floating], probabilities: NDArray[np.floating]) ->
     return weak_calibration(labels, probabilities)[1]
 
 
-def measured(name: str, interval: Interval, kind: str, protocol: str) -> dict[str, Any]:
+def measured(name: str, interval: Interval, kind: str, protocol: str) -> Measured:
     """Return a figure as ``bundle.json`` holds it."""
     i = interval
     unit = f"{i.n} {kind}, {i.positives} positive, {i.patients} patients"
-    return {
-        "name": name,
-        **_numbers({"value": i.value, "low": i.low, "high": i.high}),
-        "n": i.n,
-        "unit": unit,
-        "protocol": protocol,
-    }
+    values = _numbers({"value": i.value, "low": i.low, "high": i.high})
+    return Measured(name=name, **values, n=i.n, unit=unit, protocol=protocol)
 
 
 def _numbers(values: dict[str, float]) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """One network of several: the mean of the weights of a run's folds, which ranks like all of them together.
 
 Networks that start from the same weights and learn by the same recipe end in the same valley: the mean of their weights
-judges about as well as the mean of their judgements, at the price of one (Wortsman et al., Model soups, ICML 2022).
+predicts about as well as the mean of their predictions, at the price of one (Wortsman et al., Model soups, ICML 2022).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from ichor.errors import UsageError
 from ichor.models.unet import MapNet
 
-__all__ = ["soup"]
+__all__ = ["average_weights"]
 
 _BATCH = 16
 
 
-def soup(networks: Sequence[nn.Module], stacks: Sequence[NDArray[np.float32]]) -> MapNet:
+def average_weights(networks: Sequence[nn.Module], stacks: Sequence[NDArray[np.float32]]) -> MapNet:
     """Take the mean of networks' weights, and give its logits (of the map, and pooled) the mean and spread of theirs.
 
     The mean of weights draws paler maps than any of its networks: without the second step, probabilities and regions
@@ -48,19 +48,19 @@ def soup(networks: Sequence[nn.Module], stacks: Sequence[NDArray[np.float32]]) -
     """
     if not networks or not all(isinstance(network, MapNet) for network in networks):
         raise UsageError(
-            "soup: found no networks, or some that draw no maps; expected those of a map model's folds"
+            "weight averaging: found no networks, or some that draw no maps; expected those of a map model's folds"
         )
-    mixed: MapNet = copy.deepcopy(networks[0])  # type: ignore[assignment]
+    averaged: MapNet = copy.deepcopy(networks[0])  # type: ignore[assignment]
     states = [network.state_dict() for network in networks]
-    mixed.load_state_dict({name: _mean([state[name] for state in states]) for name in states[0]})
-    mixed.eval()
+    averaged.load_state_dict({name: _mean([state[name] for state in states]) for name in states[0]})
+    averaged.eval()
     theirs = np.mean([_logits(network, stacks) for network in networks], axis=0)
-    own = _logits(mixed, stacks)
+    own = _logits(averaged, stacks)
     scale = theirs.std(axis=1) / np.maximum(own.std(axis=1), 1e-6)
     offset = theirs.mean(axis=1) - scale * own.mean(axis=1)
-    _rescale(mixed.map_head, scale[0], offset[0])
-    _rescale(cast("nn.Linear", mixed.pooled_head[-1]), scale[1], offset[1])
-    return mixed
+    _rescale(averaged.map_head, scale[0], offset[0])
+    _rescale(cast("nn.Linear", averaged.pooled_head[-1]), scale[1], offset[1])
+    return averaged
 
 
 def _mean(values: list[Tensor]) -> Tensor:
@@ -70,7 +70,7 @@ def _mean(values: list[Tensor]) -> Tensor:
 
 
 def _logits(network: nn.Module, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Logits ``(2, n, 6)`` of slices: of the map's hottest pixels, and pooled."""
+    """Logits ``(2, n, 6)`` of slices: of the map's top pixels, and pooled."""
     slices = torch.from_numpy(np.concatenate(stacks))
     with torch.inference_mode():
         parts = [torch.stack(network(slices[k : k + _BATCH])[1:]) for k in range(0, len(slices), _BATCH)]

@@ -1,0 +1,218 @@
+"""A bundle's manifest from a run's out-of-fold predictions: calibration, thresholds, figures, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor import __version__
+from ichor.datasets.registry import open_dataset
+from ichor.detecting.manifest import (
+    Calibration,
+    GraphFile,
+    Localisation,
+    Manifest,
+    OperatingPoints,
+    Scaling,
+    Threshold,
+    TrainedOn,
+    TraitRange,
+)
+from ichor.evaluating.calibration import (
+    EXAM_SENSITIVITY,
+    SLICE_SPECIFICITY,
+    LabelScaling,
+    best_threshold,
+    fit_calibration,
+    sensitive_threshold,
+    specific_threshold,
+)
+from ichor.evaluating.metrics import sensitivity_specificity
+from ichor.evaluating.out_of_fold import MIN_POSITIVE_PATIENTS, figures
+from ichor.evaluating.predictions import OutOfFold
+from ichor.labels import LABEL_NAMES
+from ichor.training.card import limits_of, provenance
+from ichor.training.families.family import Graph
+from ichor.training.reference_ranges import exam_traits, input_profile
+from ichor.training.reliability import measured, operating_points, uncertain_band
+from ichor.training.run_data import RunData
+
+__all__ = ["Measurements", "manifest_of"]
+
+_Rule = tuple[Callable[[Any, Any], float], str]
+"""How a threshold is chosen from labels and probabilities, and what for."""
+_ANY_OF_EXAMS: _Rule = (
+    sensitive_threshold(EXAM_SENSITIVITY),
+    f"a sensitivity of {EXAM_SENSITIVITY:.0%} over the out-of-fold exams",
+)
+_SUBTYPE_OF_EXAMS: _Rule = (
+    best_threshold,
+    "the highest sensitivity plus specificity over the out-of-fold exams",
+)
+_SLICES: _Rule = (specific_threshold, f"a specificity of {SLICE_SPECIFICITY:.0%} over the out-of-fold slices")
+_UNKNOWN_LABEL = -7.0
+"""Calibrated logit of a label that the measured data does not tell: a probability of 0.0009."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """A run's predictions as a bundle needs them.
+
+    Attributes
+    ----------
+    exams
+        By what ships: of exams, and of their slices.
+    single
+        Of slices by themselves, without their neighbours: what a single slice or a picture gets.
+    """
+
+    exams: OutOfFold
+    single: OutOfFold
+
+
+def manifest_of(
+    data: RunData, found: Measurements, folder: Path, graphs: Sequence[Graph], *, name: str, int8: bool
+) -> Manifest:
+    """Describe a bundle.
+
+    Parameters
+    ----------
+    data
+        Of the run.
+    found
+        What was predicted out of fold.
+    folder, graphs
+        Where the graphs were written, and which.
+    name
+        Of the bundle.
+    int8
+        Whether it computes with 8 bits.
+    """
+    recipe = data.folder.recipe
+    rules = recipe.family.rules(recipe)
+    oof, single = found.exams, found.single
+    exam, native = _calibrated(oof, "exam"), _calibrated(oof, "slice")
+    alone = _calibrated(single, "slice")
+    profile = input_profile(exam_traits(data)) if oof.kind == "exams" else {}
+    return Manifest(
+        format="ichor.bundle/1",
+        name=name,
+        version=__version__,
+        description=recipe.description.strip(),
+        licence="Apache-2.0; trained on data under the licences listed in trained_on",
+        labels=LABEL_NAMES,
+        preparation=recipe.preparation,
+        graphs={graph.name: _graph_file(folder, graph) for graph in graphs},
+        map_stride=recipe.family.map_stride,
+        slice_rule=rules.slice_rule,
+        exam_rule=rules.exam_rule,
+        calibration=Calibration.model_validate(
+            {"slice": _scalings(native), "exam": _scalings(exam), "lone": _scalings(alone)}
+        ),
+        thresholds=_thresholds(
+            oof.exam_labels,
+            exam.probabilities(oof.exam_logits),
+            [_ANY_OF_EXAMS, *[_SUBTYPE_OF_EXAMS] * (len(LABEL_NAMES) - 1)],
+        ),
+        # Most slices are normal: of a single one, a false alarm is what must be rare.
+        slice_thresholds=_thresholds(
+            single.labels, alone.probabilities(single.logits), [_SLICES] * len(LABEL_NAMES)
+        ),
+        operating_points=OperatingPoints(
+            exam=tuple(operating_points(oof, "exam", exam)),
+            slice=tuple(operating_points(single, "slice", alone)),
+        ),
+        uncertain_band=uncertain_band(oof, exam),
+        input_profile={
+            key: TraitRange(low=round(low, 4), high=round(high, 4)) for key, (low, high) in profile.items()
+        },
+        localisation=Localisation(),
+        untrusted_labels=_untrusted(oof),
+        trained_on=tuple(_trained_on(data)),
+        measured=tuple(
+            measured(f.name, f.interval, f"{f.name.split()[0]}s", f.protocol) for f in figures(oof)
+        ),
+        limits=tuple(limits_of(data, oof, int8=int8)),
+    )
+
+
+def _graph_file(folder: Path, graph: Graph) -> GraphFile:
+    digest = hashlib.sha256((folder / graph.file).read_bytes()).hexdigest()
+    return GraphFile(file=graph.file, sha256=digest, inputs=graph.inputs, outputs=graph.outputs)
+
+
+def _calibrated(oof: OutOfFold, level: str) -> LabelScaling:
+    """Calibrate; a label that the data does not tell is hardly probable, whatever the network says of it."""
+    logits, labels, folds = (
+        (oof.exam_logits, oof.exam_labels, oof.exam_folds)
+        if level == "exam"
+        else (oof.logits, oof.labels, oof.folds)
+    )
+    fitted = fit_calibration(logits, labels, folds)
+    positive = np.nansum(labels, axis=0)
+    unknown = (positive == 0) | (positive == (~np.isnan(labels)).sum(axis=0))
+    return LabelScaling(
+        np.where(unknown, 0.0, fitted.scale), np.where(unknown, _UNKNOWN_LABEL, fitted.offset)
+    )
+
+
+def _scalings(fitted: LabelScaling) -> tuple[Scaling, ...]:
+    pairs = zip(fitted.scale, fitted.offset, strict=True)
+    return tuple(Scaling(scale=round(float(s), 6), offset=round(float(o), 6)) for s, o in pairs)
+
+
+def _thresholds(
+    labels: NDArray[np.floating], probabilities: NDArray[np.floating], rules: Sequence[_Rule]
+) -> dict[str, Threshold]:
+    """Choose a threshold of each label by its rule."""
+    out = {}
+    for j, (name, (choose, chosen_for)) in enumerate(zip(LABEL_NAMES, rules, strict=True)):
+        known = ~np.isnan(labels[:, j])
+        truth, p = labels[known, j], probabilities[known, j]
+        if not 0 < truth.sum() < len(truth):
+            out[name] = Threshold(
+                probability=1.0, chosen_for="never: the measured data does not tell this label"
+            )
+            continue
+        threshold = math.floor(choose(truth, p) * 1e4) / 1e4  # rounded down: what just reaches it still does
+        sensitivity, specificity = sensitivity_specificity(truth, p, threshold)
+        out[name] = Threshold(
+            probability=threshold,
+            sensitivity=round(sensitivity, 4),
+            specificity=round(specificity, 4),
+            chosen_for=chosen_for,
+        )
+    return out
+
+
+def _untrusted(oof: OutOfFold) -> dict[str, str]:
+    reasons = {}
+    for j, name in enumerate(LABEL_NAMES):
+        truth = oof.exam_labels[~np.isnan(oof.exam_labels[:, j]), j]
+        positive = int(truth.sum())
+        if not 0 < positive < len(truth):
+            reasons[name] = (
+                f"the measured data does not tell it ({positive} of {len(truth)} patients for whom it is known): "
+                "its probability means nothing, and it is never called"
+            )
+        elif positive < MIN_POSITIVE_PATIENTS:
+            reasons[name] = f"only {positive} patients with this subtype in the measured data"
+    return reasons
+
+
+def _trained_on(data: RunData) -> list[TrainedOn]:
+    recipe, rows = data.folder.recipe, []
+    for name in (recipe.target, *recipe.extra):
+        dataset = open_dataset(name, data.root)
+        patients = dataset.patients()
+        slices = sum(len(dataset.slice_labels(p)) for p in patients)
+        source = provenance(dataset.info)
+        rows.append(TrainedOn(name=dataset.name, exams=len(patients), slices=slices, **source))
+    return rows

@@ -1,0 +1,128 @@
+"""What a run learns from and is measured on: its data sets, their split, their slices on the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichor.datasets.labelled import Dataset
+from ichor.datasets.registry import open_dataset
+from ichor.datasets.splits import load_split, save_split, split_of
+from ichor.datasets.store import Store
+from ichor.datasets.store_build import build_store
+from ichor.evaluating.prediction_files import prediction_rows, write_predictions
+from ichor.preparing import prepare
+from ichor.training.run_folder import STACKING, RunFolder
+from ichor.training.stacking import predict_stacked, read_stacking_inputs
+
+__all__ = ["Log", "RunData", "silent", "trained_on"]
+
+_SOME_SLICES = 4
+Log = Callable[[str, int, int, str], None]
+"""Called with the part of a run, the step, the number of steps and a line."""
+
+
+def silent(part: str, step: int, steps: int, line: str) -> None:
+    """Log nothing."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run.
+
+    Attributes
+    ----------
+    folder
+        Its recipe names the data sets; it keeps the split.
+    root
+        Folder with one sub-folder a data set.
+    log
+        Told what takes long.
+    """
+
+    folder: RunFolder
+    root: Path
+    log: Log = silent
+
+    @cached_property
+    def target(self) -> Dataset:
+        """The data set whose patients are folded."""
+        dataset = open_dataset(self.folder.recipe.target, self.root)
+        dataset.patients()  # some data sets know only then what they left out
+        for note in dataset.notes:
+            self.log("data", 0, 0, f"{dataset.name}: {note}")
+        return dataset
+
+    @cached_property
+    def split(self) -> dict[str, int]:
+        """Fold of each patient of the target; dealt once a run, and kept beside its recipe."""
+        recipe, path = self.folder.recipe, self.folder.split
+        if not path.exists():
+            save_split(split_of(self.target, recipe.n_folds, recipe.seed), path)
+        return dict(load_split(path, self.target).folds)
+
+    @cached_property
+    def folds(self) -> dict[str, int]:
+        """The split, of the patients that can be trained on."""
+        usable = set(self.stores[0].patients)
+        return {patient: fold for patient, fold in self.split.items() if patient in usable}
+
+    @cached_property
+    def stores(self) -> list[Store]:
+        """Slices on the grid: of the target, then of the sets that only train."""
+        others = [open_dataset(name, self.root) for name in self.folder.recipe.extra]
+        return [self._store(dataset) for dataset in (self.target, *others)]
+
+    def held_out(self, part: str) -> set[str]:
+        """Return the patients that a part does not train on."""
+        return {patient for patient, fold in self.folds.items() if f"fold-{fold}" == part}
+
+    def grid_labels(self) -> dict[str, NDArray[np.float32]]:
+        """Return ``(m, 6)`` labels of the grid's slices of each patient that can be trained on."""
+        store = self.stores[0]
+        return {patient: store.labels[store.exam == k] for k, patient in enumerate(store.patients)}
+
+    def some_slices(self, patients: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+        """Draw prepared slices ``(n, channels, rows, columns)`` of each of some patients, not always as many."""
+        recipe = self.folder.recipe
+        rng = np.random.default_rng(recipe.seed)
+        for number, patient in enumerate(patients):
+            stack = prepare(self.target.load(patient).exam, recipe.preparation).stack
+            count = min(len(stack), _SOME_SLICES + number % 2)
+            yield stack[np.sort(rng.choice(len(stack), count, replace=False))]
+
+    def write_stacked(self, folder: Path) -> None:
+        """Predict each exam by the stacking model that was fitted without it, and keep that.
+
+        Parameters
+        ----------
+        folder
+            This run's, or one with other predictions of the same networks; takes ``sequence/predictions.csv``.
+        """
+        recipe = self.folder.recipe
+        stackers = {part: stacker for part in self.folder.folds if (stacker := self.folder.stacker(part))}
+        inputs = read_stacking_inputs(folder)
+        part_of = {patient: f"fold-{fold}" for patient, fold in self.split.items()}
+        rows: list[dict[str, object]] = []
+        for patient, scores in predict_stacked(stackers, inputs, part_of, recipe.exam_rule):
+            rows += prediction_rows(recipe.target, patient, {STACKING: scores}, inputs[patient].distances)
+        path = RunFolder(folder, recipe).predictions(STACKING)
+        path.parent.mkdir(exist_ok=True)
+        write_predictions(path, rows)
+
+    def _store(self, dataset: Dataset) -> Store:
+        recipe = self.folder.recipe
+        grid, border = recipe.preparation.grid, recipe.border
+        grid = replace(grid, rows=grid.rows + 2 * border, columns=grid.columns + 2 * border, border=border)
+        folder = self.folder.path.parent / "store"
+        return build_store(dataset, grid, folder, lambda line: self.log("data", 0, 0, line))
+
+
+def trained_on(split: Mapping[str, int], part: str) -> list[str]:
+    """Return the patients of a split that a part trains on."""
+    return sorted(patient for patient, fold in split.items() if f"fold-{fold}" != part)
