@@ -180,7 +180,7 @@ def compare_exam(found: CtIchFound, dataset: CtIch, located: Located, detected: 
     found.subtypes += [(patient, *pair) for pair in region_truths(dataset, patient, located.regions)]
     raw, clean = located.planes(boxed)
     for k, a, b in zip(boxed, raw, clean, strict=True):
-        points = [lo.hottest_point(patient, plane, boxes[k]) for plane in (a, b)]
+        points = [lo.peak_point(patient, plane, boxes[k]) for plane in (a, b)]
         found.pointed.append(Pointed(points[0], points[1], bool(detected[k]), labels[k]))
         within = np.zeros(mask[k].shape, bool)
         for x0, y0, x1, y1 in boxes[k]:
@@ -273,7 +273,7 @@ def phe_sich(networks: Networks, dataset: PheSich, oof: OutOfFold, exams: int | 
         p = calibration.probabilities(scores.native)[:, 0]
         raw, clean = located.planes(boxed)
         for k, a, b in zip(boxed, raw, clean, strict=True):
-            points = [lo.hottest_point(patient, plane, boxes[k]) for plane in (a, b)]
+            points = [lo.peak_point(patient, plane, boxes[k]) for plane in (a, b)]
             found.append((points[0], points[1], bool(p[k] >= threshold)))
     print_points(found)
 

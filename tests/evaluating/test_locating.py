@@ -8,7 +8,7 @@ import pytest
 from ichor.evaluating.locating import (
     Overlap,
     Point,
-    hottest_point,
+    peak_point,
     mean_dice,
     overlap,
     pointing_accuracy,
@@ -47,10 +47,10 @@ def test_intervals_draw_patients_not_slices() -> None:
 @pytest.mark.parametrize(
     ("place", "hit"), [((20, 30), True), ((19, 30), True), ((18, 30), False), ((60, 12), True)]
 )
-def test_hottest_point_in_any_box(place: tuple[int, int], hit: bool) -> None:
+def test_peak_point_in_any_box(place: tuple[int, int], hit: bool) -> None:
     plane = np.random.default_rng(3).random((100, 80)).astype(np.float32) / 2
     plane[place] = 0.9
-    point = hottest_point("p", plane, [(25.0, 19.4, 35.0, 40.0), (10.0, 55.0, 15.0, 65.0)])
+    point = peak_point("p", plane, [(25.0, 19.4, 35.0, 40.0), (10.0, 55.0, 15.0, 65.0)])
     assert point.hit is hit
     # x 25..35 and y 20..40, x 10..15 and y 55..65: pixels whose centre lies within.
     assert point.area == pytest.approx((11 * 21 + 6 * 11) / 8000)
@@ -59,4 +59,4 @@ def test_hottest_point_in_any_box(place: tuple[int, int], hit: bool) -> None:
 def test_area_is_of_the_head() -> None:
     head = np.zeros((100, 100), bool)
     head[:50] = True
-    assert hottest_point("p", np.eye(100), [(0, 0, 99, 24)], head).area == pytest.approx(0.5)
+    assert peak_point("p", np.eye(100), [(0, 0, 99, 24)], head).area == pytest.approx(0.5)

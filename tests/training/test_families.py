@@ -4,6 +4,7 @@ Two of its exams are of thin slices: the model's grid has fewer, and what was ev
 """
 
 import csv
+import json
 from typing import Literal
 
 import nibabel
@@ -13,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 pytest.importorskip("onnx", reason="needs the extra 'train'")
 
+import ichor  # noqa: E402
 from ichor import detect, read  # noqa: E402
 from ichor.cli import run  # noqa: E402
 from ichor.cli.demo import demo_exam  # noqa: E402
@@ -24,6 +26,7 @@ from ichor.evaluating.predictions import read_predictions  # noqa: E402
 from ichor.models import ModelSpec  # noqa: E402
 from ichor.training.families import FAMILIES, family_named  # noqa: E402
 from ichor.training.families.family import Graph, ModelFamily, StepLoss  # noqa: E402
+from ichor.training.fitting import Hardware  # noqa: E402
 from ichor.training.recipe import Recipe  # noqa: E402
 
 RECIPE = """
@@ -137,16 +140,17 @@ def own(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(own, registered):
-    command = [
-        "train",
+    """The run, by the call that mirrors the command."""
+    done = ichor.train(
         str(own / "brightest.yaml"),
-        "--dataset",
-        f"csv:{own / 'own.csv'}",
-        "-o",
-        str(own / "run"),
-    ]
-    assert run([*command, "--weights", "none", "--workers", "0", "--accelerator", "cpu"]) == 0
-    return own / "run"
+        own,
+        own / "run",
+        dataset=f"csv:{own / 'own.csv'}",
+        weights="none",
+        hardware=Hardware("cpu", workers=0),
+    )
+    assert done.folder == own / "run" and done.bundle == own / "run" / "bundle"
+    return done.folder
 
 
 def test_the_bundle_of_a_third_family_detects(own, trained):
@@ -173,6 +177,16 @@ def test_what_was_evaluated_of_thin_slices_is_what_detection_gives(own, trained)
         scores = read_scores(trained / part / "predictions.csv", "rule")[patient]
         assert len(scores.grid) < len(scores.native) / 3
         np.testing.assert_allclose(scores.exam, top_k_mean(scores.grid, 2), atol=1e-5)
+
+
+def test_evaluate_as_a_call_and_as_a_command(own, trained, capfd):
+    assert run(["evaluate", str(trained), "--data", str(own), "--json"]) == 0
+    printed = json.loads(capfd.readouterr().out)
+    found = ichor.evaluate(trained, own)
+    assert json.loads(json.dumps(found.as_json())) == printed
+    assert found.dataset == "csv" and len(found.run.exam_patients) == 8
+    with pytest.raises(ichor.UsageError, match="'best': expected rule, map, pooled, sequence"):
+        ichor.evaluate(trained, own, head="best")
 
 
 def test_what_a_family_cannot_do_is_refused(registered):

@@ -1,1 +1,1 @@
-"""Evaluating: figures with their intervals, and what a run says out of fold."""
+"""Evaluating: figures with their intervals, and the out-of-fold predictions of a run."""

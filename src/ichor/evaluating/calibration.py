@@ -208,6 +208,6 @@ def _best(labels: NDArray[np.floating], p: NDArray[np.floating], worth: Callable
     if len(scores) < 2 or not 0 < (np.asarray(labels) > 0.5).sum() < len(labels):
         return 0.5
     candidates = (scores[1:] + scores[:-1]) / 2
-    if len(candidates) > 500:  # of a large set, as many as tell thresholds apart
+    if len(candidates) > 500:  # of a large set, as many as distinguish thresholds
         candidates = np.quantile(candidates, np.linspace(0, 1, 500))
     return float(max(candidates, key=lambda t: (worth(float(t)), -t)))

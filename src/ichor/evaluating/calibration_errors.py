@@ -96,8 +96,8 @@ def debiased_calibration_error(labels: Floats, probabilities: Floats, bins: int 
         return float("nan")
     total = 0.0
     for part in np.array_split(np.argsort(p, kind="stable"), bins):
-        seen, said, n = y[part].mean(), p[part].mean(), len(part)
-        total += n / len(y) * ((seen - said) ** 2 - seen * (1 - seen) / (n - 1))
+        seen, predicted, n = y[part].mean(), p[part].mean(), len(part)
+        total += n / len(y) * ((seen - predicted) ** 2 - seen * (1 - seen) / (n - 1))
     return float(np.sqrt(max(total, 0.0)))
 
 
@@ -135,7 +135,7 @@ def under_perfect_calibration(
     statistic
         Takes labels and probabilities.
     labels, probabilities
-        ``(n,)``, of cases that do not hang together: exams, not the slices of exams.
+        ``(n,)``, of independent cases: exams, not the slices of exams.
     draws, seed
         Of the simulation.
 

@@ -58,13 +58,13 @@ class Band:
     negatives: int
 
     def uncertain(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which scores have not exactly one answer."""
+        """Return which scores have not exactly one answer."""
         inside = (scores >= self.low) & (scores <= self.high)
         # Without overlap the ends themselves are the last scores that each class still takes.
         return inside if self.overlap else inside & (scores != self.low) & (scores != self.high)
 
     def holds(self, scores: NDArray[np.float64], positive: bool) -> NDArray[np.bool_]:
-        """Tell in which scores' sets a class is."""
+        """Return in which scores' sets a class is."""
         if positive:
             return scores >= (self.low if self.overlap else self.high)
         return scores <= (self.high if self.overlap else self.low)
@@ -140,7 +140,7 @@ def measure(run: OutOfFold, alpha: float = ALPHA) -> dict[str, Interval]:
 
 
 def exact_interval(k: int, n: int, positives: int = 0) -> Interval:
-    """Return ``k`` of ``n`` with its exact (Clopper-Pearson) 95 % interval; of cases that do not hang together."""
+    """Return ``k`` of ``n`` with its exact (Clopper-Pearson) 95 % interval; of independent cases."""
     if not n:
         return Interval(float("nan"), float("nan"), float("nan"), 0, 0, 0)
     found = binomtest(k, n).proportion_ci(0.95, "exact")

@@ -1,7 +1,7 @@
 """``python -m ichor.evaluating.convert RUN ... --data DATA``: exam rows for predictions of an older ichor.
 
 Older files hold native slices alone. An exam's row can be added where the model's grid has the exam's own slices: then
-its logit is the mean of the top slices, as it was. Of thinner slices it cannot be told; those files are refused.
+its logit is the mean of the top slices, as it was. For thinner slices it cannot be recovered; those files are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Check = Callable[[str], bool]
 
 
 def grid_is_native(dataset: Dataset, preparation: Preparation) -> Check:
-    """Return what tells of a patient whether the grid has the very slices of the exam; each is read once."""
+    """Return a check of whether, for a patient, the grid has the very slices of the exam; each is read once."""
     known: dict[str, bool] = {}
 
     def check(patient: str) -> bool:
@@ -84,7 +84,7 @@ def convert(run: Path, check: Check, exam_rule: ExamRule) -> list[Path]:
         if other:
             raise UsageError(
                 f"{path}: found {other} exams whose slices are thinner than those of the model's grid; expected slices "
-                "as thick: the logit of such an exam cannot be told from its slices; remove the file and predict "
+                "as thick: the logit of such an exam cannot be found from its slices; remove the file and predict "
                 "again: ichor train"
             )
         rows: list[dict[str, object]] = []

@@ -42,7 +42,7 @@ class Failure:
     probability
         Calibrated on the other folds.
     subtypes
-        That the data set tells.
+        In the labels of the data set.
     positive_slices, n_slices
         How much of the exam bleeds.
     marked_ml
@@ -80,7 +80,7 @@ def failures(run: OutOfFold, dataset: Dataset) -> list[Failure]:
     run
         Predictions out of fold.
     dataset
-        What was judged: the exams that are called wrongly are read again.
+        What was predicted: the exams that are called wrongly are read again.
 
     Returns
     -------
@@ -108,14 +108,14 @@ def _failure(item: LabelledExam, missed: bool, p: float, slices: NDArray[np.floa
     if missed and bleeds.any():
         # Most marked blood; where none is marked, the most suspicious of those that bleed.
         index = int(np.lexsort((slices, marked.sum(axis=(1, 2)), bleeds))[-1])
-    told = [
+    subtypes = [
         n for n, v in zip(LABEL_NAMES[1:], np.nanmax(item.labels[:, 1:], axis=0, initial=0), strict=True) if v
     ]
     return Failure(
         item.patient,
         missed,
         p,
-        tuple(told),
+        tuple(subtypes),
         int(bleeds.sum()),
         len(slices),
         marked_ml(item) or None,

@@ -64,7 +64,7 @@ def marked_ml(item: LabelledExam) -> float:
 
 
 def group_figures(run: OutOfFold, groups: dict[str, list[str]]) -> Iterator[Figure]:
-    """Measure the area of ``any`` in each subgroup, at each level; n tells how far to trust it."""
+    """Measure the area of ``any`` in each subgroup, at each level; n says how reliable it is."""
     found = levels(run)
     for name, patients in groups.items():
         for level in found:

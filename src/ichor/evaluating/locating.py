@@ -1,4 +1,4 @@
-"""How well a bleed is located: overlap with drawn masks, and whether the hottest point lies in a box."""
+"""How well a bleed is located: overlap with drawn masks, and whether the highest point of the map lies in a box."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ichor.evaluating.metrics import Interval, bootstrap
 
-__all__ = ["Overlap", "Point", "hottest_point", "mean_dice", "overlap", "pointing_accuracy", "pooled_dice"]
+__all__ = ["Overlap", "Point", "peak_point", "mean_dice", "overlap", "pointing_accuracy", "pooled_dice"]
 
 Box = tuple[float, float, float, float]
 
@@ -41,7 +41,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Point:
-    """Where the map of a slice is hottest, and whether that is in a box.
+    """Where the map of a slice is highest, and whether that is in a box.
 
     Attributes
     ----------
@@ -63,10 +63,10 @@ def overlap(patient: str, outlined: NDArray[np.bool_], drawn: NDArray[np.bool_])
     return Overlap(patient, int((outlined & drawn).sum()), int(outlined.sum()), int(drawn.sum()))
 
 
-def hottest_point(
+def peak_point(
     patient: str, plane: NDArray[np.floating], boxes: Sequence[Box], head: NDArray[np.bool_] | None = None
 ) -> Point:
-    """Find a map's hottest pixel and look whether it lies in a box, edges included.
+    """Find a map's highest pixel and look whether it lies in a box, edges included.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def mean_dice(found: Sequence[Overlap]) -> Interval:
 
 
 def pointing_accuracy(found: Sequence[Point]) -> Interval:
-    """Return the share of slices whose hottest point lies in a box."""
+    """Return the share of slices whose highest point lies in a box."""
     return _interval([float(p.hit) for p in found], [1.0] * len(found), found)
 
 

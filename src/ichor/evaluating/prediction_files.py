@@ -1,6 +1,6 @@
 """``predictions.csv``: the logits of exams, of their slices and of the model's grid, as scoring gave them.
 
-An exam's logit is pooled over the slices of the model's grid, and cannot be told from native slices where those are
+An exam's logit is pooled over the slices of the model's grid, and cannot be found from native slices where those are
 thinner. So every level has its rows: ``exam`` (one an exam), ``slice`` (the exam's own slices, which have labels) and,
 where they are not the same, ``grid`` (the model's slices, on which stacking is fitted).
 """
@@ -151,7 +151,7 @@ def _check_columns(file: Path, head: str, columns: Iterable[str]) -> None:
     if "level" not in columns:
         raise UsageError(
             f"{file}: found no column 'level'; expected rows of exams beside those of slices: an exam's logit is that "
-            "of the model's grid, and thin slices do not tell it; convert the run (python -m "
+            "of the model's grid, and cannot be found from thin slices; convert the run (python -m "
             f"ichor.evaluating.convert {file.parents[1]} --data DATA), or remove the file and predict again"
         )
 

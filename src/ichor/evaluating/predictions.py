@@ -39,7 +39,7 @@ class OutOfFold:
     calibrated
         Whether the logits are of probabilities that someone else stands for: they are taken as they are.
     pooling
-        How the exams' logits came about, where that is not the model's own rule: said beside figures of exams.
+        How the exams' logits came about, where that is not the model's own rule: stated beside figures of exams.
     groups
         Whom intervals draw, by patient, where that is another: a person with several exams, pictures that are
         near-duplicates.

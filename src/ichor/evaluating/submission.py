@@ -23,7 +23,7 @@ _MOST_NAMED = 3
 
 
 def read_probabilities(paths: Iterable[Path]) -> dict[str, NDArray[np.float64]]:
-    """Read what was said of images: ``(6,)`` probabilities in label order by image.
+    """Read predictions of images: ``(6,)`` probabilities in label order by image.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def write_submission(
     if missing := [image for image in images if image not in probabilities]:
         raise UsageError(
             f"{sample}: found {len(missing)} of {len(images)} images without a probability "
-            f"({', '.join(missing[:_MOST_NAMED])}); expected one each; judge them too"
+            f"({', '.join(missing[:_MOST_NAMED])}); expected one each; predict them too"
         )
     if strangers := sorted(set(probabilities) - set(images)):
         raise UsageError(

@@ -53,10 +53,10 @@ def read_table(path: Path, dataset: Dataset, exam_rule: ExamRule | None = None) 
     ----------
     path
         CSV with a column ``patient``, a column ``slice`` (0, 1, ... upward; not needed where each patient has
-        one slice), and a probability for ``any`` and for whichever subtypes the system tells; what it does not
-        tell is not measured. Instead of patient and slice, ``id`` may name the image, where the data set knows
+        one slice), and a probability for ``any`` and for whichever subtypes the system predicts; others
+        are not measured. Instead of patient and slice, ``id`` may name the image, where the data set knows
         images by name; and Kaggle's long form is taken too, ``ID,Label`` with a row for each image and label.
-        Where any value lies outside 0..1, all are taken for logits. A column ``fold`` tells who predicted whom:
+        Where any value lies outside 0..1, all are taken for logits. A column ``fold`` names the fold that predicted a patient:
         with it, thresholds are chosen on the other folds. A column ``level`` may mark rows of exams (``exam``,
         without a slice): one of each patient, or none at all.
     dataset
@@ -77,7 +77,7 @@ def read_table(path: Path, dataset: Dataset, exam_rule: ExamRule | None = None) 
     if "any" not in columns or not {"patient", "id"} & set(columns):
         raise UsageError(
             f"{path}: found the columns {', '.join(columns) or 'none'}; expected 'patient', 'slice', 'any' "
-            "and the subtypes that the system tells (docs/how-to/evaluate.md)"
+            "and the subtypes that the system predicts (docs/how-to/evaluate.md)"
         )
     table = _Table(path, [name for name in LABEL_NAMES if name in columns])
     images = {} if "patient" in columns else _images(dataset)

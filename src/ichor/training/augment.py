@@ -58,10 +58,10 @@ class Chance:
         """Draw ``(n,)`` bool."""
         return self.uniform() < probability
 
-    def noise(self, shape: Sequence[int], wanted: Tensor) -> Tensor:
-        """Draw ``(n, *shape)`` from the normal distribution, other in every sample; 0 where not wanted."""
+    def noise(self, shape: Sequence[int], where: Tensor) -> Tensor:
+        """Draw ``(n, *shape)`` from the normal distribution, different in every sample; 0 where ``where`` is False."""
         out = torch.zeros(len(self), *shape)
-        for k in torch.nonzero(wanted).flatten().tolist():
+        for k in torch.nonzero(where).flatten().tolist():
             out[k] = torch.randn(*shape, generator=self._generators[self.names[k]])
         return out
 
@@ -147,7 +147,7 @@ def _cut_off(marks: Tensor, probability: float, chance: Chance) -> Tensor:
 
 
 def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, chance: Chance) -> Tensor:
-    """Change what the scanner and the source would: gain, offset, noise, sharpness, clipping, lone slices.
+    """Change what the scanner and the source would: gain, offset, noise, sharpness, clipping, single slices.
 
     Parameters
     ----------
@@ -172,12 +172,12 @@ def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, chance: Chanc
 
     # A source that shows the brain window only has 0 where others have air; it must stay as quiet as air.
     background = (hu <= 0.5) & column(clipped)
-    lone = column(chance.happens(recipe.lone))
+    single = column(chance.happens(recipe.lone))
     swapped = column(chance.happens(0.5))
     # Below and above change places: a bleed does not know which way the stack runs.
     hu, background = (
         torch.where(swapped, kept.flip(1), kept)
-        for kept in (torch.where(lone, part[:, 1:2], part) for part in (hu, background))
+        for kept in (torch.where(single, part[:, 1:2], part) for part in (hu, background))
     )
     gain = 1 + recipe.hu_gain * chance.normal()
     offset = recipe.hu_offset * chance.normal()

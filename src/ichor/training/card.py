@@ -70,7 +70,7 @@ def limits_of(data: RunData, oof: OutOfFold, *, int8: bool = False) -> list[str]
         *texts["images"],
         *texts["recipes"].get(recipe.name, []),
         *(texts["int8"] if int8 else ()),
-        *texts["locates" if locates else "judges"],
+        *texts["locates" if locates else "does_not_locate"],
         *(texts["pictures"] if oof.kind == "pictures" else texts["sequential"] if recipe.sequential else []),
         texts["picture"] + (texts["no_volume"] if locates else "."),
     ]

@@ -48,7 +48,7 @@ class CrossValidation:
     hardware
         Where to train.
     log
-        Told the part, the step, the number of steps and a line.
+        Called with the part, the step, the number of steps and a line.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ _SUBTYPE_OF_EXAMS: _Rule = (
 )
 _SLICES: _Rule = (specific_threshold, f"a specificity of {SLICE_SPECIFICITY:.0%} over the out-of-fold slices")
 _UNKNOWN_LABEL = -7.0
-"""Calibrated logit of a label that the measured data does not tell: a probability of 0.0009."""
+"""Calibrated logit of a label that the measured data does not hold: a probability of 0.0009."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _graph_file(folder: Path, graph: Graph) -> GraphFile:
 
 
 def _calibrated(oof: OutOfFold, level: str) -> LabelScaling:
-    """Calibrate; a label that the data does not tell is hardly probable, whatever the network says of it."""
+    """Calibrate; a label that the data does not hold is hardly probable, whatever the network predicts."""
     logits, labels, folds = (
         (oof.exam_logits, oof.exam_labels, oof.exam_folds)
         if level == "exam"

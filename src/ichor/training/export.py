@@ -123,7 +123,7 @@ def _difference(graphs: Sequence[Graph], folder: Path, exam: NDArray[np.float32]
 def _strip(path: Path) -> None:
     """Take the exporter's remarks out of a graph: paths of the machine that made it, and shapes of the example.
 
-    Shapes within the graph are said for the example's number of slices; ONNX Runtime would take them for true of
+    Shapes within the graph are recorded for the example's number of slices; ONNX Runtime would take them for true of
     every number. It finds them by itself.
     """
     import onnx

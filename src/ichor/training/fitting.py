@@ -27,9 +27,9 @@ from ichor.training.module import TrainingModule, depthwise_in_fp32
 from ichor.training.recipe import Recipe
 from ichor.training.sampling import Batch, Sampler
 
-__all__ = ["FitData", "Hardware", "Start", "Tell", "fit", "load_model", "load_start"]
+__all__ = ["FitData", "Hardware", "Start", "StepLog", "fit", "load_model", "load_start"]
 
-Tell = Callable[[int, int, str], None]
+StepLog = Callable[[int, int, str], None]
 """Called with step, steps and a line."""
 _CHECKPOINT = "last.ckpt"
 _BEST = "best.ckpt"
@@ -135,7 +135,7 @@ def fit(
     data: FitData,
     folder: Path,
     start: Start,
-    tell: Tell,
+    log: StepLog,
     hardware: Hardware | None = None,
 ) -> Path:
     """Train to the recipe's last epoch, going on from the folder's checkpoint if there is one.
@@ -149,8 +149,8 @@ def fit(
         and ``run.json`` (time, memory) stay.
     start
         Weights to start from.
-    tell
-        Told how far it is.
+    log
+        Called with how far it is.
     hardware
         Where to train; one process by default.
 
@@ -178,8 +178,8 @@ def fit(
     depthwise_in_fp32(network)
     epoch_steps = data.sampler.epoch_steps
     module = TrainingModule(recipe, network, epoch_steps, data.positive_weight)
-    log = _Log(recipe, folder, epoch_steps, tell, hardware)
-    trainer = _trainer(recipe, folder, log, hardware, has_validation=bool(data.validation))
+    callback = _Log(recipe, folder, epoch_steps, log, hardware)
+    trainer = _trainer(recipe, folder, callback, hardware, has_validation=bool(data.validation))
     checkpoint = folder / _CHECKPOINT
     trainer.fit(
         module,
@@ -335,9 +335,9 @@ class _Log(pl.Callback):
     """``log.csv`` an epoch, TensorBoard a step, a line every ten steps with the time left."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, epoch_steps: int, tell: Tell, hardware: Hardware
+        self, recipe: Recipe, folder: Path, epoch_steps: int, log: StepLog, hardware: Hardware
     ) -> None:
-        self.recipe, self.folder, self.tell, self.hardware = recipe, folder, tell, hardware
+        self.recipe, self.folder, self.log_step, self.hardware = recipe, folder, log, hardware
         self.epoch_steps = epoch_steps
         self.total = recipe.epochs * epoch_steps
         self.before = 0.0
@@ -402,7 +402,7 @@ class _Log(pl.Callback):
         if step % 10 == 0 and trainer.is_global_zero:
             each = (time.perf_counter() - self.began) / max(1, step - self.first_step)
             left = each * (self.total - step)
-            self.tell(step, self.total, f"loss {value:.3f}, {each:.2f} s a step, {_minutes(left)} left")
+            self.log_step(step, self.total, f"loss {value:.3f}, {each:.2f} s a step, {_minutes(left)} left")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.row |= {

@@ -31,13 +31,13 @@ def map_targets(blood: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     is_blood = (blood > 0) & (blood != UNKNOWN)
     targets = torch.cat([is_blood[:, None], blood[:, None] == subtype], dim=1).float()
     known = (blood != UNKNOWN)[:, None].expand(-1, 6, -1, -1)
-    # Blood of an untold subtype is a positive for "any" and silent on the subtypes; so is a slice whose
+    # Blood of an unknown subtype is a positive for "any" and silent on the subtypes; so is a slice whose
     # label for a subtype is unknown.
-    told = torch.cat(
+    has_subtype = torch.cat(
         [torch.ones_like(known[:, :1]), (blood != ANY_SUBTYPE)[:, None].expand(-1, 5, -1, -1)], dim=1
     )
     labelled = ~torch.isnan(labels)[:, :, None, None]
-    return targets, (known & told & labelled).float()
+    return targets, (known & has_subtype & labelled).float()
 
 
 def map_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ class PlainSampler:
             self.length = 0
         self.slices = np.concatenate(self.items)
         self._classes = self._of_each_class()
-        wanted = self.sampling.epoch_images or len(self.items)
-        self.epoch_steps = recipe.epoch_steps or -(-wanted // recipe.batch_size)
+        images = self.sampling.epoch_images or len(self.items)
+        self.epoch_steps = recipe.epoch_steps or -(-images // recipe.batch_size)
 
     def batch(self, step: int, slots: Sequence[int]) -> Batch:
         """See :meth:`ichor.training.sampling.Sampler.batch`."""
@@ -89,9 +89,9 @@ class PlainSampler:
         """Return which items are of each subtype, and which of none: those classes that there are."""
         labels = np.stack([np.nan_to_num(self.store.labels[i]).max(axis=0) for i in self.items])
         positive = labels[:, 0] > 0.5
-        told = labels[:, 1:] > 0.5
-        classes = [np.flatnonzero(~positive), np.flatnonzero(positive & ~told.any(axis=1))]
-        classes += [np.flatnonzero(told[:, j]) for j in range(told.shape[1])]
+        subtypes = labels[:, 1:] > 0.5
+        classes = [np.flatnonzero(~positive), np.flatnonzero(positive & ~subtypes.any(axis=1))]
+        classes += [np.flatnonzero(subtypes[:, j]) for j in range(subtypes.shape[1])]
         return [c for c in classes if len(c)]
 
     def _cut_or_pad(
@@ -111,7 +111,7 @@ class PlainSampler:
         views = self.views
         if views is None:
             raise TypeError("no cached features")
-        # One view a sequence; where there are changed views the unchanged one is for judging.
+        # One view a sequence; where there are changed views the unchanged one is for prediction.
         view = np.array(
             [np.random.default_rng([*s, 1]).integers(min(1, len(views) - 1), len(views)) for s in seeds]
         )

@@ -90,7 +90,7 @@ class GraphNetwork(nn.Module):
     def __init__(self, graph: Path) -> None:
         super().__init__()
         self._session = open_session(graph)
-        self.on = nn.Parameter(torch.zeros(1), requires_grad=False)  # tells callers that it runs on the CPU
+        self.on = nn.Parameter(torch.zeros(1), requires_grad=False)  # its device is the CPU
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Predict slices ``(n, channels, rows, columns)``: maps, the logits of their top pixels, the pooled head's."""
@@ -143,7 +143,7 @@ def quantised_graphs(
     Parameters
     ----------
     data, part
-        Slices of the part's training patients tell the range of each activation.
+        Slices of the part's training patients give the range of each activation.
     network
         Of that part.
     folder

@@ -102,7 +102,7 @@ class AugmentationRecipe(_Strict):
     noise_hu: float = 7.0
     blur: float = 0.2
     clip: float = 0.5
-    lone: float = 0.15
+    lone: float = Field(default=0.15, description="chance that a slice is shown without its neighbours")
 
 
 class OptimiserRecipe(_Strict):

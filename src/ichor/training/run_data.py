@@ -42,7 +42,7 @@ class RunData:
     root
         Folder with one sub-folder a data set.
     log
-        Told what takes long.
+        Called with a line where something takes long.
     """
 
     folder: RunFolder

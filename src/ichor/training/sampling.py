@@ -43,7 +43,7 @@ class Batch:
     length
         Slices of a sequence: 0 where each stands alone, else ``n`` is a multiple of it.
     features
-        ``(n, F)`` float32 in place of pixels, where the backbone keeps still.
+        ``(n, F)`` float32 in place of pixels, where the backbone is frozen.
     """
 
     hu: Tensor

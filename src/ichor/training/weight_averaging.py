@@ -1,4 +1,4 @@
-"""One network of several: the mean of the weights of a run's folds, which ranks like all of them together.
+"""One network of several: the mean of the weights of a run's folds, which ranks as their ensemble does.
 
 Networks that start from the same weights and learn by the same recipe end in the same valley: the mean of their weights
 predicts about as well as the mean of their predictions, at the price of one (Wortsman et al., Model soups, ICML 2022).
