@@ -18,7 +18,7 @@ MISSED, ALARM, WORSE_ALARM = "hemorrhage/3.png", "normal/5.png", "normal/8.png"
 
 
 @pytest.fixture
-def judged(tmp_path):
+def predicted(tmp_path):
     """Pictures in two folders, and a run of two folds that is wrong about three of them."""
     for name, count, grey in (("hemorrhage", 30, 200), ("normal", 14, 90)):
         (tmp_path / "own" / name).mkdir(parents=True)
@@ -36,14 +36,17 @@ def judged(tmp_path):
         (tmp_path / f"fold-{fold}").mkdir()
         with (tmp_path / f"fold-{fold}" / "predictions.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["dataset", "patient", "slice", *(f"rule_{n}" for n in LABEL_NAMES)])
+            writer.writerow(
+                ["dataset", "patient", "level", "slice", "mm", *(f"rule_{n}" for n in LABEL_NAMES)]
+            )
             for p in sorted(truth)[fold::2]:
-                writer.writerow(["folder", p, 0, logits[p], *[0.0] * 5])
+                for level, place in (("exam", ""), ("slice", 0)):
+                    writer.writerow(["folder", p, level, place, "", logits[p], *[0.0] * 5])
     return dataset, read_predictions(tmp_path, dataset), wrong
 
 
-def test_what_is_missed_comes_first_then_the_worst_alarms(judged):
-    dataset, run, wrong = judged
+def test_what_is_missed_comes_first_then_the_worst_alarms(predicted):
+    dataset, run, wrong = predicted
     found = failures(run, dataset)
     assert [f.patient for f in found] == [wrong[n] for n in (MISSED, WORSE_ALARM, ALARM)]
     assert [f.missed for f in found] == [True, False, False]
@@ -52,8 +55,8 @@ def test_what_is_missed_comes_first_then_the_worst_alarms(judged):
     assert all(f.marked_ml is None and f.index == 0 for f in found)  # a picture has no millilitres
 
 
-def test_each_has_its_own_picture(judged):
-    dataset, run, _ = judged
+def test_each_has_its_own_picture(predicted):
+    dataset, run, _ = predicted
     bright = [
         np.asarray(Image.open(io.BytesIO(f.picture)).convert("L")).mean() for f in failures(run, dataset)
     ]
@@ -68,7 +71,9 @@ def test_a_marked_bleed_is_outlined(shared_data, tmp_path):
         (tmp_path / f"fold-{fold}").mkdir()
         with (tmp_path / f"fold-{fold}" / "predictions.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["dataset", "patient", "slice", *(f"rule_{n}" for n in LABEL_NAMES)])
+            writer.writerow(
+                ["dataset", "patient", "level", "slice", "mm", *(f"rule_{n}" for n in LABEL_NAMES)]
+            )
             for p in sorted(dataset.patients())[fold::2]:
                 for k, labels in enumerate(dataset.slice_labels(p)):
                     writer.writerow(["ct-ich", p, k, *(np.full(6, -9) if p == unseen else 6 * labels - 3)])

@@ -8,9 +8,9 @@ import pytest
 from ichor.evaluating.locating import (
     Overlap,
     Point,
-    peak_point,
     mean_dice,
     overlap,
+    peak_point,
     pointing_accuracy,
     pooled_dice,
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ichor.evaluating.metrics import Interval, bootstrap
 
-__all__ = ["Overlap", "Point", "peak_point", "mean_dice", "overlap", "pointing_accuracy", "pooled_dice"]
+__all__ = ["Overlap", "Point", "mean_dice", "overlap", "peak_point", "pointing_accuracy", "pooled_dice"]
 
 Box = tuple[float, float, float, float]
 

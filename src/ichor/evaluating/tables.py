@@ -56,9 +56,9 @@ def read_table(path: Path, dataset: Dataset, exam_rule: ExamRule | None = None) 
         one slice), and a probability for ``any`` and for whichever subtypes the system predicts; others
         are not measured. Instead of patient and slice, ``id`` may name the image, where the data set knows
         images by name; and Kaggle's long form is taken too, ``ID,Label`` with a row for each image and label.
-        Where any value lies outside 0..1, all are taken for logits. A column ``fold`` names the fold that predicted a patient:
-        with it, thresholds are chosen on the other folds. A column ``level`` may mark rows of exams (``exam``,
-        without a slice): one of each patient, or none at all.
+        Where any value lies outside 0..1, all are taken for logits. A column ``fold`` names the fold that predicted
+        a patient: with it, thresholds are chosen on the other folds. A column ``level`` may mark rows of exams
+        (``exam``, without a slice): one of each patient, or none at all.
     dataset
         What was predicted.
     exam_rule
