@@ -75,8 +75,11 @@ def test_a_marked_bleed_is_outlined(shared_data, tmp_path):
                 ["dataset", "patient", "level", "slice", "mm", *(f"rule_{n}" for n in LABEL_NAMES)]
             )
             for p in sorted(dataset.patients())[fold::2]:
-                for k, labels in enumerate(dataset.slice_labels(p)):
-                    writer.writerow(["ct-ich", p, k, *(np.full(6, -9) if p == unseen else 6 * labels - 3)])
+                truth = dataset.slice_labels(p)
+                logits = np.full(truth.shape, -9.0) if p == unseen else 6 * truth - 3
+                writer.writerow(["ct-ich", p, "exam", "", "", *logits.max(axis=0)])
+                for k, row in enumerate(logits):
+                    writer.writerow(["ct-ich", p, "slice", k, "", *row])
     found = failures(read_predictions(tmp_path, dataset), dataset)[0]
     assert found.patient == unseen and found.missed and found.subtypes
     blood = dataset.load(unseen).blood
