@@ -79,7 +79,8 @@ def sampler_of(recipe, hold_out=()):
 
 def main():
     """Train, printing a line a step."""
-    from ichor.training.fitting import FitData, Hardware, Start, fit
+    from ichor.training.fitting import FitData, Start, fit
+    from ichor.training.hardware import Hardware
 
     folder, kind, devices = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     # Twenty epochs of a step each: every step's loss is a row of the log.

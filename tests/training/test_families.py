@@ -26,7 +26,7 @@ from ichor.evaluating.predictions import read_predictions  # noqa: E402
 from ichor.models import ModelSpec  # noqa: E402
 from ichor.training.families import FAMILIES, family_named  # noqa: E402
 from ichor.training.families.family import Graph, ModelFamily, StepLoss  # noqa: E402
-from ichor.training.fitting import Hardware  # noqa: E402
+from ichor.training.hardware import Hardware  # noqa: E402
 from ichor.training.recipe import Recipe  # noqa: E402
 
 RECIPE = """

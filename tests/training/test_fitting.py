@@ -19,7 +19,8 @@ pytest.importorskip("lightning", reason="needs the extra 'train'")
 from safetensors.torch import load_file  # noqa: E402
 
 from ichor.errors import UsageError  # noqa: E402
-from ichor.training.fitting import FitData, Hardware, Start, fit, load_model, load_start  # noqa: E402
+from ichor.training.fitting import FitData, Start, fit, load_model, load_start  # noqa: E402
+from ichor.training.hardware import Hardware  # noqa: E402
 from ichor.training.module import depthwise_in_fp32  # noqa: E402
 from ichor.training.recipe import AugmentationRecipe  # noqa: E402
 from ichor.training.sampling import Batch  # noqa: E402

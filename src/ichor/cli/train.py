@@ -65,7 +65,7 @@ def train(
 ) -> None:
     """Train a recipe: its folds by patient, then the network that ships, then the bundle."""
     try:
-        from ichor.training.fitting import Hardware
+        from ichor.training.hardware import Hardware
     except ImportError as error:
         raise UsageError(
             f"training: found no {error.name}; expected the extra 'train'; "

@@ -12,7 +12,7 @@ from ichor.errors import UsageError
 
 if TYPE_CHECKING:
     from ichor.training.cross_validation import CrossValidation
-    from ichor.training.fitting import Hardware
+    from ichor.training.hardware import Hardware
     from ichor.training.recipe import Recipe
     from ichor.training.run_data import Log
 
@@ -172,7 +172,8 @@ def open_training(
         import torch
 
         from ichor.training.cross_validation import CrossValidation
-        from ichor.training.fitting import Hardware, Start
+        from ichor.training.fitting import Start
+        from ichor.training.hardware import Hardware
         from ichor.training.recipe import load_recipe
         from ichor.training.run_data import silent
         from ichor.training.run_folder import RunFolder

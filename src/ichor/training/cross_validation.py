@@ -19,7 +19,8 @@ from ichor.evaluating.prediction_files import prediction_rows, write_predictions
 from ichor.preparing.grid import SliceDistances
 from ichor.training.families.family import INFERENCE_BATCH, FeatureSource, TrainingSlices
 from ichor.training.features import FrozenFeatures
-from ichor.training.fitting import FitData, Hardware, Start, fit, load_model
+from ichor.training.fitting import FitData, Start, fit, load_model
+from ichor.training.hardware import Hardware
 from ichor.training.plain import label_weights
 from ichor.training.predicting import inference_device, predict
 from ichor.training.ranks import is_first_process, wait_for_all

@@ -1,0 +1,38 @@
+"""On what to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Hardware"]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """On what to train.
+
+    Attributes
+    ----------
+    accelerator
+        ``auto``, ``cpu`` or ``gpu``.
+    devices, nodes
+        Processes a machine (GPUs, or CPU processes) and machines; a batch is shared by all of them.
+    precision
+        ``auto`` (bf16 where it helps), ``32`` or ``bf16``.
+    workers
+        Processes that draw batches, each process's own.
+    threads
+        Of a CPU; 0 for all cores.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "auto"
+    workers: int = 1
+    threads: int = 0
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return self.devices * self.nodes
