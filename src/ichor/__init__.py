@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from ichor.reading import read, read_all
     from ichor.reading.limits import Limits
     from ichor.training.calls import train
+
+# ONNX Runtime sends telemetry, and writes a device id to the user's cache, unless this stands before it is imported.
+# Every entrance (package, command, worker, reader) imports this module first; what they start inherits it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package decides where logs go
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,11 @@ SCHEMA = "ichor.findings/1"
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+    def replace(self, **values: Any) -> Self:
+        """Return a copy with other values in some fields, checked as new ones are."""
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**kept | values)
 
 
 class LabelValues(_Model):
@@ -153,11 +158,17 @@ class Findings(_Model):
         """Region numbers on the native slices, or None where nothing was assessed."""
         return self._mask
 
-    def with_mask(self, mask: NDArray[np.uint8] | None) -> Findings:
+    def with_mask(self, mask: NDArray[np.uint8] | None) -> Self:
         """Return a copy that carries a mask."""
-        copy = self.model_copy()
-        copy._mask = mask
-        return copy
+        other = super().replace()
+        other._mask = mask
+        return other
+
+    def replace(self, **values: Any) -> Self:
+        """Return a copy with other values in some fields, checked as new ones are; it carries the same mask."""
+        other = super().replace(**values)
+        other._mask = self._mask
+        return other
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, keyed as in the JSON."""

@@ -35,7 +35,7 @@ def demo(
         for detection in detector.detect_all(demo_exam(), progress=progress):
             progress("writing the report", 0.9)
             # Its place within the installed package would tell a reader nothing.
-            findings = detection.findings.model_copy(update={"input": "demo.zip (simulated exam)"})
+            findings = detection.findings.replace(input="demo.zip (simulated exam)")
             written = write_report(findings, detection.exam, output, FORMATS, detector.bundle.card)
     print_table(findings, Console())
     report = next(path for path in written if path.suffix == ".html")

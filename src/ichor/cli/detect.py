@@ -196,10 +196,8 @@ class _Writer:
         written = write_report(detection.findings, detection.exam, folder, self.formats, self.card)
         for reason in not_written(detection.findings, detection.exam, self.formats):
             self.notes.append(f"{detection.findings.input}: {reason}")
-        seconds = detection.findings.seconds.model_copy(
-            update={"report": round(time.perf_counter() - started, 4)}
-        )
-        return detection.findings.model_copy(update={"seconds": seconds}), written
+        seconds = detection.findings.seconds.replace(report=round(time.perf_counter() - started, 4))
+        return detection.findings.replace(seconds=seconds), written
 
 
 class _Show:

@@ -181,7 +181,7 @@ def _remove_quietly(folder: Path) -> None:
 
 def _with_label(findings: Findings, label: str) -> Findings:
     """Name the input by its label: the place of its files means nothing to a reader, and their names are not kept."""
-    return findings.model_copy(update={"input": f"study {label}"}).with_mask(findings.mask)
+    return findings.replace(input=f"study {label}")
 
 
 def _outcome(findings: Findings) -> dict[str, Any]:

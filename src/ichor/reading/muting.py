@@ -1,4 +1,4 @@
-"""Keeping what C libraries print off standard error: their remarks do not go through Python."""
+"""Keeping libraries from what is not asked of them: remarks on standard error, sockets at import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-__all__ = ["native_stderr_muted"]
+__all__ = ["native_stderr_muted", "without_requests"]
 
 
 @contextlib.contextmanager
@@ -26,3 +26,21 @@ def native_stderr_muted() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def without_requests() -> Iterator[None]:
+    """Hide the package requests meanwhile, where nobody has imported it yet.
+
+    pydicom imports it, where it is installed, to download its own test data, which is never done here. That import
+    opens a socket, to see whether there is IPv6, and takes a twentieth of a second.
+    """
+    if "requests" in sys.modules:
+        yield
+        return
+    sys.modules["requests"] = None  # type: ignore[assignment]  # what Python takes for "not installed"
+    try:
+        yield
+    finally:
+        if sys.modules.get("requests", ...) is None:
+            del sys.modules["requests"]

@@ -140,10 +140,8 @@ def write_report(
             made = Path(name)
             files = _write(findings, image, made, wanted, card)
             if "json" in wanted:
-                seconds = findings.seconds.model_copy(
-                    update={"report": round(time.perf_counter() - started, 4)}
-                )
-                timed = findings.model_copy(update={"seconds": seconds})
+                seconds = findings.seconds.replace(report=round(time.perf_counter() - started, 4))
+                timed = findings.replace(seconds=seconds)
                 files.insert(0, write_json(timed, made / "findings.json"))
             _remove_stale(folder, wanted)
             written = [_put(file, folder / file.relative_to(made)) for file in files]
