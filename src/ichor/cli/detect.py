@@ -39,7 +39,7 @@ def detect(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...", help="Folders, DICOM files, zips, NIfTI volumes or pictures of a slice."
+            metavar="INPUT...", help="Folders, DICOM files, archives (zip, tar), NIfTI volumes or pictures of a slice."
         ),
     ],
     output: Annotated[
@@ -98,6 +98,9 @@ def detect(
     if output is not None:
         make_folder(output)
 
+    from ichor.reading.isolation import warm
+
+    warm()  # it starts while the model is loaded
     from ichor.cli.progress import ProgressLine
     from ichor.detecting import Options
     from ichor.reporting.words import printable
@@ -109,7 +112,7 @@ def detect(
         writer = _Writer(output, formats, detector.bundle.card, set())
         show = _Show(as_json, progress)
         for detection in detector.detect_all(
-            *inputs, options=options, series=series, limits=limits, progress=progress
+            *inputs, options=options, series=series, limits=limits, isolated=True, progress=progress
         ):
             findings, written = writer.write(detection)
             show(findings, written)

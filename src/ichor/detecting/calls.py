@@ -41,6 +41,7 @@ def detect(
     bundle: str | os.PathLike[str] = "default",
     device: str = "auto",
     limits: Limits | None = None,
+    isolated: bool = False,
     **options: Unpack[OptionValues],
 ) -> Findings:
     """Detect hemorrhage in one exam or picture.
@@ -56,6 +57,8 @@ def detect(
         ones; a bundle that was changed since is loaded again.
     limits
         How much of an input is read; by default those of the environment.
+    isolated
+        Read in a process of its own, see :func:`ichor.read`.
     **options
         ``threshold``, ``sensitivity``, ``original_uids``: see :class:`~ichor.detecting.detector.Options`.
 
@@ -83,7 +86,7 @@ def detect(
 
     detector = shared_detector(bundle, device)
     detector.check(chosen)
-    results = iter(read_all(subject, series=series, limits=limits))
+    results = iter(read_all(subject, series=series, limits=limits, isolated=isolated))
     first, second = next(results, None), next(results, None)
     if second is not None:  # before anything is detected
         raise UsageError(f"{subject}: found several exams; expected one; use ichor.detect_all for all")
@@ -100,6 +103,7 @@ def detect_all(
     bundle: str | os.PathLike[str] = "default",
     device: str = "auto",
     limits: Limits | None = None,
+    isolated: bool = False,
     progress: Progress | None = None,
     **options: Unpack[OptionValues],
 ) -> Iterator[Detection]:
@@ -109,7 +113,7 @@ def detect_all(
     ----------
     *inputs
         Folders, files, zips.
-    series, bundle, device, limits, **options
+    series, bundle, device, limits, isolated, **options
         As in :func:`detect`.
     progress
         Called with what is being done and the share of the present input that is done.
@@ -121,7 +125,9 @@ def detect_all(
     """
     chosen = Options(**options)
     detector = shared_detector(bundle, device)  # a wrong bundle must not cost the reading of a study first
-    yield from detector.detect_all(*inputs, options=chosen, series=series, limits=limits, progress=progress)
+    yield from detector.detect_all(
+        *inputs, options=chosen, series=series, limits=limits, isolated=isolated, progress=progress
+    )
 
 
 def shared_detector(bundle: str | os.PathLike[str] = "default", device: str = "auto") -> Detector:

@@ -134,6 +134,7 @@ class Detector:
         options: Options | None = None,
         series: str | None = None,
         limits: Limits | None = None,
+        isolated: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Detection]:
         """Detect hemorrhage in everything that some paths hold.
@@ -148,6 +149,8 @@ class Detector:
             Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
         limits
             How much of an input is read; by default those of the environment.
+        isolated
+            Read in a process of its own, see :func:`ichor.read`.
         progress
             Called with what is being done and the share of the present input that is done.
 
@@ -165,7 +168,7 @@ class Detector:
             _log.info("input %d of %d", number, len(inputs))  # not its name, which may be the patient's
             name = Path(path).name
             report(f"reading {name}", 0.0)
-            for result in read_all(path, series=series, limits=limits):
+            for result in read_all(path, series=series, limits=limits, isolated=isolated):
                 if isinstance(result, RefusedInput):
                     _log.info("refused: %s", result.code)
                     yield Detection(findings_of_refusal(result, self.bundle, options), None)

@@ -1,5 +1,5 @@
 """Reading: from what lies on disk to exams and pictures, with everything odd about them said."""
 
-from ichor.reading.inputs import read, read_all
+from ichor.reading.calls import read, read_all
 
 __all__ = ["read", "read_all"]

@@ -1,4 +1,4 @@
-"""Files of pictures: PNG, JPEG, BMP, TIFF; any depth, any number of pages; to 8-bit pixels."""
+"""Files of pictures: PNG, JPEG, BMP, TIFF, GIF, WebP; any depth, any number of pages; to 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ from ichor.reading.refusals import refusal
 
 __all__ = ["is_picture", "read_pictures"]
 
-_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
+_SEVERAL = ("TIFF", "GIF", "WEBP")
+"""Those of which a file may hold several pages or frames."""
 """Pillow opens a JPEG of several pictures (MPO) as JPEG, too."""
-_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a")
 _STORED_OFFSETS = (1024, 32768)
 """What is commonly added to HU to store them as unsigned 16-bit numbers."""
 _BRAIN_WINDOW = (0, 80)
@@ -55,7 +57,8 @@ _READ_ERRORS = (
 
 def is_picture(path_name: str, head: bytes) -> bool:
     """Tell by name or first bytes whether a file is a picture."""
-    return path_name.lower().endswith(_EXTENSIONS) or head.startswith(_MAGIC)
+    is_webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+    return path_name.lower().endswith(_EXTENSIONS) or head.startswith(_MAGIC) or is_webp
 
 
 def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | RefusedInput]:
@@ -64,7 +67,7 @@ def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | R
     Parameters
     ----------
     file
-        PNG, JPEG, BMP or TIFF.
+        PNG, JPEG, BMP, TIFF, GIF or WebP.
     context
         Of the reading: sizes are checked before pixels are decoded, the time before each page.
 
@@ -87,7 +90,7 @@ def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | R
     try:
         with _open(file, limits) as image:
             with _quiet():
-                pages = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+                pages = int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
             if pages > limits.frames:
                 raise limits.refuse(file.name, "frames", f"{pages:,} pages")
             total = 0
@@ -133,7 +136,7 @@ def _unreadable(name: str, error: Exception) -> RefusedInput:
         name,
         "unreadable",
         found=f"a picture that cannot be decoded ({type(error).__name__})",
-        expected="PNG, JPEG, BMP or TIFF",
+        expected="PNG, JPEG, BMP, TIFF, GIF or WebP",
         remedy="save the picture again",
     )
 
