@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import io
 import random
 import struct
+import tarfile
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -25,7 +28,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from .phantoms import Plan, enhanced, head_series
+from .phantoms import Plan, enhanced, head_hu, head_series
 
 SEED = 20190911
 PLAN = Plan(n=8, step=9.0, shape=(64, 72))
@@ -374,6 +377,38 @@ def broken_member(rng: random.Random) -> bytes:
     return zipped(slices)
 
 
+# -- other forms ----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def sound_others() -> dict[str, bytes]:
+    """Sound files of every other form, by name."""
+    head = head_hu(np.stack(np.meshgrid(*[np.arange(-100.0, 100, 5)] * 2, [0.0], indexing="ij"), axis=-1))
+    grey = np.clip(head[..., 0] * 3.0 + 20, 0, 255).astype(np.uint8)
+    picture = Image.fromarray(np.kron(grey, np.ones((4, 4), np.uint8)))
+    out = {}
+    for form in ("png", "jpg", "bmp", "tif", "gif", "webp"):
+        stream = io.BytesIO()
+        picture.save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(form, form.upper()))
+        out[f"picture.{form}"] = stream.getvalue()
+    stream = io.BytesIO()
+    picture.save(stream, "TIFF", save_all=True, append_images=[picture] * 3, compression="tiff_lzw")
+    out["pages.tif"] = stream.getvalue()
+    volume = nib.Nifti1Image(np.stack([head[..., 0]] * 12, axis=-1).astype(np.int16), np.diag([5, 5, 8, 1]))
+    out["volume.nii"] = volume.to_bytes()
+    out["volume.nii.gz"] = gzip.compress(volume.to_bytes(), mtime=0)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for k, raw in enumerate(series()):
+            entry = tarfile.TarInfo(f"study/{k}.dcm")
+            entry.size = len(raw)
+            archive.addfile(entry, io.BytesIO(raw))
+    out["study.tar"] = stream.getvalue()
+    out["study.tar.gz"] = gzip.compress(stream.getvalue(), mtime=0)
+    out["slice.dcm.gz"] = gzip.compress(series()[3], mtime=0)
+    return out
+
+
 BUILT_DICOM: tuple[Maker, ...] = (nested, huge, huge, inflating, long_text)
 BUILT_ZIP: tuple[Maker, ...] = (traversal, link, bomb, overlapping, lying, lying, crowded, matryoshka, deep)
 BUILT_ZIP += (broken_member, broken_member, broken_member)
@@ -388,6 +423,11 @@ def case(number: int, data: Path | None) -> tuple[str, bytes]:
 
 def _case(rng: random.Random, data: Path | None) -> tuple[str, bytes]:
     what = rng.random()
+    if what < 0.16:
+        name = rng.choice(list(sound_others()))
+        change = rng.choice((flip, truncate, cut_out, put_in, forge, flip_header))
+        stem, _, suffix = name.partition(".")
+        return f"{stem}-{change.__name__}.{suffix}", change(rng, sound_others()[name])
     if what < 0.62:
         files = sound(data)
         made = [n for n in files if n not in REAL]

@@ -146,6 +146,8 @@ def hook(event, args):
         os.kill(os.getpid(), signal.SIGSEGV)
     if how == "hang":
         time.sleep(600)
+    if how == "bug":
+        raise Warning("a value of the file")
     if how == "grow":
         held = [bytearray(b"x") * (50 << 20) for _ in range(200)]
 
@@ -213,6 +215,13 @@ def test_an_archive_entry_is_named(tmp_path, trap):
     path.write_bytes(hostile.zipped(slices))
     (result,) = ichor.read_all(path, isolated=True)
     assert isinstance(result, RefusedInput) and result.code == "decoder_failed" and result.source == str(path)
+
+
+def test_an_error_of_the_reader_itself_has_its_place_and_not_its_text(tmp_path, trap):
+    (tmp_path / trap("bug")).write_bytes(hostile.series()[3])
+    (result,) = ichor.read_all(tmp_path / trap("bug"), isolated=True)
+    assert result.code == "decoder_failed" and "Warning at " in result.found
+    assert "a value" not in str(result)
 
 
 def test_many_deaths_end_the_input(tmp_path, trap, monkeypatch):

@@ -10,9 +10,11 @@ from typing import IO, BinaryIO
 __all__ = ["GzipReader", "is_gzip", "open_plain", "start_of"]
 
 _MAGIC = b"\x1f\x8b\x08"
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _MOST_MEMBERS = 100_000
-"""Members of one file: block-wise writers make one of each 64 kB. Empty ones cost time and give nothing."""
+"""Members of one file: block-wise writers make one of each 64 kB."""
+_MOST_EMPTY = 1_000
+"""Members of nothing: they cost time, and give nothing."""
 
 
 class GzipReader(io.RawIOBase):
@@ -33,7 +35,8 @@ class GzipReader(io.RawIOBase):
         super().__init__()
         self._file = file
         self._packed = b""
-        self._members = 0
+        self._members = self._empty = 0
+        self._given = False
         self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._begun = False
 
@@ -50,7 +53,9 @@ class GzipReader(io.RawIOBase):
                 self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
                 self._begun = False
                 self._members += 1
-                if self._members > _MOST_MEMBERS:
+                self._empty += not self._given
+                self._given = False
+                if self._members > _MOST_MEMBERS or self._empty > _MOST_EMPTY:
                     raise zlib.error("too many members")
             packed = self._packed or self._file.read(_CHUNK)
             if not self._begun:
@@ -63,6 +68,7 @@ class GzipReader(io.RawIOBase):
             piece = self._inflater.decompress(packed, room)
             self._packed = self._inflater.unconsumed_tail
             if piece:
+                self._given = True
                 target[: len(piece)] = piece
                 return len(piece)
         return 0

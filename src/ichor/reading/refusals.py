@@ -25,7 +25,7 @@ _TEXTS = {
 }
 
 
-def refusal(code: str, name: str) -> RefusedInput:
+def refusal(code: str, name: str, fault: str = "") -> RefusedInput:
     """Make the refusal of an input or a file.
 
     Parameters
@@ -34,6 +34,10 @@ def refusal(code: str, name: str) -> RefusedInput:
         ``decoder_failed``, ``limit_memory`` or ``limit_time``.
     name
         As the user knows it.
+    fault
+        An error of the reader itself: its kind and place, without its text.
     """
     found, expected, remedy = _TEXTS[code]
+    if fault:
+        found, remedy = f"an error of the reader itself ({fault})", "report it, if the file is sound"
     return RefusedInput(name, code, found=found, expected=expected, remedy=remedy)

@@ -20,7 +20,7 @@ __all__ = ["BoundedBytes", "BoundedFile", "Count", "Deflated", "TooManyElements"
 
 MOST_ITEMS = 40_000
 """Items of sequences in one file: 4,000 frames have some eight each."""
-MOST_READS = 1_500_000
+MOST_READS = 600_000
 """Pieces read of one file: two or three an element."""
 MOST_VALUE = 262_144
 """Bytes of a value that is converted to numbers or text; the largest that is used is a table of 65,536 entries."""

@@ -151,11 +151,12 @@ def open_dataset(
                 )
             except Deflated as deflated:
                 most = min(limits.file_bytes, size * limits.archive_ratio)
-                meta, unpacked = _inflated(stream, deflated.position, most)
-                if unpacked is None:
+                meta = _meta_information(stream)
+                if sum(len(piece) for piece in _inflated(stream, deflated.position, most)) > most:
                     found = f"{size:,} bytes that unpack to more than {most:,}"
                     raise limits.refuse(file.name, "archive_ratio", found) from None
-                data = _parse_inflated(meta, BoundedBytes(unpacked, count), tags, pixels)
+                unpacked = BoundedBytes(b"".join(_inflated(stream, deflated.position, most)), count)
+                data = _parse_inflated(meta, unpacked, tags, pixels)
             if _deeper_than(data, limits.sequence_depth):
                 raise limits.refuse(
                     file.name, "sequence_depth", f"more than {limits.sequence_depth} nested sequences"
@@ -173,24 +174,27 @@ def open_dataset(
     return data
 
 
-def _inflated(stream: BoundedFile, position: int, most: int) -> tuple[FileMetaDataset, bytes | None]:
-    """Meta information and unpacked data set of a deflated file; None where that is larger than ``most``."""
+def _meta_information(stream: BoundedFile) -> FileMetaDataset:
+    """Meta information of a deflated file, as of what it unpacks to."""
     stream.seek(0)
     read_preamble(stream, force=True)
     meta = FileMetaDataset(
         read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     )
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return meta
+
+
+def _inflated(stream: BoundedFile, position: int, most: int) -> Iterator[bytes]:
+    """Unpack a data set piece by piece, until it is longer than ``most``."""
     stream.seek(position)
-    inflater, pieces, n = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    inflater, n = zlib.decompressobj(-zlib.MAX_WBITS), 0
     packed = stream.read(_CHUNK)
-    while packed and not inflater.eof:
-        pieces.append(inflater.decompress(packed, _CHUNK))
-        n += len(pieces[-1])
-        if n > most:
-            return meta, None
+    while packed and not inflater.eof and n <= most:
+        piece = inflater.decompress(packed, _CHUNK)
+        n += len(piece)
+        yield piece
         packed = inflater.unconsumed_tail or stream.read(_CHUNK)
-    return meta, b"".join(pieces)
 
 
 def _parse_inflated(

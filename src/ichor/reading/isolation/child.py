@@ -54,8 +54,21 @@ def main(requests: BinaryIO) -> None:
         watch = _Watch(board, request["poisoned"])
         set_watch(watch)
         with _own_end(request["seconds"] + _GRACE_S):
-            _answer(request, answers, watch)
+            try:
+                _answer(request, answers, watch)
+            except Exception as error:
+                send_line(answers, {"kind": "fault", "fault": _fault(error)})
+                continue
         send_line(answers, {"kind": "end"})
+
+
+def _fault(error: Exception) -> str:
+    """Kind and place of an error; its text may quote values of the file."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else ""
+    return type(error).__name__ + where
 
 
 class _Watch:

@@ -112,7 +112,7 @@ def read_path(path: str | os.PathLike[str], series: str | None, limits: Limits) 
             # Dead once more in a file that is left out already: not the file is to blame.
             alone = not death.entry.key or death.entry.name == name or death.entry.key in poisoned
             if alone or attempt == _MOST_DEATHS or time.monotonic() >= end:
-                yield refusal(death.code, name)
+                yield refusal(death.code, name, shown(death.fault))
                 return
             poisoned[death.entry.key] = death.code
         finally:

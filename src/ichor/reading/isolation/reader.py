@@ -33,6 +33,7 @@ _GRACE_S = 1.0
 _ADDRESS_SPACE = 2
 """Times the memory that may be resident: what is reserved and never touched costs nothing."""
 _PIPE = 1 << 20
+_MOST_FAULT = 200
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
     "from ichor.reading.isolation.child import main; main(sys.stdin.buffer)"
@@ -72,11 +73,14 @@ class Death(Exception):
         ``decoder_failed``, ``limit_memory`` or ``limit_time``.
     entry
         What it was reading.
+    fault
+        Kind and place of an error of the reader itself; empty where it died otherwise.
     """
 
-    def __init__(self, code: str, entry: Entry) -> None:
+    def __init__(self, code: str, entry: Entry, fault: str = "") -> None:
         self.code = code
         self.entry = entry
+        self.fault = fault
         super().__init__(code)
 
 
@@ -116,6 +120,8 @@ class Reader:
 
     Attributes
     ----------
+    largest
+        Most bytes of memory that it was seen to hold.
     idle
         Whether it waits; one that is not is of no more use, and to be closed.
     """
@@ -147,6 +153,7 @@ class Reader:
         _widen(self._answers)
         self._cause = ""
         self._started = False
+        self.largest = 0
         self.idle = True
         with contextlib.suppress(OSError):
             home = str(Path(__file__).parents[3])
@@ -191,6 +198,9 @@ class Reader:
             watch.start()
             try:
                 while (answer := receive_line(self._answers)).get("kind") != "end":
+                    if answer.get("kind") == "fault":
+                        fault = str(answer.get("fault"))[:_MOST_FAULT]
+                        raise Death("decoder_failed", look(self._scratch / "board"), fault)
                     result = receive(self._answers, answer, request.limits)
                     spent.pause()
                     yield result
@@ -233,6 +243,7 @@ class Reader:
         while not done.wait(_LOOK_EVERY_S):
             now = spent.seconds
             size = resident_bytes(self._process.pid)
+            self.largest = max(self.largest, size or 0)
             entry = look(self._scratch / "board")
             if entry.steps != before.steps:
                 before, moved = entry, now

@@ -203,8 +203,8 @@ def to_nifti_space(mask: NDArray[np.uint8], exam: Exam) -> tuple[NDArray[np.uint
     mask
         ``(n, rows, columns)`` on the exam's slices.
     exam
-        For a NIfTI exam, the result has the file's own shape and its affine, in millimetres; for any other, axes (column, row,
-        slice) and the affine of its geometry, with x and y negated from DICOM's to NIfTI's sense.
+        For a NIfTI exam, the result has the file's own shape and its affine, in millimetres; for any other, axes
+        (column, row, slice) and the affine of its geometry, with x and y negated from DICOM's to NIfTI's sense.
 
     Returns
     -------

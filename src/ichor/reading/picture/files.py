@@ -23,6 +23,7 @@ from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile, announce
 from ichor.reading.limits import Limits
 from ichor.reading.muting import native_stderr_muted
+from ichor.reading.picture.directories import tiff_fault
 from ichor.reading.picture.slices import slices_of_picture
 from ichor.reading.refusals import refusal
 
@@ -88,6 +89,11 @@ def read_pictures(file: InputFile, context: ReadContext) -> Iterator[Picture | R
     if size > limits.file_bytes:
         raise limits.refuse(file.name, "file_bytes", f"{size:,} bytes")
     try:
+        fault = tiff_fault(file.path, limits.frames)
+        if fault == "pages":
+            raise limits.refuse(file.name, "frames", f"more than {limits.frames:,} pages")
+        if fault:
+            raise _unreadable(file.name, fault)
         with _open(file, limits) as image:
             with _quiet():
                 pages = int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
@@ -131,11 +137,13 @@ def _open(file: InputFile, limits: Limits) -> Image.Image:
         raise limits.refuse(file.name, "pixels", "a picture of very many pixels") from None
 
 
-def _unreadable(name: str, error: Exception) -> RefusedInput:
+def _unreadable(name: str, fault: Exception | str) -> RefusedInput:
     return RefusedInput(
         name,
         "unreadable",
-        found=f"a picture that cannot be decoded ({type(error).__name__})",
+        found=fault
+        if isinstance(fault, str)
+        else f"a picture that cannot be decoded ({type(fault).__name__})",
         expected="PNG, JPEG, BMP, TIFF, GIF or WebP",
         remedy="save the picture again",
     )
