@@ -1,54 +1,56 @@
-"""Tens of thousands of mutated and hostile files through disposable readers: what became of them, and what they cost.
+"""Tens of thousands of mutated and hostile files through disposable readers: what became of them, at what cost.
 
-Usage: python benchmarks/robustness/fuzz.py [--cases N] [--data DIR]
+Usage: python -m benchmarks.robustness.fuzz [--cases N] [--data DIR]
 
-The cases are those of tests/reading/hostile.py, the same for the same number. Prints how many were read or refused,
-by code; how many ended their reader; the slowest and the largest. The status is 1 where one ended the process that
-reads through readers, held a gigabyte, took longer than its seconds and two more, or has a faulty answer.
+The cases are those of tests/reading/hostile.py, the same for the same number. The status is 1 where one ended the
+process that asks the readers, held a gigabyte, took longer than its seconds and two more, or has a faulty answer.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.shared.arguments import ROOT, parser
+from benchmarks.shared.tables import heading, row
+
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--data", type=Path, default=None, help="public data; by default beside the checkout")
-    options = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+    arguments = parser(__doc__)
+    arguments.add_argument("--cases", type=int, default=20_000)
+    options = arguments.parse_args()
+    sys.path.insert(0, str(ROOT / "tests"))
     fuzzing = importlib.import_module("reading.fuzzing")
     bounds = importlib.import_module("reading.read_hostile")
+    data = options.data if options.data.is_dir() else None
     with tempfile.TemporaryDirectory() as folder:
         report, log = Path(folder) / "report", Path(folder) / "log"
-        names, answers = fuzzing.run_cases(report, log, options.data or fuzzing.public_data(), options.cases)
+        names, answers = fuzzing.run_cases(report, log, data, options.cases)
         printed = log.stat().st_size
-    codes = Counter(code for row in answers.values() for code in row["codes"] or ["read"])
+    codes = Counter(code for line in answers.values() for code in line["codes"] or ["read"])
+    heading("answer", "files")
     for code, n in codes.most_common():
-        print(f"{n:7,}  {code}")
-    lost = [names[n] for n in names if n not in answers]
-    slow = [names[n] for n, row in answers.items() if row["seconds"] > bounds.MOST_SECONDS + 2]
-    large = [names[n] for n, row in answers.items() if row["peak"] > bounds.MOST_BYTES]
-    faulty = [names[n] for n, row in answers.items() if row["faults"]]
+        row(code, f"{n:,}")
+    found = {
+        "without an answer": [names[n] for n in names if n not in answers],
+        "too slow": [names[n] for n, a in answers.items() if a["seconds"] > bounds.MOST_SECONDS + 2],
+        "a gigabyte or more": [names[n] for n, a in answers.items() if a["peak"] > bounds.MOST_BYTES],
+        "faulty answer": [names[n] for n, a in answers.items() if a["faults"]],
+    }
     ended = sum(codes[code] for code in ("decoder_failed", "limit_memory", "limit_time"))
-    print(
-        f"{len(answers):,} of {options.cases:,} answered; {ended} ended their reader, {len(lost)} more than that"
-    )
-    print(
-        f"slowest {max((r['seconds'] for r in answers.values()), default=0):.1f} s, "
-        f"largest {max((r['peak'] for r in answers.values()), default=0) / 1e6:.0f} MB; "
-        f"{len(slow)} too slow, {len(large)} too large, {len(faulty)} faulty answers, {printed} bytes printed"
-    )
-    for word, found in (("lost", lost), ("slow", slow), ("large", large), ("faulty", faulty)):
-        for name in found[:20]:
-            print(f"{word}: {name}")
-    return int(bool(lost or slow or large or faulty or printed or len(answers) < options.cases))
+    print()
+    heading("of all", "")
+    row("files", f"{len(answers):,} of {options.cases:,}")
+    row("ended their reader", ended)
+    row("slowest, s", f"{max((a['seconds'] for a in answers.values()), default=0):.1f}")
+    row("largest, MB", f"{max((a['peak'] for a in answers.values()), default=0) / 1e6:.0f}")
+    for what, files in found.items():
+        row(what, f"{len(files)} {', '.join(files[:10])}".strip())
+    row("bytes printed", printed)
+    return int(any(found.values()) or printed > 0 or len(answers) < options.cases)
 
 
 if __name__ == "__main__":
