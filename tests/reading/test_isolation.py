@@ -249,11 +249,11 @@ def test_time_in_which_whoever_asked_is_busy_is_not_reading(tmp_path, isolated):
     for k in range(4):
         data = np.linspace(-1000, 1500 + k, 400 * 400 * 12).astype(np.int16)  # more than a pipe holds
         save(tmp_path / f"{k}.nii", np.diag([-0.5, -0.5, 5.0, 1.0]), data.reshape(400, 400, 12))
-    limits = Limits(seconds=2.0, file_seconds=2.0)
+    limits = Limits(seconds=8.0, file_seconds=8.0)
     found = []
     for result in ichor.read_all(tmp_path, isolated=isolated, limits=limits):
         found.append(result)
-        time.sleep(2.5)  # a detection; reading waits, its pipe is full
+        time.sleep(3.5)  # a detection; reading waits, its pipe is full
     assert not [str(r) for r in found if isinstance(r, RefusedInput)]
     assert len(found) == 4
 

@@ -39,7 +39,8 @@ def detect(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...", help="Folders, DICOM files, archives (zip, tar), NIfTI volumes or pictures of a slice."
+            metavar="INPUT...",
+            help="Folders, DICOM files, archives (zip, tar), NIfTI volumes or pictures of a slice.",
         ),
     ],
     output: Annotated[

@@ -51,7 +51,6 @@ def read_here(path: Path, series: str | None, limits: Limits) -> Iterator[Result
 
 
 def _read_input(path: Path, name: str, context: ReadContext) -> Iterator[Result]:
-    limits = context.limits
     try:
         with _Scratch() as scratch:
             files, left_out = _files(path, scratch, context)
