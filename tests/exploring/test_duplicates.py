@@ -47,14 +47,28 @@ def test_pictures_with_margins_are_compared_by_their_heads():
         return np.pad(plane, ((0, 0), (margin, margin), (margin, margin)), constant_values=-1000)
 
     pictures = {
-        "wide": picture(0, 30),
-        "wider": picture(0, 90),
-        "other": picture(5, 90),
-        "third": picture(7, 90),
+        "wide": picture(0, 20),
+        "wider": picture(0, 45),
+        "other": picture(5, 45),
+        "third": picture(7, 45),
     }
     dataset = Made(pictures, dict.fromkeys(pictures, labels_of()[:1]), kind="pictures")
     found = find_duplicates(survey(dataset), pictures=True)
     assert [(d.first, d.second) for d in found] == [("wide", "wider")]
+
+
+def test_slices_near_the_vertex_are_not_taken_for_duplicates():
+    """A small oval in a wide picture looks like any other."""
+    yy, xx = np.mgrid[:200, :200]
+    pictures = {}
+    for seed, name in enumerate("abcd"):
+        radius = np.hypot((yy - 100) / 30, (xx - 100) / 26)
+        brain = 35 + np.random.default_rng(seed).normal(0, 3, radius.shape)
+        pictures[name] = np.where(radius < 0.85, brain, np.where(radius < 1, 900, -1000)).astype(np.int16)[
+            None
+        ]
+    dataset = Made(pictures, dict.fromkeys(pictures, labels_of()[:1]), kind="pictures")
+    assert find_duplicates(survey(dataset), pictures=True) == []
 
 
 def test_leakage_of_patients_and_of_duplicates():

@@ -35,6 +35,8 @@ _LEAST_HEAD = 0.3
 """Of an exam's largest slice: smaller ones look alike in all heads and are not compared."""
 _CUT = 0.75
 """Share of a picture that its head's box fills where it was cut to the head: 0.84 and more, 0.64 and less where not."""
+_LEAST_SHARE = 0.15
+"""Of a picture with margins: smaller heads are slices near the vertex, which look alike in all (RSNA: up to 0.978)."""
 _LARGE, _SMALL = 0.85, 0.5
 """Of an exam's largest slice: between two large ones, none is small."""
 _SECONDS_FOR_LABELS = 60.0
@@ -217,10 +219,9 @@ def _take(found: Survey, item: LabelledExam, subgroup_values: dict[str, float], 
     boxes, areas = head_boxes(volume)
     seen = np.flatnonzero(areas >= _LEAST_HEAD * areas.max()) if areas.max() else np.empty(0, np.intp)
     if len(volume) == 1:
-        seen = np.zeros(1, np.intp)
-        if (
-            _share(boxes[0], volume.shape[1:]) > _CUT
-        ):  # it comes cut to its head: compared whole, as splits do
+        share = _share(boxes[0], volume.shape[1:])
+        seen = np.arange(int(share >= _LEAST_SHARE))
+        if share > _CUT:  # it comes cut to its head: compared whole, as splits do
             boxes = np.full((1, 4), np.nan)
     digests = [hashlib.blake2b(plane.tobytes(), digest_size=16).hexdigest() for plane in volume]
     for k in range(len(volume)):
