@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 from ichor.errors import RefusedInput
+from ichor.exam import hashed_uid
 from ichor.notices import notice
 
 REFUSAL = RefusedInput("a.zip:x", "unreadable", found="junk", expected="DICOM", remedy="send it again")
@@ -15,7 +16,10 @@ def test_more_context_makes_another_refusal_and_leaves_the_first():
     fuller = REFUSAL.with_context(notices=NOTICES, study_uid="1.2", series_uid="1.2.3")
     assert (REFUSAL.notices, REFUSAL.study_uid, REFUSAL.series_uid) == ((), "", "")
     assert (fuller.notices, fuller.study_uid, fuller.series_uid) == (NOTICES, "1.2", "1.2.3")
-    assert str(fuller) == str(REFUSAL)
+    assert str(REFUSAL) == "a.zip:x: found junk; expected DICOM; send it again [unreadable]"
+    uid = hashed_uid("1.2.3")
+    assert str(fuller) == f"a.zip:x: found junk (series {uid}); expected DICOM; send it again [unreadable]"
+    assert fuller.sentence == f"Found junk (series {uid}); expected DICOM; send it again."
     again = fuller.with_context(study_uid="1.9")
     assert (again.notices, again.study_uid, again.series_uid) == (NOTICES, "1.9", "1.2.3")
 

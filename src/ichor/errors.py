@@ -36,19 +36,16 @@ class RefusedInput(IchorError):
         Three short clauses, without a patient's name, identifier or date in them.
     notices
         What else was noticed before the refusal.
+
+    Attributes
+    ----------
     study_uid, series_uid
-        Original UIDs of the study and the series concerned; empty where unknown or none. They leave ichor
-        only hashed, unless the user asks.
+        Original UIDs of the study and the series concerned, where :meth:`with_context` gave them; empty where
+        unknown or none. They leave ichor only hashed, unless the user asks.
     """
 
-    source: str
-    code: str
-    found: str
-    expected: str
-    remedy: str
-    notices: tuple[Notice, ...]
-    study_uid: str
-    series_uid: str
+    study_uid: str = ""
+    series_uid: str = ""
 
     def __init__(
         self,
@@ -59,18 +56,14 @@ class RefusedInput(IchorError):
         expected: str,
         remedy: str,
         notices: tuple[Notice, ...] = (),
-        study_uid: str = "",
-        series_uid: str = "",
     ) -> None:
+        super().__init__(source, code)
         self.source = source
         self.code = code
         self.found = found
         self.expected = expected
         self.remedy = remedy
         self.notices = notices
-        self.study_uid = study_uid
-        self.series_uid = series_uid
-        super().__init__(f"{source}: found {self._found}; expected {expected}; {remedy} [{code}]")
 
     def with_context(
         self,
@@ -86,21 +79,28 @@ class RefusedInput(IchorError):
         notices, study_uid, series_uid
             What takes the place of the present values; None leaves them.
         """
-        return RefusedInput(
+        other = RefusedInput(
             self.source,
             self.code,
             found=self.found,
             expected=self.expected,
             remedy=self.remedy,
             notices=self.notices if notices is None else notices,
-            study_uid=self.study_uid if study_uid is None else study_uid,
-            series_uid=self.series_uid if series_uid is None else series_uid,
         )
+        other.study_uid = self.study_uid if study_uid is None else study_uid
+        other.series_uid = self.series_uid if series_uid is None else series_uid
+        return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the arguments, so that a refusal crosses from one process to another."""
-        known = {name: value for name, value in vars(self).items() if name not in ("source", "code")}
-        return partial(RefusedInput, self.source, self.code, **known), ()
+        made = partial(
+            RefusedInput, self.source, self.code, found=self.found, expected=self.expected, remedy=self.remedy
+        )
+        return made, (), vars(self)
+
+    def __str__(self) -> str:
+        """Name the file, what was found, what was expected and what to do."""
+        return f"{self.source}: found {self._found}; expected {self.expected}; {self.remedy} [{self.code}]"
 
     @property
     def sentence(self) -> str:

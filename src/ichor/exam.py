@@ -35,7 +35,7 @@ class Geometry:
     """Where every voxel of a stack of parallel slices lies in the patient.
 
     Slices need not be evenly spaced, nor stacked at a right angle: each has its own position, so that
-    gantry tilt, gaps and mixed thickness are told without loss.
+    gantry tilt, gaps and mixed thickness are kept without loss.
 
     Attributes
     ----------

@@ -44,13 +44,13 @@ _LEFT_OUT = {
     ),
     "modality_not_ct": ("no CT image (another modality, a report)", "give the CT series of the study"),
 }
-"""What is wrong with it, in words, and what to do; of several reasons, the first is the one that is told."""
+"""What is wrong with it, in words, and what to do; of several reasons, the first is the one that is reported."""
 _HEAD_CT = "an axial non-contrast head CT"
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """Series that may be taken, most points first, and what was told of the others."""
+    """Series that may be taken, most points first, and what was noticed of the others."""
 
     candidates: list[Candidate]
     notices: tuple[Notice, ...]
@@ -162,7 +162,8 @@ def _nothing_left(source: str, out: Counter[tuple[str, str]]) -> RefusedInput:
     code = next(known for known in _LEFT_OUT if any(code == known for _, code in out))
     uid = max((uid for uid, why in out if why == code), key=lambda uid: out[uid, code])
     found, remedy = _LEFT_OUT[code]
-    return RefusedInput(source, code, found=found, expected=_HEAD_CT, remedy=remedy, series_uid=uid)
+    refusal = RefusedInput(source, code, found=found, expected=_HEAD_CT, remedy=remedy)
+    return refusal.with_context(series_uid=uid)
 
 
 def _exclusion_notice(uid: str, code: str, n: int) -> Notice:
@@ -203,10 +204,10 @@ def _read_series(candidate: Candidate, context: ReadContext) -> Exam:
             remedy="give the original CT images, not a map, a capture or a coarsely compressed copy",
             notices=notices,
         )
-    refusal, told = _by_region(volume, candidate, context)
+    refusal, contradicted = _by_region(volume, candidate, context)
     if refusal is not None:
         raise refusal.with_context(notices=notices)
-    notices = (*told, *notices)
+    notices = (*contradicted, *notices)
     first = headers[0]
     source = Source(
         input=context.source,
@@ -225,7 +226,7 @@ def _by_region(
 ) -> tuple[RefusedInput | None, tuple[Notice, ...]]:
     """Refuse what the pixels show to be no head; say where the header contradicts them.
 
-    The words of the header count only where the pixels do not tell.
+    The words of the header count only where the pixels show neither.
     """
     elsewhere = names_elsewhere(candidate.headers[len(candidate.headers) // 2])
     if context.series is not None:

@@ -91,7 +91,7 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell from its first bytes whether a file is DICOM, with or without the 128-byte preamble."""
+    """Return whether a file is DICOM by its first bytes, with or without the 128-byte preamble."""
     try:
         with path.open("rb") as file:
             start = file.read(_PREAMBLE + 12)
@@ -213,7 +213,7 @@ def _parse_inflated(
 
 
 def _deeper_than(data: Dataset, limit: int) -> bool:
-    """Tell whether sequences nest deeper, without recursion and without parsing what is not parsed yet."""
+    """Return whether sequences nest deeper, without recursion and without parsing what is not parsed yet."""
     level = [data]
     for _ in range(limit + 1):
         level = [

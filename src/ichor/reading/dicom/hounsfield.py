@@ -99,7 +99,7 @@ def to_hounsfield(
     """Convert one slice into ``out``, ``(rows, columns)`` int16.
 
     The rescale is the slice's own, each of its two numbers by itself: an absent slope is 1, an absent intercept is
-    told by the values. Values that contradict the declared sign or bits are read as they show. Padding (value or
+    found from the values. Values that contradict the declared sign or bits are read as they show. Padding (value or
     range), and anything below -1024 HU, which no tissue has and scanners use to fill the square around the scan
     circle, becomes air. Twelve-bit unsigned pixels whose intercept was wrapped (air stored just below 4096) are
     unwrapped. MONOCHROME1 inverts the display only.
@@ -127,7 +127,7 @@ def to_hounsfield(
         shown = float(hu[padding][0])
         if _TISSUE_HU[0] < shown < _TISSUE_HU[1]:
             padding = _at_border(padding)
-        # Air that is called padding stays the air it is: nothing to tell.
+        # Air that is called padding stays the air it is: nothing to report.
         padded |= bool(padding.any()) and shown != AIR_HU
         outside |= padding
     hu[outside] = AIR_HU
@@ -209,7 +209,7 @@ def _contradictions(read: _Reading, layout: Layout, least: int = LEAST) -> tuple
 
 
 def _assumed_intercept(values: NDArray[np.integer], slope: float) -> float:
-    """Tell an absent intercept by the values.
+    """Find an absent intercept from the values.
 
     Signed ones that reach to air already are HU. Unsigned ones carry an offset: 1024, or 1000 where brain lies so
     low that only this puts it at 20 to 40 HU.
@@ -222,7 +222,7 @@ def _assumed_intercept(values: NDArray[np.integer], slope: float) -> float:
 
 
 def no_hounsfield_reason(volume: NDArray[np.int16], slope: float) -> str | None:
-    """Tell why values cannot be HU of a patient in air, or None where they can.
+    """Return why values cannot be HU of a patient in air, or None where they can.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ def _linked(alike: Sequence[SliceHeader], link: str) -> list[list[SliceHeader]]:
 
 
 def _is_stack(group: Sequence[SliceHeader]) -> bool:
-    """Tell whether slices are enough for an exam and lie at places of their own."""
+    """Return whether slices are enough for an exam and lie at places of their own."""
     positions = [h.position for h in group if h.position is not None]
     if len(positions) < MIN_SLICES:
         return False

@@ -73,7 +73,7 @@ def values_in(raw: NDArray[np.integer], layout: Layout) -> NDArray[np.integer]:
 
 
 def implausible(hu: NDArray[np.float32]) -> bool:
-    """Tell whether a slice has any value that :func:`contradictions` would look at."""
+    """Return whether a slice has any value that :func:`contradictions` would look at."""
     return bool(hu.min() < _LOWEST_HU or hu.max() > _DENSE_HU)
 
 

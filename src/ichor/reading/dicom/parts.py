@@ -203,7 +203,7 @@ def _overlap(
     other: list[int],
     in_order: bool,
 ) -> bool:
-    """Tell whether much of one group of slices shows what the other shows."""
+    """Return whether much of one group of slices shows what the other shows."""
     a, b = (np.sort(z[np.isfinite(z)]) for z in (along[one], along[other]))
     if not len(a) or not len(b):
         # Nothing says where slices lie: two kernels are then two stacks, and strays belong to the larger one.

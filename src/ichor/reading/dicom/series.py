@@ -8,8 +8,8 @@
 4. A part that then turns out not to be readable (too few slices, not axial, broken, no Hounsfield units, the
    pixels of an abdomen or a chest) gives way to the next.
 
-Words of the header give points and refuse nothing, but where the pixels do not tell. What was taken and what was
-not is told with its reasons in notices.
+Words of the header give points and refuse nothing, but where the pixels show neither. What was taken and what was
+not is reported with its reasons in notices.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def exclusion(header: SliceHeader, *, asked_for: bool = False) -> str | None:
 
 
 def is_hounsfield_capture(header: SliceHeader) -> bool:
-    """Tell whether a secondary capture has all that a CT slice has, as research tools write them."""
+    """Return whether a secondary capture has all that a CT slice has, as research tools write them."""
     placed = (header.position, header.orientation, header.spacing)
     return (
         header.sop_class.startswith(_SECONDARY_ROOT)
@@ -184,18 +184,18 @@ def is_hounsfield_capture(header: SliceHeader) -> bool:
 
 
 def is_scout_series(headers: Sequence[SliceHeader]) -> bool:
-    """Tell whether a few slices are scout views by the name of their series."""
+    """Return whether a few slices are scout views by the name of their series."""
     return len(headers) < MIN_SLICES and bool(_SCOUT_KINDS.search(headers[0].label))
 
 
 def names_elsewhere(header: SliceHeader) -> bool:
-    """Tell whether the header names another part of the body, and no head."""
+    """Return whether the header names another part of the body, and no head."""
     named = f"{header.body_part} {header.description}"
     return names_another_part(header.body_part or header.description) and not names_head(named)
 
 
 def has_contrast(header: SliceHeader) -> bool:
-    """Tell whether the header names a contrast agent or a contrast phase.
+    """Return whether the header names a contrast agent or a contrast phase.
 
     The series' own description goes before those of the study and the protocol, which speak of all series.
     """
@@ -206,12 +206,12 @@ def has_contrast(header: SliceHeader) -> bool:
 
 
 def is_without_contrast(header: SliceHeader) -> bool:
-    """Tell whether the header says that no contrast was given."""
+    """Return whether the header says that no contrast was given."""
     return not has_contrast(header) and names_contrast(header.label) == "without"
 
 
 def is_bone_kernel(header: SliceHeader) -> bool:
-    """Tell whether a sharp kernel made the slices, from its name or the series description."""
+    """Return whether a sharp kernel made the slices, from its name or the series description."""
     named = _BONE_KERNEL.match(header.kernel.split("\\")[0].strip())
     return bool(named) or names_bone(header.label)
 

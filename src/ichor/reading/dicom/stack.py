@@ -1,4 +1,4 @@
-"""From the headers of a series to a sorted stack, each oddity told with its code."""
+"""From the headers of a series to a sorted stack, each oddity reported with its code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class _Kept:
-    """Slices that go on, and what is to be told of those that do not."""
+    """Slices that go on, and the notices on those that do not."""
 
     headers: list[SliceHeader]
     notices: tuple[Notice, ...] = ()
@@ -126,14 +126,14 @@ def stack_slices(headers: Sequence[SliceHeader], source: str, *, single: bool) -
 
 
 def same_matrix(a: SliceHeader, b: SliceHeader) -> bool:
-    """Tell whether two slices have the same rows, columns and pixel spacing."""
+    """Return whether two slices have the same rows, columns and pixel spacing."""
     if (a.rows, a.columns) != (b.rows, b.columns) or (a.spacing is None) != (b.spacing is None):
         return False
     return a.spacing is None or b.spacing is None or bool(np.allclose(a.spacing, b.spacing, rtol=0.002))
 
 
 def same_direction(a: SliceHeader, b: SliceHeader) -> bool:
-    """Tell whether two slices are parallel to within a degree, so that rounding in the header parts nothing."""
+    """Return whether two slices are parallel to within a degree, so that rounding in the header parts nothing."""
     if a.orientation is None or b.orientation is None:
         return a.orientation is b.orientation
     return bool(np.abs(a.orientation - b.orientation).max() < _SAME_DIRECTION)

@@ -78,7 +78,7 @@ def read_dicom(files: Sequence[InputFile], context: ReadContext) -> list[Exam | 
 def _read_one(
     members: list[SliceHeader], shared: tuple[Notice, ...], context: ReadContext
 ) -> Exam | RefusedInput:
-    """Read one study; what holds for all of them is told with it."""
+    """Read one study; what holds for all of them is reported with it."""
     try:
         exam = read_study(members, context)
     except RefusedInput as refusal:

@@ -48,7 +48,7 @@ def tissue_shares(hu: NDArray[np.int16]) -> tuple[float, float, float] | None:
 
 
 def region_of(slices: Sequence[NDArray[np.int16]]) -> Region:
-    """Tell the part of the body from the medians of the tissue shares of middle slices of a series.
+    """Return the part of the body from the medians of the tissue shares of middle slices of a series.
 
     A head is much brain in a shell of bone with little fat. A trunk is a quarter fat or more, and less than
     half of it has the density of brain. Measured on the exams that this was built with, slices of heads have

@@ -222,12 +222,12 @@ def _rescale_text(scales: Sequence[Scale], n: int) -> str:
 
     slopes = [s for s in scales if s.slope_assumed]
     offsets = [s for s in scales if s.assumed.intercept is not None]
-    said = []
+    sentences = []
     if slopes:
-        said.append(f"The rescale slope is absent in {len(slopes)} of {n} slices: 1 was assumed")
+        sentences.append(f"The rescale slope is absent in {len(slopes)} of {n} slices: 1 was assumed")
         if kept := [s for s in slopes if s.assumed.intercept is None]:
-            said[-1] += f"; the header's intercept {intercepts(kept)} was used"
+            sentences[-1] += f"; the header's intercept {intercepts(kept)} was used"
     if offsets:
         assumed = f"{intercepts(offsets)} was assumed, as the values show"
-        said.append(f"The rescale intercept is absent in {len(offsets)} of {n} slices: {assumed}")
-    return ". ".join(said) + "."
+        sentences.append(f"The rescale intercept is absent in {len(offsets)} of {n} slices: {assumed}")
+    return ". ".join(sentences) + "."

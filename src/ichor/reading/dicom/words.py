@@ -76,22 +76,22 @@ def folded(text: str) -> str:
 
 
 def names_head(text: str) -> bool:
-    """Tell whether a folded text names the head."""
+    """Return whether a folded text names the head."""
     return bool(_HEAD.search(text))
 
 
 def names_another_part(text: str) -> bool:
-    """Tell whether a folded text names a part of the body that is not the head."""
+    """Return whether a folded text names a part of the body that is not the head."""
     return bool(_ELSEWHERE.search(text))
 
 
 def names_bone(text: str) -> bool:
-    """Tell whether a folded text names bone, as descriptions of sharp reconstructions do."""
+    """Return whether a folded text names bone, as descriptions of sharp reconstructions do."""
     return bool(_BONE_WORDS.search(text))
 
 
 def names_contrast(text: str) -> Contrast | None:
-    """Tell what a folded text says of contrast: given, not given, both (``unclear``); None where nothing."""
+    """Return what a folded text says of contrast: given, not given, both (``unclear``); None where nothing."""
     if _BOTH.search(text):
         return "unclear"
     if _WITHOUT.search(text) or _BARE_NEGATION.search(text):
@@ -100,6 +100,6 @@ def names_contrast(text: str) -> Contrast | None:
 
 
 def is_no_agent(text: str) -> bool:
-    """Tell whether a folded text in the place of a contrast agent's name says that there was none."""
+    """Return whether a folded text in the place of a contrast agent's name says that there was none."""
     bare = re.sub(r"[\W_]+", "", text)
     return bare in _NO_AGENT or names_contrast(text) == "without"
