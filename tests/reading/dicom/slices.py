@@ -38,6 +38,7 @@ _PLAIN = SliceHeader(
     orientation=AXIAL,
     spacing=np.array([1.0, 1.0]),
     thickness=5.0,
+    step=None,
     location=None,
     number=None,
     has_rescale=True,

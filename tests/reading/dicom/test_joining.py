@@ -40,6 +40,21 @@ def test_what_shares_a_uid_is_joined(slices):
     assert sorted(uids(joined.headers)) == list(range(1, 23)) and not joined.scattered
 
 
+def folders(k):
+    return InputFile(Path(f"folder{k}/x"), "x")
+
+
+def test_an_export_of_a_folder_for_each_series_is_joined_by_its_study():
+    joined = join_fragments(own("series_uid", file=folders), None)
+    assert len({h.series_uid for h in joined.headers}) == 1
+
+
+def test_across_folders_a_frame_of_reference_is_not_enough():
+    slices = own("patient", "study_uid", "series_uid", frame_of_reference="9.9", file=folders)
+    joined = join_fragments(slices, None)
+    assert joined.headers == slices and not joined.scattered
+
+
 def test_the_series_asked_for_gives_its_uid():
     joined = join_fragments(own("series_uid"), "series_uid.7")
     assert {h.series_uid for h in joined.headers} == {"series_uid.7"}
@@ -52,7 +67,6 @@ def test_what_shares_nothing_is_scattered_and_not_joined():
 
 
 NOT_ALIKE = {
-    "folders": {"file": lambda k: InputFile(Path(f"folder{k}/x"), "x")},
     "matrices": {"rows": lambda k: 100 + k},
     "spacings": {"spacing": lambda k: np.array([1.0, 1.0]) * (1 + k / 50)},
     "kernels": {"kernel": lambda k: f"K{k}"},

@@ -220,9 +220,12 @@ def test_without_positions_slice_locations_give_order_and_distances():
     assert "slice location" in result.notices[0].message
 
 
-@pytest.mark.parametrize(("thickness", "step", "known"), [(4.0, 4.0, True), (None, 5.0, False)])
-def test_without_locations_numbers_give_the_order(thickness, step, known):
-    slices = each(head(), position=None, thickness=thickness)
+@pytest.mark.parametrize(
+    ("thickness", "stated", "step", "known"),
+    [(4.0, None, 4.0, True), (4.0, 2.0, 2.0, True), (None, 2.0, 2.0, True), (None, None, 5.0, False)],
+)
+def test_without_locations_numbers_give_the_order(thickness, stated, step, known):
+    slices = each(head(), position=None, thickness=thickness, step=stated)
     result = stack([slices[k] for k in SHUFFLED])
     assert uids(result.headers) == list(range(1, 23))
     assert np.allclose(result.geometry.gaps, step)

@@ -49,6 +49,7 @@ _TAGS = [
     "ImageOrientationPatient",
     "SliceLocation",
     "SliceThickness",
+    "SpacingBetweenSlices",
     "PixelSpacing",
     "InstanceNumber",
     "Rows",
@@ -88,8 +89,8 @@ class SliceHeader:
         where absent.
     position, orientation, spacing
         ``(3,)``, ``(6,)``, ``(2,)`` or None where absent or not to be used.
-    thickness, location, number
-        Or None.
+    thickness, step, location, number
+        Or None; ``step`` is the distance between slices that the header states.
     has_rescale
         Slope or intercept, or the word HU as their unit, is there.
     rows, columns, samples, bits_allocated, bits_stored
@@ -125,6 +126,7 @@ class SliceHeader:
     orientation: NDArray[np.float64] | None
     spacing: NDArray[np.float64] | None
     thickness: float | None
+    step: float | None
     location: float | None
     number: int | None
     has_rescale: bool
@@ -216,6 +218,7 @@ def _object_header(data: Dataset, whole: Elements, file: InputFile, frames: int)
         orientation=_orientation(whole.numbers("ImageOrientationPatient", 6)),
         spacing=_spacing(whole),
         thickness=_above_zero(whole.number("SliceThickness")),
+        step=_above_zero(whole.number("SpacingBetweenSlices")),
         location=whole.number("SliceLocation"),
         number=whole.integer("InstanceNumber"),
         has_rescale=scaled or whole.text("RescaleType").upper() == "HU",
@@ -240,6 +243,7 @@ def _frame_header(header: SliceHeader, frame: Elements, k: int) -> SliceHeader:
         orientation=_orientation(frame.numbers("ImageOrientationPatient", 6)),
         spacing=_spacing(frame),
         thickness=_above_zero(frame.number("SliceThickness")),
+        step=_above_zero(frame.number("SpacingBetweenSlices")),
         location=None,
         number=frame.integer("InStackPositionNumber") or k + 1,
         image_type=_kinds(frame.text("FrameType") or frame.text("ImageType")),

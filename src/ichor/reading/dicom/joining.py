@@ -1,8 +1,8 @@
 """Slices that de-identification or export gave a series, a study or a patient of its own each: joined again.
 
-Only fragments are looked at (fewer slices than an exam has under one patient, study and series), and only those of
-one folder that agree in what makes a stack. They must share a study, a series or a frame of reference: UIDs of
-these are unique in the world, so that slices of two patients are not joined.
+Only fragments are looked at (fewer slices than an exam has under one patient, study and series), and only those that
+agree in what makes a stack. They must share a study or a series, or a frame of reference and a folder: UIDs of these
+are unique in the world, so that slices of two patients are not joined.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def join_fragments(headers: Sequence[SliceHeader], series: str | None) -> Joined
                     id(h): new for h, new in zip(group, _with_one_identity(group, series), strict=True)
                 }
             rest = [h for h in rest if id(h) not in renamed]
-        if _is_stack(rest) and len({_identity(h) for h in rest}) >= MIN_SLICES:
+        one_folder = len({h.file.path.parent for h in rest}) == 1
+        if one_folder and _is_stack(rest) and len({_identity(h) for h in rest}) >= MIN_SLICES:
             scattered += rest
     lost = {id(h) for h in scattered}
     kept = [renamed.get(id(h), h) for h in headers if id(h) not in lost]
@@ -102,11 +103,11 @@ def _may_join(header: SliceHeader) -> bool:
 
 
 def _alike(fragments: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """Group fragments that agree in folder, matrix, direction and what made them."""
+    """Group fragments that agree in matrix, direction and what made them."""
     groups: dict[tuple[object, ...], list[list[SliceHeader]]] = {}
     for h in fragments:
         thickness = None if h.thickness is None else round(h.thickness, 1)
-        key = (h.file.path.parent, h.kernel, h.image_type, h.contrast, h.voltage, thickness)
+        key = (h.kernel, h.image_type, h.contrast, h.voltage, thickness)
         for group in groups.setdefault(key, []):
             if same_matrix(group[0], h) and same_direction(group[0], h):
                 group.append(h)
@@ -118,10 +119,11 @@ def _alike(fragments: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
 
 def _linked(alike: Sequence[SliceHeader], link: str) -> list[list[SliceHeader]]:
     """Group what shares a UID and makes a stack."""
-    groups: dict[str, list[SliceHeader]] = {}
+    groups: dict[tuple[object, ...], list[SliceHeader]] = {}
     for h in alike:
         if getattr(h, link):
-            groups.setdefault(getattr(h, link), []).append(h)
+            key = (getattr(h, link), h.file.path.parent if link == "frame_of_reference" else None)
+            groups.setdefault(key, []).append(h)
     return [group for group in groups.values() if len({_identity(h) for h in group}) > 1 and _is_stack(group)]
 
 

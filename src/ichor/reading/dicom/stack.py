@@ -193,9 +193,9 @@ def _in_order(headers: list[SliceHeader], normal: NDArray[np.float64]) -> _Order
         how, step_known = "slice location gave order and distances", True
     elif None not in numbers and len(set(numbers)) == len(headers):
         headers = sorted(headers, key=_number)
-        step = headers[0].thickness or _STAND_IN_STEP_MM
+        stated = headers[0].step or headers[0].thickness
+        step, step_known = stated or _STAND_IN_STEP_MM, stated is not None
         heights = step * np.arange(len(headers), dtype=np.float64)
-        step_known = headers[0].thickness is not None
         how = f"instance number gave the order, taken to run towards the vertex, {step:g} mm apart"
     else:
         return None
