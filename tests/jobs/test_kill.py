@@ -103,6 +103,7 @@ def test_an_ordinary_end_finishes_what_is_being_done_and_counts_no_attempt(
         until(lambda: finished(client) >= 1, "the first")
     assert first.stop() == 0
     assert not any("Traceback" in line or "Fatal" in line for line in first.log)
+    assert not any((first.state / "scratch").iterdir())
     second = serve(state=first.state)
     with second.client() as client:
         until(lambda: finished(client) == 3, "the rest")

@@ -84,6 +84,8 @@ def test_deleting_a_study_while_it_is_assessed_leaves_nothing(serve: Callable[..
         10,
     )
     assert not any(p.is_file() for p in (served.state / "scratch").rglob("*"))
+    kept = {p.name for p in (served.state / "reading").rglob("*") if p.is_file()}
+    assert kept <= {"board"}  # of the reader that waits: which file it is at
     until(lambda: not any((served.state / "uploads").iterdir()), "the uploads to be gone", 10)
 
 

@@ -95,6 +95,7 @@ def test_over_a_restart_and_after_a_long_silence(tmp_path: Path, monkeypatch: py
     planned.create(storage)
     planned.file(storage, 0).write_bytes(b"x" * MB)
     free(monkeypatch, 370)
+    (storage.uploads / ".DS_Store").write_bytes(b"")
     room = Room(storage)
     room.load()
     with pytest.raises(NoRoom):

@@ -295,6 +295,11 @@ class Queue:
             waiting = select(Job).where(col(Job.upload) == leased.upload, col(Job.state) != "done")
             return Finished(studies, not _exists(session, waiting), deleted)
 
+    def has_waiting(self) -> bool:
+        """Tell whether some job waits."""
+        with self.database.read() as session:
+            return _exists(session, select(Job).where(col(Job.state) == "queued"))
+
     def finished_uploads(self, uploads: Sequence[str]) -> list[str]:
         """Return those uploads that are known, and of which nothing is left to do."""
         with self.database.read() as session:

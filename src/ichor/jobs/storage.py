@@ -45,8 +45,9 @@ class Storage:
 
     Attributes
     ----------
-    uploads, studies, scratch
-        Folders of what is coming in, of what is kept of each study, and of what may go at any time.
+    uploads, studies, scratch, reading
+        Folders of what is coming in, of what is kept of each study, of what may go at any time, and of what the
+        processes that read have unpacked.
 
     Raises
     ------
@@ -56,9 +57,10 @@ class Storage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.uploads, self.studies, self.scratch = (root / n for n in ("uploads", "studies", "scratch"))
+        names = ("uploads", "studies", "scratch", "reading")
+        self.uploads, self.studies, self.scratch, self.reading = (root / name for name in names)
         try:
-            for folder in (root, self.uploads, self.studies, self.scratch):
+            for folder in (root, self.uploads, self.studies, self.scratch, self.reading):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
@@ -99,7 +101,7 @@ class Storage:
 
     def clear_scratch(self) -> None:
         """Remove what processes that ended left behind."""
-        for entry in self.scratch.iterdir():
+        for entry in (*self.scratch.iterdir(), *self.reading.iterdir()):
             remove(entry)
 
     def free_bytes(self) -> int:

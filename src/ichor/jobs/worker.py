@@ -35,6 +35,8 @@ from ichor.reading.limits import Limits
 __all__ = ["Worker", "main"]
 
 _IDLE_S = 0.1
+_TURN_S = 60.0
+"""After so long, or twice the time that reading took, an input gives way to others between two of its studies."""
 _RETRY_S, _MOST_RETRY_S = 2.0, 30.0
 _GAVE_UP = (
     "Found that reading or detecting it ended the worker several times; expected a study that can be assessed; "
@@ -118,9 +120,10 @@ class Worker:
             remove(self.storage.upload(upload))
 
     def _read(self, leased: LeasedJob, skipped: int | None) -> bool:
-        """Assess every result of a job but the one skipped; False where the worker is to end before that is done."""
+        """Assess every result of a job but the one skipped; False where it is not done, and to be taken up again."""
         path = self.storage.upload(leased.upload) / leased.input
-        self._progress = time.monotonic()
+        began = self._progress = time.monotonic()
+        turn_ends: float | None = None
         for number, result in enumerate(read_all(path, limits=self.limits, isolated=True)):
             self._progress = time.monotonic()
             if isinstance(result, RefusedInput) and _says_disk(result):
@@ -131,6 +134,8 @@ class Worker:
             if number == skipped:
                 log("part_skipped", study=part.study)
             elif not part.done:
+                # Counted from what is new: each turn brings an input further, however long it reads again.
+                turn_ends = turn_ends or self._progress + _turn_s(self._progress - began)
                 self.assessor.settle(leased, part.study, result)
             elif not isinstance(result, RefusedInput):
                 self.assessor.complete(part.study, result)
@@ -138,6 +143,10 @@ class Worker:
             if self.ending.is_set():
                 return False
             self._progress = time.monotonic()
+            if turn_ends is not None and self._progress > turn_ends and self.queue.has_waiting():
+                log("turn_over", job=leased.seq, parts=number + 1)
+                self.queue.release(self.settings.name, uncounted=True)
+                return False
         return True
 
     def _finish(self, leased: LeasedJob) -> None:
@@ -197,6 +206,11 @@ class Worker:
                 log("database_error", level=logging.WARNING, error=type(error).__name__)
 
 
+def _turn_s(reading_s: float) -> float:
+    """Seconds until an input gives way to others: what must be read again is a part of what was done."""
+    return max(_TURN_S, 2 * reading_s)
+
+
 def _says_disk(refusal: RefusedInput) -> bool:
     """Tell whether reading failed as the disk did: archives are unpacked in the state folder."""
     troubles = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)
@@ -213,7 +227,7 @@ def main() -> int:
     with storage.lock("worker", wait=True):
         storage.clear_scratch()
         # Archives are unpacked here: what a killed worker leaves behind is gone at the next start.
-        tempfile.tempdir = str(storage.new_scratch())
+        tempfile.tempdir = str(storage.reading)
         worker = Worker(settings)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: worker.ending.set())

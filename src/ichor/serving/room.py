@@ -46,7 +46,10 @@ class Room:
     def load(self) -> None:
         """Set aside what uploads announced before this start and have not sent."""
         for folder in self.storage.uploads.iterdir():
-            planned = PlannedUpload.load(self.storage, folder.name)
+            try:
+                planned = PlannedUpload.load(self.storage, folder.name)
+            except ValueError:  # nothing of ours, such as what a file manager leaves
+                continue
             if planned is not None:
                 missing = sum(f.size for f in planned.files) - sum(planned.received(self.storage))
                 self._claims[folder.name] = _Claim(max(0, missing), time.monotonic())
