@@ -15,6 +15,7 @@ pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
 import httpx
+import nibabel
 import numpy as np
 from PIL import Image
 
@@ -234,6 +235,38 @@ def test_files_go_to_inputs_as_a_person_means_them() -> None:
     assert len(folders) == 2
     lone = PlannedUpload.plan([("DICOM/IM1", 1)], Limits()).inputs
     assert lone == ("000000/000000",)
+
+
+def test_the_files_of_a_nifti_pair_stay_together_and_other_archives_are_inputs() -> None:
+    names = [
+        "a.hdr",
+        "b.tar.gz",
+        "a.img",
+        "c.webp",
+        "s/x.hdr.gz",
+        "s/x.img.gz",
+        "s/y/x.img",
+        "d.tgz",
+        "s/e.tar",
+    ]
+    planned = PlannedUpload.plan([(n, 1) for n in names], Limits())
+    places = {f.path: f.place for f in planned.files}
+    assert places["a.hdr"].removesuffix(".hdr") == places["a.img"].removesuffix(".img")
+    assert places["s/x.hdr.gz"].removesuffix(".hdr.gz") == places["s/x.img.gz"].removesuffix(".img.gz")
+    assert len(set(places.values())) == len(names)
+    assert len(planned.inputs) == 6  # the pair, b, c, s, d, e
+    alike = PlannedUpload.plan([("a.hdr", 1), ("a.HDR", 1)], Limits())
+    assert len({f.place for f in alike.files}) == 2
+
+
+def test_a_nifti_pair_is_assessed_as_one_exam(server: Served) -> None:
+    volume = nibabel.Nifti1Image.from_bytes(exam(23))
+    pair = nibabel.Nifti1Pair(volume.dataobj, volume.affine, volume.header)
+    files = {"header": io.BytesIO(), "image": io.BytesIO()}
+    pair.to_file_map({name: nibabel.FileHolder(fileobj=stream) for name, stream in files.items()})
+    with server.client() as client:
+        rows = send(client, ("a.hdr", files["header"].getvalue()), ("a.img", files["image"].getvalue()))
+        assert [done(client, row["id"])["state"] for row in rows] == ["ready"]
 
 
 @pytest.mark.parametrize(

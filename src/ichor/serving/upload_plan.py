@@ -14,9 +14,13 @@ from ichor.reading.limits import Limits
 
 __all__ = ["FileEntry", "PlannedUpload", "UploadRefused"]
 
-_KEPT_SUFFIXES = (".nii.gz", ".nii", ".zip", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm")
+_VOLUMES = (".nii.gz", ".nii")
+_PAIRS = (".hdr.gz", ".hdr", ".img.gz", ".img")
+_ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+_KEPT_SUFFIXES = (*_VOLUMES, *_PAIRS, *_ARCHIVES, *_PICTURES, ".gz", ".dcm")
 """By which reading knows what a file may be; whatever else a name says is not kept on disk."""
-_ALONE = tuple(s for s in _KEPT_SUFFIXES if s != ".dcm")
+_ALONE = (*_VOLUMES, *_ARCHIVES, *_PICTURES, ".gz")
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 _LEFT_OUT = "left out"
 """What systems leave beside files: taken, and not read."""
@@ -85,8 +89,9 @@ class PlannedUpload:
     ) -> PlannedUpload:
         """Decide where files go.
 
-        A zip, a volume or a picture that lies in no folder is an input of its own, as is a zip within one; the
-        files of one folder of the top are one input, and loose files of other kinds (DICOM) together one.
+        An archive, a volume or a picture that lies in no folder is an input of its own, as is an archive within
+        one; the two files of a NIfTI pair are one, under one name; the files of one folder of the top are one input,
+        and loose files of other kinds (DICOM) together one.
 
         Parameters
         ----------
@@ -116,10 +121,18 @@ class PlannedUpload:
         if total > limits.total_bytes:
             raise _beyond(limits, "total_bytes", f"{total:,} bytes")
         places: dict[int, str] = {}
+        taken: set[str] = set()
         inputs = []
         for k, (group, members) in enumerate(groups.items()):
+            names: dict[str, str] = {}
             for number in members:
-                places[number] = f"{k:06d}/{number:06d}{_suffix(files[number][0])}"
+                path = files[number][0]
+                name = names.setdefault(_pair(path) or f"file {number}", f"{number:06d}")
+                place = f"{k:06d}/{name}{_suffix(path)}"
+                if place in taken:  # names that differ in capitals alone
+                    place = f"{k:06d}/{number:06d}{_suffix(path)}"
+                taken.add(place)
+                places[number] = place
             if group != _LEFT_OUT or len(groups) == 1:
                 inputs.append(places[members[0]] if len(members) == 1 else f"{k:06d}")
         entries = tuple(FileEntry(path, size, places[n]) for n, (path, size) in enumerate(files))
@@ -199,9 +212,17 @@ def _group(parts: tuple[str, ...], number: int) -> str:
     name = parts[-1].lower()
     if any(p in _JUNK or p.startswith("._") for p in parts):
         return _LEFT_OUT
-    if name.endswith(".zip") or (len(parts) == 1 and name.endswith(_ALONE)):
+    if pair := _pair("/".join(parts)):
+        return f"pair {pair}" if len(parts) == 1 else f"folder {parts[0]}"
+    if name.endswith(_ARCHIVES) or (len(parts) == 1 and name.endswith(_ALONE)):
         return f"file {number}"
     return f"folder {parts[0]}" if len(parts) > 1 else "loose"
+
+
+def _pair(path: str) -> str:
+    """Name that the two files of a NIfTI pair share; empty for a file of another kind."""
+    suffix = next((s for s in _PAIRS if path.lower().endswith(s)), "")
+    return path[: -len(suffix)] if suffix else ""
 
 
 def _suffix(path: str) -> str:
