@@ -223,6 +223,8 @@ class Source:
     study_uid, series_uid, sop_instance_uids
         Original UIDs (empty where there are none), one SOP instance UID a slice in the exam's order.
         They leave ichor only hashed, unless the user asks.
+    instance_numbers
+        DICOM's InstanceNumber of each slice, None where it is missing; empty where there are none.
     frame_numbers
         1-based frame of each slice in its instance; None for single-frame objects.
     details
@@ -238,6 +240,7 @@ class Source:
     study_uid: str = ""
     series_uid: str = ""
     sop_instance_uids: tuple[str, ...] = ()
+    instance_numbers: tuple[int | None, ...] = ()
     frame_numbers: tuple[int, ...] | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     nifti: Mapping[str, Any] | None = None

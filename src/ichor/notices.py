@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["NOTICES", "Decision", "Notice", "NoticeKind", "notice"]
+__all__ = ["CAUTIONS", "NOTICES", "Decision", "Notice", "NoticeKind", "notice"]
 
 Decision = Literal["go_on", "leave_out", "refuse"]
 
@@ -302,3 +302,6 @@ NOTICES: dict[str, NoticeKind] = {
     )
 }
 """All codes. A new condition is a new line here."""
+
+CAUTIONS = ("contrast", "metal", "unlike_training")
+"""Codes of notices that put a whole result in doubt: they stand beside the verdict, not among the notes."""

@@ -104,6 +104,24 @@ def test_high_goes_up_and_low_never_down(worklist: Worklist, rows: list[tuple[st
         assert worklist.get(order[-1]).place == len(order)  # type: ignore[union-attr]
 
 
+def test_equal_probabilities_are_ordered_by_what_is_outlined(worklist: Worklist) -> None:
+    cases = ((0.994, 2.0), (0.991, 30.0), (0.981, 90.0), (0.992, None), (0.993, 11.0))
+    ids = [
+        add(
+            worklist.database,
+            arrived=1000.0 + k,
+            state="ready",
+            flagged=True,
+            probability=p,
+            volume_ml=ml,
+        )
+        for k, (p, ml) in enumerate(cases)
+    ]
+    _, placed = worklist.rows(WorklistQuery(), 500, 0)
+    # All of 0.99 before that of 0.98, the most blood first; what has none outlined (a picture) comes last.
+    assert [ids.index(p.study.id) for p in placed] == [1, 4, 0, 3, 2]
+
+
 def test_filters_and_search(worklist: Worklist) -> None:
     database = worklist.database
     uid = "1.2.840.113619.2.55"

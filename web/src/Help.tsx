@@ -16,7 +16,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
   [
     "Window",
     [
-      ["1 2 3 4", "brain, subdural, bone, wide"],
+      ["1 2 3 4 5", "brain, subdural, bone, wide, stroke"],
       ["right button, drag", "width across, level up and down"],
       ["I", "inverted"],
       ["N", "pixels as they are"],
@@ -29,6 +29,8 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
       ["middle button or Shift, drag", "move"],
       ["double click", "whole slice"],
       ["V", "three planes or one"],
+      ["H", "brain, subdural, bone side by side"],
+      ["T", "slab of 10, 20 mm, or none"],
       ["X", "cross on or off; a click moves it"],
       ["M", "outlines on or off"],
       ["C", "side by side"],

@@ -129,6 +129,9 @@ export const api = {
   completeUpload: (id: string): Promise<{ studies?: Study[] }> => json(`/uploads/${id}/complete`, { method: "POST" }),
   cancelUpload: (id: string): Promise<Response> => ask(`/uploads/${id}`, { method: "DELETE" }),
 
+  /** The simulated exam that ships with the server. */
+  example: async (): Promise<Blob> => (await ask("/example.zip")).blob(),
+
   session: (): Promise<Session> => json("/session"),
   login: (credentials: { token?: string; user?: string; password?: string }): Promise<unknown> => json("/login", send("POST", credentials)),
   logout: (): Promise<Response> => ask("/logout", { method: "POST" }),

@@ -1,10 +1,7 @@
-// Numbers and times as a person reads them; the same rules as the written report.
+// Numbers and times as a person reads them: as in the written report, but for a third decimal of a probability near 0 or 1.
 
 export function probability(value: number | null | undefined): string {
-  if (value === null || value === undefined) return "–";
-  if (value < 0.005) return "<0.01";
-  if (value > 0.995) return ">0.99";
-  return value.toFixed(2);
+  return value === null || value === undefined ? "–" : bounded(value, 2);
 }
 
 /** A probability with more decimals where only they tell it from the other one. */
@@ -15,11 +12,14 @@ export function apart(value: number, other: number): string {
   return probability(value);
 }
 
+/** Never round an uncertain thing to certainty: at the edge one more decimal, and beyond that a bound. */
 function bounded(value: number, decimals: number): string {
-  const least = 10 ** -decimals;
-  if (value < least / 2) return `<${least.toFixed(decimals)}`;
-  if (value > 1 - least / 2) return `>${(1 - least).toFixed(decimals)}`;
-  return value.toFixed(decimals);
+  const smallest = 10 ** -decimals;
+  if (value >= smallest / 2 && value <= 1 - smallest / 2) return value.toFixed(decimals);
+  const finer = smallest / 10;
+  if (value < finer / 2) return `<${finer.toFixed(decimals + 1)}`;
+  if (value > 1 - finer / 2) return `>${(1 - finer).toFixed(decimals + 1)}`;
+  return value.toFixed(decimals + 1);
 }
 
 export function volume(ml: number | null | undefined): string {
@@ -37,10 +37,13 @@ export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
   if (seconds < 0.1) return "<0.1 s";
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
-  return `${Math.floor(seconds / 86400)} d`;
+  // Rounded before it is taken apart: 119.7 s is 2 min 0 s.
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1440) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return `${Math.floor(minutes / 1440)} d`;
 }
 
 export function clock(iso: string | null | undefined): string {

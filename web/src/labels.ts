@@ -1,4 +1,5 @@
-// The six labels and the four windows, as ichor.labels and ichor.preparing.windows define them; a test compares the two.
+// The six labels and the windows, as ichor.labels and ichor.preparing.windows define them (a test compares the two); the
+// stroke window is the page's own.
 
 export type LabelName = "any" | "epidural" | "intraparenchymal" | "intraventricular" | "subarachnoid" | "subdural";
 
@@ -43,4 +44,5 @@ export const PRESETS: readonly Preset[] = [
   { key: "2", name: "subdural", display: "Subdural", level: 80, width: 200 },
   { key: "3", name: "bone", display: "Bone", level: 400, width: 1800 },
   { key: "4", name: "wide", display: "Wide", level: 40, width: 380 },
+  { key: "5", name: "stroke", display: "Stroke", level: 40, width: 40 },
 ];

@@ -35,6 +35,8 @@ export interface Study {
   positive: Flags | null;
   volume_ml: number | null;
   warnings_n: number;
+  /** Codes of notices that put the result in doubt. */
+  cautions: string[];
   refusal: { code: string; message: string } | null;
   read_by: string | null;
   read_at: string | null;
@@ -92,6 +94,8 @@ export interface Slices {
     spacing_mm: number[] | null;
     source: (number | null)[];
     suspicious: number;
+    /** DICOM instance number of each native slice; null for input without. */
+    instances: (number | null)[] | null;
   };
   slices: SliceRow[];
 }

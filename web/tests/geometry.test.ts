@@ -12,6 +12,7 @@ import {
   fromPlane,
   type Point,
   planeAt,
+  slabAt,
   slicesAlong,
   toPlane,
   type Volume,
@@ -43,6 +44,28 @@ for (const axis of AXES) {
       assert.deepEqual(fromPlane(volume, axis, column, row, withDepth(point, axis, depthOf(point, axis))), point);
     }
     assert.equal(planeAt(volume, axis, 0).values.length * slicesAlong(volume, axis), volume.voxels.length);
+  });
+}
+
+for (const axis of AXES) {
+  test(`${axis}: a slab holds the brightest voxel of its slices, fewer at the ends`, () => {
+    const volume = counting();
+    for (const [i, hu] of [37, -5, 12].entries()) volume.voxels[(i * SIZE[1] + 2) * SIZE[0] + 3 + i] = 1000 + hu;
+    const last = slicesAlong(volume, axis) - 1;
+    for (const n of [1, 2, 3, 4]) {
+      for (const index of [0, 1, last]) {
+        const slab = slabAt(volume, axis, index, n);
+        const from = Math.max(0, index - Math.floor((n - 1) / 2));
+        const slices = Array.from({ length: Math.min(last, index + Math.floor(n / 2)) - from + 1 }, (_, i) =>
+          planeAt(volume, axis, from + i),
+        );
+        const brightest = Int16Array.from(slab.values, (_, i) => Math.max(...slices.map(({ values }) => values[i]!)));
+        assert.deepEqual(slab.values, brightest);
+      }
+    }
+    const before = volume.voxels.slice();
+    slabAt(volume, axis, 1, 3);
+    assert.deepEqual(volume.voxels, before); // an axial plane is a view of the volume
   });
 }
 

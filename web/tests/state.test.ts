@@ -11,7 +11,12 @@ function volumeOf(slices: number, unit: "HU" | "grey" = "HU"): Volume {
 
 function showing(volume: Volume, source: (number | null)[] | null = null, count = 0): ViewState {
   const state = new ViewState();
-  state.show({ volume, mask: null, colours: [], native: source && { source, count } });
+  state.show({
+    volume,
+    mask: null,
+    colours: [],
+    native: source && { source, count, positions: [100, 107, 114, 121], instances: [8, 6, null, 2] },
+  });
   return state;
 }
 
@@ -37,6 +42,27 @@ test("over an uneven stack each step is a native slice, and a hole has no number
   assert.deepEqual(seen, [1, 2, null, 3, 4, 4]);
   state.scroll("axial", -2);
   assert.deepEqual(state.count("axial"), { number: null, of: 4 });
+});
+
+test("position and instance number are those of the native slice behind the shown one", () => {
+  const state = showing(volumeOf(7), [0, 1, 1, null, 2, 2, 3], 4);
+  const seen = [0, 1, 2, 3, 4, 6].map((slice) => {
+    state.goTo("axial", slice);
+    const { position, instance } = state.nativeSlice();
+    return [position, instance];
+  });
+  const nothing = [null, null];
+  assert.deepEqual(seen, [[100, 8], [107, 6], [107, 6], nothing, [114, null], [121, 2]]);
+  assert.deepEqual(showing(volumeOf(5)).nativeSlice(), { position: null, instance: null });
+});
+
+test("a slab holds as many slices as its thickness, and none where the scale is not known", () => {
+  const state = showing(volumeOf(9)); // 5 mm apart
+  assert.equal(state.slabSlices("axial"), 1);
+  state.slab.value = 10;
+  assert.deepEqual([state.slabSlices("axial"), state.slabSlices("coronal")], [2, 10]);
+  state.show({ volume: { ...volumeOf(9), scaled: false }, mask: null, colours: [], native: null });
+  assert.equal(state.slabSlices("axial"), 1);
 });
 
 test("native slices of another volume are not taken", () => {

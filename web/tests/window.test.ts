@@ -33,7 +33,13 @@ for (const [name, window] of Object.entries(fixture.windows)) {
   });
 }
 
-test("every window of Python has a button with its numbers", () => {
+test("every window of Python has a button with its numbers; the page adds the stroke window", () => {
+  const own = PRESETS.filter(({ name }) => !(name in fixture.windows));
+  assert.deepEqual(
+    own.map(({ name, level, width }) => [name, level, width]),
+    [["stroke", 40, 40]],
+  );
+  assert.equal(new Set(PRESETS.map(({ key }) => key)).size, PRESETS.length);
   for (const [name, { level, width }] of Object.entries(fixture.windows)) {
     const preset = PRESETS.find((one) => one.name === name);
     assert.deepEqual({ level: preset?.level, width: preset?.width }, { level, width });

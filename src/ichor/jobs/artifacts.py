@@ -83,6 +83,7 @@ def write_viewer_files(findings: Findings, image: Exam | Picture, folder: Path) 
         Image.fromarray(image.grey).save(folder / "picture.png")
     display = plan.as_dict()
     display["suspicious"] = _first(findings, plan)
+    display["instances"] = list(image.source.instance_numbers) or None
     _thumbnail(plan, volume, display["suspicious"], folder / "thumbnail.png")
     return display
 

@@ -18,6 +18,7 @@ from ichor.jobs.logs import log, places
 from ichor.jobs.queue import LeasedJob, LeaseLost, Queue, StudyDeleted, short_label
 from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, remove
 from ichor.jobs.tables import StoredFindings
+from ichor.notices import CAUTIONS
 from ichor.reporting.words import refusals
 
 __all__ = ["Assessor", "failure_message"]
@@ -190,6 +191,7 @@ def _outcome(findings: Findings) -> dict[str, Any]:
         "uncertain": findings.uncertain,
         "volume_ml": findings.volume_ml,
         "warnings_n": len(findings.warnings),
+        "cautions": [w.code for w in findings.warnings if w.code in CAUTIONS],
         "probability": findings.probabilities.any,
         "flagged": bool(findings.positive.any),
     }

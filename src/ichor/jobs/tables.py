@@ -77,6 +77,8 @@ class Study(SQLModel, table=True):
         Hashed.
     started, finished
         When it was taken up, and when done.
+    cautions
+        Codes of notices that put the result in doubt (:data:`ichor.notices.CAUTIONS`).
     """
 
     __tablename__: ClassVar[Any] = "study"
@@ -103,6 +105,7 @@ class Study(SQLModel, table=True):
     positive: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     volume_ml: float | None = Field(default=None, sa_column=Column(Float(53)))
     warnings_n: int = 0
+    cautions: list[str] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     refusal_code: str | None = Field(default=None, sa_column=Column(String(40)))
     refusal_message: str | None = Field(default=None, sa_column=Column(Text))
     duplicate_of: str | None = Field(default=None, sa_column=Column(String(32), index=True))

@@ -122,6 +122,7 @@ class Study(BaseModel):
     positive: LabelFlags | None
     volume_ml: float | None
     warnings_n: int
+    cautions: list[str] = Field(description="codes of the notices that put the result in doubt")
     refusal: Refusal | None
     read_by: str | None
     read_at: datetime | None
@@ -156,6 +157,7 @@ class Study(BaseModel):
                 "positive": row.positive,
                 "volume_ml": row.volume_ml,
                 "warnings_n": row.warnings_n,
+                "cautions": row.cautions or [],
                 "refusal": refusal,
                 "read_by": row.read_by,
                 "read_at": utc(row.read_at),
@@ -197,6 +199,9 @@ class Display(BaseModel):
         description="native slice behind each shown one; null where nothing was measured"
     )
     suspicious: int = Field(description="shown slice to look at first")
+    instances: list[int | None] | None = Field(
+        default=None, description="DICOM instance number of each native slice; null where there are none"
+    )
 
 
 class SliceRow(BaseModel):

@@ -139,9 +139,10 @@ class Pages:
         self.folder = folder
 
     def response(self, path: str) -> Response | None:
-        """Return the file of a path, the page itself for a path within it, or None.
+        """Return the file of a path, the page itself for an empty one, or None.
 
-        Only files that a listing of the folder gives are handed out: the path is looked up, not opened.
+        The page's own places stand behind the hash, so no other path leads to it. Only files that a
+        listing of the folder gives are handed out: the path is looked up, not opened.
         """
         name = path.strip("/") or "index.html"
         files = self._files()
@@ -149,8 +150,6 @@ class Pages:
             return PlainTextResponse(
                 "The page is not in this installation; the API is at /api/v1/openapi.json.\n", 503
             )
-        if name not in files and "." not in name.rpartition("/")[2]:
-            name = "index.html"
         if name not in files:
             return None
         file = files[name]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, and_, case, delete, func, or_, select
+from sqlalchemy import Numeric, Select, and_, case, cast, delete, func, or_, select
 from sqlmodel import Session, col
 
 from ichor.exam import hashed_uid
@@ -262,8 +262,11 @@ def _changed_at(folder: Path) -> float:
 
 def _order() -> list[Any]:
     raised = case((_RAISED, 0), else_=1)
-    urgency = case((_RAISED, -col(Study.probability)), else_=0.0)
-    return [raised, urgency, col(Study.arrived), col(Study.job), col(Study.part)]
+    # As it is shown, with two decimals: among equals the one with more blood outlined comes first.
+    shown = func.round(cast(col(Study.probability), Numeric), 2)
+    urgency = case((_RAISED, -shown), else_=0)
+    outlined = case((_RAISED, -func.coalesce(col(Study.volume_ml), 0.0)), else_=0.0)
+    return [raised, urgency, outlined, col(Study.arrived), col(Study.job), col(Study.part)]
 
 
 def _places() -> Select[Any]:

@@ -15,6 +15,7 @@ for extra in ("fastapi", "httpx", "playwright"):
     pytest.importorskip(extra, reason="needs the extras 'serve' and 'test-serve'")
 
 from ichor.labels import LABELS
+from ichor.notices import CAUTIONS
 from ichor.preparing.windows import WINDOWS
 from serving.pages.looking import Looker, picture_of
 from serving.served import Served
@@ -203,9 +204,14 @@ def test_labels_and_windows_are_those_of_the_code() -> None:
     said = [tuple(found) for found in re.findall(row, text)]
     assert said == [(x.name, x.abbreviation, x.display, x.colour) for x in LABELS]
     windows = re.findall(r'name: "(\w+)", display: "\w+", level: (\d+), width: (\d+)', text)
-    assert {n: (float(a), float(b)) for n, a, b in windows} == {
-        n: (w.level, w.width) for n, w in WINDOWS.items()
-    }
+    shown = {n: (float(a), float(b)) for n, a, b in windows}
+    assert shown.pop("stroke") == (40, 40)  # the page's own
+    assert shown == {n: (w.level, w.width) for n, w in WINDOWS.items()}
+
+
+def test_cautions_are_those_of_the_code() -> None:
+    text = (SOURCES / "src/cautions.ts").read_text(encoding="utf-8")
+    assert re.findall(r'code: "(\w+)"', text) == list(CAUTIONS)
 
 
 def test_the_build_is_whole_and_asks_no_other_server() -> None:

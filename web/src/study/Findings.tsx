@@ -1,62 +1,10 @@
-// What was found: the summary first, then subtypes against their thresholds, regions, uncertainty, input warnings.
+// What was found, in detail: subtypes against their thresholds, regions, notes on the input.
 
 import { useSignal } from "@preact/signals";
+import { cautionOf } from "../cautions";
 import { apart, count, duration, probability, ranges, volume } from "../format";
 import { LABELS, type LabelName, labelOf } from "../labels";
 import type { Findings, Region, Study } from "../types";
-
-export function Summary({ study, findings }: { study: Study; findings: Findings | null }) {
-  if (study.state === "refused") {
-    return (
-      <section class="summary refused" aria-labelledby="summary">
-        <h2 id="summary">Not assessed</h2>
-        <p>{study.refusal?.message || "No reason was recorded."}</p>
-      </section>
-    );
-  }
-  if (!findings) return null;
-  const p = findings.probabilities.any;
-  const threshold = findings.thresholds.any;
-  if (!findings.assessable || p === null || threshold === null) {
-    return (
-      <section class="summary refused" aria-labelledby="summary">
-        <h2 id="summary">Not assessed</h2>
-        <p>{findings.warnings.map((w) => w.message).join(" ")}</p>
-      </section>
-    );
-  }
-  const positive = findings.positive.any === true;
-  const what = findings.kind === "picture" ? "picture" : "exam";
-  return (
-    <section class={`summary ${positive ? "positive" : "negative"}`} aria-labelledby="summary">
-      <h2 id="summary">
-        {positive ? "Hemorrhage suspected" : "No hemorrhage suspected"}
-        {findings.uncertain && <span class="tag uncertain">uncertain</span>}
-      </h2>
-      <dl class="figures">
-        <div>
-          <dt>Probability</dt>
-          <dd>{apart(p, threshold)}</dd>
-        </div>
-        <div>
-          <dt>Threshold</dt>
-          <dd>{apart(threshold, p)}</dd>
-        </div>
-        {findings.kind === "exam" && findings.volume_ml !== null && (
-          <div>
-            <dt>Outlined</dt>
-            <dd>{findings.regions.length ? volume(findings.volume_ml) : "none"}</dd>
-          </div>
-        )}
-      </dl>
-      {!positive && <p class="soft">This {what} stays below the threshold. That does not rule hemorrhage out.</p>}
-      {findings.uncertain && findings.uncertainty && <p class="band">{findings.uncertainty}</p>}
-      {findings.kind === "picture" && (
-        <p class="soft">A picture has no Hounsfield units and no scale: the verdict is weaker, and no volume is given.</p>
-      )}
-    </section>
-  );
-}
 
 interface BarsProps {
   findings: Findings;
@@ -173,12 +121,13 @@ function nameOf(region: Region): string {
 }
 
 export function Warnings({ findings }: { findings: Findings }) {
-  if (!findings.warnings.length) return null;
+  const notices = findings.warnings.filter(({ code }) => !cautionOf(code)); // those stand in the summary
+  if (!notices.length) return null;
   return (
     <section aria-labelledby="warnings">
-      <h3 id="warnings">{count(findings.warnings.length, "note")} on the input</h3>
+      <h3 id="warnings">{count(notices.length, "note")} on the input</h3>
       <ul class="warnings">
-        {findings.warnings.map((warning, i) => (
+        {notices.map((warning, i) => (
           <li key={i}>
             {warning.message}
             {warning.slices?.length ? (

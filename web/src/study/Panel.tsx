@@ -4,9 +4,10 @@ import type { RefObject } from "preact";
 import type { Study } from "../types";
 import type { ViewState } from "../viewer/state";
 import { Downloads } from "./Downloads";
-import { Bars, Facts, Regions, Summary, Warnings } from "./Findings";
+import { Bars, Facts, Regions, Warnings } from "./Findings";
 import type { Loaded } from "./loading";
 import { regionCentre } from "./regions";
+import { Summary } from "./Summary";
 import type { Choices } from "./useChoices";
 import { VerdictForm } from "./VerdictForm";
 
@@ -33,14 +34,14 @@ export function Panel({ view, row, found, choices, verdict, onSaved }: Props) {
   return (
     <aside class="panel" aria-label="Findings">
       <Summary study={row} findings={findings} />
-      {findings?.assessable && <Bars findings={findings} shown={choices.label.value} onShow={showLabel} />}
-      {findings && <Regions findings={findings} onGo={goToRegion} />}
-      {findings?.assessable && <Warnings findings={findings} />}
       {(findings || row.state === "refused") && !row.duplicate_of && (
         <div ref={verdict}>
           <VerdictForm key={row.id} study={row} findings={findings} onSaved={onSaved} />
         </div>
       )}
+      {findings?.assessable && <Bars findings={findings} shown={choices.label.value} onShow={showLabel} />}
+      {findings && <Regions findings={findings} onGo={goToRegion} />}
+      {findings?.assessable && <Warnings findings={findings} />}
       {findings && <Downloads row={row} outlined={findings.regions.length > 0} />}
       {findings && <Facts study={row} findings={findings} />}
       <p class="research">Research use, not a medical device. Every exam must be read by a person who can read head CT.</p>

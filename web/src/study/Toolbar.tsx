@@ -3,18 +3,19 @@
 import { PRESETS } from "../labels";
 import type { ViewState } from "../viewer/state";
 import type { Actions } from "./keys";
-import { TOOLS } from "./tools";
+import { SLABS_MM, TOOLS } from "./tools";
+import type { Choices, Layout } from "./useChoices";
 
 interface Props {
   state: ViewState;
   actions: Actions;
+  choices: Choices;
   /** Whether the study is a picture, which has neither windows nor other slices. */
   picture: boolean;
-  threePlanes: boolean;
   comparing: boolean;
 }
 
-export function Toolbar({ state, actions, picture, threePlanes, comparing }: Props) {
+export function Toolbar({ state, actions, choices, picture, comparing }: Props) {
   const chosen = state.preset.value?.name;
   return (
     <div class="toolbar" role="toolbar" aria-label="Viewer">
@@ -69,21 +70,11 @@ export function Toolbar({ state, actions, picture, threePlanes, comparing }: Pro
           />
         </label>
       </div>
+      {!picture && <Layouts state={state} choices={choices} comparing={comparing} />}
       <div class="set" role="group" aria-label="View">
         {!picture && (
           <button type="button" title="To the most suspicious slice (J)" onClick={actions.mostSuspicious}>
             Most suspicious
-          </button>
-        )}
-        {!picture && (
-          <button
-            type="button"
-            aria-pressed={threePlanes}
-            disabled={comparing}
-            title="Coronal and sagittal views (V)"
-            onClick={actions.togglePlanes}
-          >
-            3 planes
           </button>
         )}
         <button type="button" aria-pressed={comparing} title="Side by side with another study (C)" onClick={actions.compare}>
@@ -93,6 +84,48 @@ export function Toolbar({ state, actions, picture, threePlanes, comparing }: Pro
           Reset
         </button>
       </div>
+    </div>
+  );
+}
+
+const LAYOUTS: readonly { layout: Layout; name: string }[] = [
+  { layout: "single", name: "1 plane" },
+  { layout: "planes", name: "3 planes" },
+  { layout: "windows", name: "3 windows" },
+];
+
+function Layouts({ state, choices, comparing }: Pick<Props, "state" | "choices" | "comparing">) {
+  return (
+    <div class="set">
+      <select
+        aria-label="Layout"
+        title="Three planes (V); brain, subdural and bone side by side (H)"
+        disabled={comparing}
+        value={choices.layout.value}
+        onChange={(event) => {
+          choices.layout.value = event.currentTarget.value as Layout;
+        }}
+      >
+        {LAYOUTS.map(({ layout, name }) => (
+          <option key={layout} value={layout}>
+            {name}
+          </option>
+        ))}
+      </select>
+      <select
+        aria-label="Slab"
+        title="Brightest voxels of a slab (T)"
+        value={state.slab.value}
+        onChange={(event) => {
+          state.slab.value = Number(event.currentTarget.value);
+        }}
+      >
+        {SLABS_MM.map((mm) => (
+          <option key={mm} value={mm}>
+            {mm ? `MIP ${mm} mm` : "No slab"}
+          </option>
+        ))}
+      </select>
     </div>
   );
 }

@@ -1,17 +1,18 @@
 // The images of a study: tool bar, planes, another study beside them, and the strip of slices.
 
 import { useComputed } from "@preact/signals";
+import { PRESETS } from "../labels";
 import type { Study } from "../types";
 import { Strip } from "../viewer/Strip";
 import type { ViewState } from "../viewer/state";
 import { Viewport } from "../viewer/Viewport";
-import { AXES, type Axis } from "../viewer/volume";
+import { AXES, type Axis, type Volume } from "../viewer/volume";
 import { PriorView } from "./Compare";
 import type { Desk } from "./desk";
 import type { Actions } from "./keys";
 import { markedSlices } from "./regions";
 import { Toolbar } from "./Toolbar";
-import type { Choices } from "./useChoices";
+import type { Choices, Layout } from "./useChoices";
 import type { StudyImages } from "./useImages";
 import { Waiting } from "./Waiting";
 
@@ -33,15 +34,15 @@ export function Viewer({ desk, row, images, choices, actions, prior, problem }: 
   // The view is shared by all studies: until this one's own images are in it, it shows another patient's.
   const volume = found && view.volume.value === found.images.volume ? found.images.volume : null;
   const picture = row.kind === "picture";
-  const threePlanes = choices.threePlanes.value && !picture && !prior && volume !== null && volume.size[2] > 2;
+  const layout = volume && !prior && !picture ? layoutOf(choices.layout.value, volume) : "single";
   const label = choices.label.value;
   return (
     <section class="viewer" aria-label="Images">
-      {found && <Toolbar state={view} actions={actions} picture={picture} threePlanes={threePlanes} comparing={prior !== null} />}
-      <div class={`planes ${threePlanes ? "three" : prior ? "two" : "one"}`}>
+      {found && <Toolbar state={view} actions={actions} choices={choices} picture={picture} comparing={prior !== null} />}
+      <div class={`planes ${prior ? "two" : CLASSES[layout]}`}>
         {volume ? (
           <>
-            <Planes view={view} choices={choices} several={threePlanes} title={prior ? row.label : undefined} />
+            <Planes view={view} choices={choices} layout={layout} title={prior ? row.label : undefined} />
             {prior && <PriorView id={prior} main={view} cache={cache} />}
           </>
         ) : (
@@ -55,15 +56,35 @@ export function Viewer({ desk, row, images, choices, actions, prior, problem }: 
   );
 }
 
+const CLASSES: Record<Layout, string> = { single: "one", planes: "three", windows: "windows" };
+
+/** The other planes say nothing of a few slices. */
+function layoutOf(chosen: Layout, volume: Volume): Layout {
+  return chosen === "planes" && volume.size[2] < 3 ? "single" : chosen;
+}
+
 interface PlanesProps {
   view: ViewState;
   choices: Choices;
-  several: boolean;
+  layout: Layout;
   title: string | undefined;
 }
 
-/** The axial plane alone, or all three with the chosen one large. */
-function Planes({ view, choices, several, title }: PlanesProps) {
+/** Windows beside the viewer's own, which the reader may change. */
+const SIDE_BY_SIDE = ["subdural", "bone"].map((name) => PRESETS.find((preset) => preset.name === name));
+
+/** The axial plane alone or in several windows, or all three planes with the chosen one large. */
+function Planes({ view, choices, layout, title }: PlanesProps) {
+  if (layout === "windows") {
+    return (
+      <>
+        {[undefined, ...SIDE_BY_SIDE].map((preset) => (
+          <Viewport key={preset?.name ?? "own"} state={view} axis="axial" title={title} crosshair={false} main={true} preset={preset} />
+        ))}
+      </>
+    );
+  }
+  const several = layout === "planes";
   const large = choices.large.value;
   const order: readonly Axis[] = several ? [large, ...AXES.filter((axis) => axis !== large)] : ["axial"];
   const enlarge = (axis: Axis) => (): void => {

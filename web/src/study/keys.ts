@@ -4,13 +4,14 @@ import { isTaken } from "../keyboard";
 import { PRESETS } from "../labels";
 import type { ViewState } from "../viewer/state";
 import type { Axis } from "../viewer/volume";
-import { TOOL_OF_KEY } from "./tools";
+import { SLABS_MM, TOOL_OF_KEY } from "./tools";
 
 /** What buttons and keys do, beyond the viewer's own state. */
 export interface Actions {
   mostSuspicious: () => void;
   nextSuspicious: (direction: 1 | -1) => void;
-  togglePlanes: () => void;
+  /** To a layout, or from it back to the axial plane alone. */
+  toggleLayout: (layout: "planes" | "windows") => void;
   compare: () => void;
   reset: () => void;
   back: () => void;
@@ -68,6 +69,9 @@ function viewKeys(state: ViewState, axis: Axis): Keys {
     i: toggle(state.inverted),
     x: toggle(state.crosshair),
     n: toggle(state.smooth),
+    t: () => {
+      state.slab.value = SLABS_MM[(SLABS_MM.indexOf(state.slab.value) + 1) % SLABS_MM.length]!;
+    },
     "+": () => state.zoomBy(axis, 1.25),
     "=": () => state.zoomBy(axis, 1.25),
     "-": () => state.zoomBy(axis, 0.8),
@@ -81,7 +85,8 @@ function actionKeys(actions: Actions): Keys {
     j: actions.mostSuspicious,
     "]": () => actions.nextSuspicious(1),
     "[": () => actions.nextSuspicious(-1),
-    v: actions.togglePlanes,
+    v: () => actions.toggleLayout("planes"),
+    h: () => actions.toggleLayout("windows"),
     c: actions.compare,
     r: actions.reset,
     a: actions.verdict,

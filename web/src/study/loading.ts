@@ -53,7 +53,12 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
     volume: { ...volume, scaled: volume.unit === "HU" && slices.display.spacing_mm !== null },
     mask: mask && fits(mask, volume) ? mask : null,
     colours: findings.regions.map((region) => labelOf(region.label).colour),
-    native: { source: slices.display.source, count: findings.n_slices },
+    native: {
+      source: slices.display.source,
+      count: findings.n_slices,
+      positions: slices.slices.map((slice) => slice.position_mm),
+      instances: slices.display.instances ?? [],
+    },
   };
   return { findings, slices, images };
 }

@@ -1,4 +1,4 @@
-// The tools of the left button or the finger.
+// The tools of the left button or the finger, and the thicknesses of slabs.
 
 import type { Tool } from "../viewer/state";
 
@@ -12,3 +12,6 @@ export const TOOLS: readonly { tool: Tool; key: string; name: string; icon: stri
 ];
 
 export const TOOL_OF_KEY: Readonly<Record<string, Tool>> = Object.fromEntries(TOOLS.map(({ key, tool }) => [key.toLowerCase(), tool]));
+
+/** Thicknesses of the slab that the slices are shown by; 0 for single slices. */
+export const SLABS_MM: readonly number[] = [0, 10, 20];

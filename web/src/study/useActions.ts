@@ -34,8 +34,8 @@ export function useActions({ id, prior, view, loaded, choices, focusVerdict }: P
         const next = suspiciousFrom(found.slices.slices, thresholds, choices.label.peek(), view.slice("axial"), direction);
         if (next !== null) view.goTo("axial", next);
       },
-      togglePlanes: () => {
-        choices.threePlanes.value = !choices.threePlanes.peek();
+      toggleLayout: (layout) => {
+        choices.layout.value = choices.layout.peek() === layout ? "single" : layout;
       },
       compare: () => {
         if (prior) go(toStudy(id));
@@ -50,7 +50,7 @@ export function useActions({ id, prior, view, loaded, choices, focusVerdict }: P
       },
       verdict: focusVerdict,
     }),
-    [id, prior, view, loaded, choices.label, choices.threePlanes, choices.picking, focusVerdict],
+    [id, prior, view, loaded, choices.label, choices.layout, choices.picking, focusVerdict],
   );
 }
 

@@ -195,6 +195,16 @@ export async function submit(chosen: readonly Chosen[]): Promise<void> {
   }
 }
 
+/** Send the simulated exam that ships with the server, as if it had been chosen. */
+export async function submitExample(): Promise<void> {
+  try {
+    const file = new File([await api.example()], "simulated-exam.zip", { type: "application/zip" });
+    await submit([{ path: file.name, file }]);
+  } catch (error) {
+    refusal.value = messageOf(error);
+  }
+}
+
 function tooMuch({ files }: Group): string {
   if (!limits) return "";
   const { file_bytes: one = Infinity, total_bytes: all = Infinity, files: most = Infinity } = limits;

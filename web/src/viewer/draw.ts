@@ -1,9 +1,10 @@
 // Draws one plane of a volume on a canvas: greys, outlines, cross, measures, scale.
 
+import type { Window } from "../labels";
 import type { Fit } from "./fit";
 import { fitOf } from "./fit";
 import { describe, type Measure } from "./measure";
-import type { Scene, Source } from "./source";
+import { PlainSource, type Scene, type Source } from "./source";
 import type { ViewState } from "./state";
 import { type Axis, type Plane, toPlane, type Volume } from "./volume";
 
@@ -12,10 +13,21 @@ const CROSS = "rgba(110, 190, 255, 0.55)";
 /** Of a region whose colour is not known. */
 const REGION = "#e4572e";
 
+export interface PaintOptions {
+  crosshair: boolean;
+  /** Whether a bar shows the scale. */
+  lengths: boolean;
+  /** In place of the viewer's window. */
+  window: Window | undefined;
+}
+
 export class Painter {
   /** The greys as last drawn: a moved cross or a changed outline does not draw them anew. */
   private readonly greys = document.createElement("canvas");
   private greysOf: unknown[] = [];
+
+  /** For what the viewer's own source does not draw: slabs, and planes with a window of their own. */
+  private readonly plain = new PlainSource();
 
   constructor(private readonly canvas: HTMLCanvasElement) {}
 
@@ -46,11 +58,12 @@ export class Painter {
   }
 
   /** Draw what the state says; returns where the plane lies, null where there is nothing to draw. */
-  paint(state: ViewState, axis: Axis, options: { crosshair: boolean; lengths: boolean }): Fit | null {
+  paint(state: ViewState, axis: Axis, options: PaintOptions): Fit | null {
     const volume = state.volume.value;
     const slice = state.slice(axis);
     const plane = state.planeOf(axis, slice);
-    const source = state.source.value;
+    const own = options.window !== undefined || state.slabSlices(axis) > 1;
+    const source = own && state.source.value ? this.plain : state.source.value;
     const context = this.canvas.getContext("2d", { alpha: false })!;
     const ratio = this.canvas.width / Math.max(1, this.canvas.clientWidth);
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -58,7 +71,7 @@ export class Painter {
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     if (!volume || !plane || !source || !this.canvas.width || !this.canvas.height) return null;
     const fit = fitOf(plane, state.filledOf(axis), this.canvas.clientWidth, this.canvas.clientHeight, state.poses[axis].value);
-    const [window, inverted, smooth] = [state.window.value, state.inverted.value, state.smooth.value];
+    const [window, inverted, smooth] = [options.window ?? state.window.value, state.inverted.value, state.smooth.value];
     const scene: Scene = { volume, axis, plane, point: state.point.value, fit, ratio, window, inverted, smooth };
     if (!this.drawGreys(source, scene, state.redraws.value)) return null;
     context.drawImage(this.greys, 0, 0);

@@ -15,6 +15,7 @@ import {
   type Plane,
   type Point,
   planeAt,
+  slabAt,
   slicesAlong,
   THROUGH,
   type Volume,
@@ -34,6 +35,10 @@ export interface Drawn {
 export interface Native {
   source: readonly (number | null)[];
   count: number;
+  /** mm along the stack of each native slice, null where it is not known. */
+  positions: readonly (number | null)[];
+  /** DICOM instance number of each native slice, null where it is not known. */
+  instances: readonly (number | null)[];
 }
 
 /** What is shown of a study. */
@@ -60,6 +65,8 @@ export class ViewState {
   readonly window = signal<Window>({ level: 40, width: 80 });
   readonly inverted = signal(false);
   readonly smooth = signal(true);
+  /** Thickness in mm of which the brightest voxels are shown; 0 for single slices. */
+  readonly slab = signal(0);
   /** Whether the cross is drawn on the large plane too; the small ones always show it. */
   readonly crosshair = signal(false);
   readonly maskShown = signal(true);
@@ -75,7 +82,7 @@ export class ViewState {
     return PRESETS.find((preset) => preset.level === level && preset.width === width);
   });
 
-  private nativeCount = 0;
+  private stack: Native | null = null;
   private wasPicture: boolean | null = null;
   private filled: Record<Axis, Filled> | null = null;
   private filledFor: Volume | null = null;
@@ -93,7 +100,7 @@ export class ViewState {
       this.point.value = centreOf(volume);
       this.measures.value = [];
       this.native.value = native && native.source.length === volume.size[2] ? native.source : null;
-      this.nativeCount = native?.count ?? 0;
+      this.stack = native;
       this.resetPoses();
       const picture = volume.unit === "grey";
       // A chosen window is kept from exam to exam; a picture has none to share.
@@ -114,6 +121,7 @@ export class ViewState {
   reset(): void {
     batch(() => {
       this.resetPoses();
+      this.slab.value = 0;
       this.inverted.value = false;
       this.window.value = this.restingWindow();
     });
@@ -161,7 +169,14 @@ export class ViewState {
     const native = axis === "axial" ? this.native.value : null;
     if (!native) return { number: at + 1, of: volume ? slicesAlong(volume, axis) : 0 };
     const behind = native[at];
-    return { number: behind === null || behind === undefined ? null : behind + 1, of: this.nativeCount };
+    return { number: behind === null || behind === undefined ? null : behind + 1, of: this.stack?.count ?? 0 };
+  }
+
+  /** Position (mm along the stack) and DICOM instance number of the axial slice shown; null where not known. */
+  nativeSlice(): { position: number | null; instance: number | null } {
+    const at = this.slice("axial");
+    const behind = (this.native.value ? this.native.value[at] : at) ?? -1;
+    return { position: this.stack?.positions[behind] ?? null, instance: this.stack?.instances[behind] ?? null };
   }
 
   setWindow(window: Window): void {
@@ -186,7 +201,14 @@ export class ViewState {
 
   planeOf(axis: Axis, slice: number): Plane | null {
     const volume = this.volume.value;
-    return volume && cached(this.planes, `${axis}${slice}`, () => planeAt(volume, axis, slice));
+    const n = this.slabSlices(axis);
+    return volume && cached(this.planes, `${axis}${slice}/${n}`, () => slabAt(volume, axis, slice, n));
+  }
+
+  /** Slices that a slab holds along an axis; 1 without one. */
+  slabSlices(axis: Axis): number {
+    const volume = this.volume.value;
+    return volume?.scaled && this.slab.value > 0 ? Math.max(1, Math.round(this.slab.value / volume.step[THROUGH[axis]])) : 1;
   }
 
   outlinesOf(axis: Axis, slice: number): readonly Drawn[] {

@@ -132,6 +132,21 @@ export function planeAt(volume: Volume, axis: Axis, index: number): Plane {
   return { values, width, height: nz, columnStep: axis === "coronal" ? dx : dy, rowStep: dz };
 }
 
+/** Brightest voxels of a slab: `n` neighbouring slices about one, fewer at the ends (a maximum intensity projection). */
+export function slabAt(volume: Volume, axis: Axis, index: number, n: number): Plane {
+  const middle = planeAt(volume, axis, index);
+  if (n < 2) return middle;
+  const values = middle.values.slice();
+  const from = Math.max(0, index - Math.floor((n - 1) / 2));
+  const to = Math.min(slicesAlong(volume, axis) - 1, index + Math.floor(n / 2));
+  for (let slice = from; slice <= to; slice++) {
+    if (slice === index) continue;
+    const other = planeAt(volume, axis, slice).values;
+    for (let i = 0; i < values.length; i++) if (other[i]! > values[i]!) values[i] = other[i]!;
+  }
+  return { ...middle, values };
+}
+
 /** Column and row (in pixels of the plane, 0 at the outer edge of the first) of a voxel's centre. */
 export function toPlane(volume: Volume, axis: Axis, point: Point): { column: number; row: number } {
   const nz = volume.size[2];

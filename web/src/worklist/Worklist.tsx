@@ -3,12 +3,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { api, BASE, fileAddress } from "../api";
+import { cautionOf } from "../cautions";
 import { messageOf } from "../errors";
 import { apart, clock, count, duration, probability, volume } from "../format";
 import { isTaken } from "../keyboard";
 import { SUBTYPES } from "../labels";
 import { toStudy } from "../router";
 import { isDone, type Study } from "../types";
+import { submitExample, transfers } from "../upload/transfer";
 import { UploadPanel } from "../upload/UploadPanel";
 import { limit, live, loaded, now, PAGE, problem, refresh, type Show, search, show, studies, total, verdictIs } from "./live";
 
@@ -127,13 +129,7 @@ export function Worklist() {
           </tbody>
         </table>
       )}
-      {loaded.value && rows.length === 0 && (
-        <p class="empty">
-          {show.value === "all" && !search.value && !verdictIs.value
-            ? "No studies yet. Drag one onto this page."
-            : "No study fits what is asked for."}
-        </p>
-      )}
+      {loaded.value && rows.length === 0 && <Empty />}
       {rows.length < total.value && (
         <p class="more">
           {rows.length} of {total.value}{" "}
@@ -143,6 +139,19 @@ export function Worklist() {
         </p>
       )}
     </main>
+  );
+}
+
+function Empty() {
+  if (show.value !== "all" || search.value || verdictIs.value) return <p class="empty">No study fits what is asked for.</p>;
+  if (transfers.value.length) return null; // the first is on its way
+  return (
+    <div class="empty">
+      <p>No studies yet. Drag one onto this page, or try it with a simulated exam, which is of no patient.</p>
+      <button type="button" onClick={() => void submitExample()}>
+        Load the simulated exam
+      </button>
+    </div>
   );
 }
 
@@ -233,6 +242,11 @@ function Result({ study }: { study: Study }) {
         <>
           <span class={`tag ${study.flagged ? "positive" : "negative"}`}>{study.flagged ? "Suspected" : "Not suspected"}</span>
           {study.uncertain && <span class="tag uncertain">uncertain</span>}
+          {study.cautions.map((code) => (
+            <span key={code} class="tag caution" title={cautionOf(code)?.title}>
+              {cautionOf(code)?.chip ?? code}
+            </span>
+          ))}
           {subtypes.length > 0 && <span class="under subtypes">{subtypes.map(({ display }) => display.toLowerCase()).join(", ")}</span>}
         </>
       );

@@ -215,6 +215,7 @@ def _read_series(candidate: Candidate, context: ReadContext) -> Exam:
         study_uid=first.study_uid,
         series_uid=first.series_uid,
         sop_instance_uids=tuple(h.sop_uid for h in headers),
+        instance_numbers=tuple(h.number for h in headers),
         frame_numbers=tuple((h.frame or 0) + 1 for h in headers) if first.frame is not None else None,
         details=details(headers),
     )

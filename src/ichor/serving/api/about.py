@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import asdict
+from pathlib import Path
 from typing import Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import FileResponse
 from markdown_it import MarkdownIt
 from pydantic import BaseModel, Field
 from sqlalchemy import text
@@ -28,6 +30,8 @@ __all__ = ["health", "private", "public"]
 public = APIRouter(tags=["session"])
 private = APIRouter(tags=["server"])
 health = APIRouter(tags=["health"])
+
+_EXAMPLE = Path(ichor.__file__).parent / "demo" / "demo.zip"
 
 
 class Window(BaseModel):
@@ -125,6 +129,19 @@ def get_limits(server: ServerState) -> Bounds:
         keep_days=server.settings.keep_days,
         windows={name: Window(level=w.level, width=w.width) for name, w in WINDOWS.items()},
     )
+
+
+@private.get(
+    "/example.zip",
+    responses={
+        200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(401, 403),
+    },
+    response_class=FileResponse,
+)
+def get_example() -> FileResponse:
+    """Give the simulated exam that ships with ichor, to try the server with: DICOM files, of no patient."""
+    return FileResponse(_EXAMPLE, media_type="application/zip")
 
 
 @health.get("/health/live")

@@ -1,0 +1,90 @@
+// What was found, in short: suspected or not, what makes that doubtful, and why a study was not assessed.
+
+import { cautionOf } from "../cautions";
+import { apart, volume } from "../format";
+import type { Findings, Notice, Study } from "../types";
+
+export function Summary({ study, findings }: { study: Study; findings: Findings | null }) {
+  if (study.state === "refused") return <NotAssessed reason={study.refusal?.message || "No reason was recorded."} />;
+  if (!findings) return null;
+  const p = findings.probabilities.any;
+  const threshold = findings.thresholds.any;
+  if (!findings.assessable || p === null || threshold === null) {
+    return <NotAssessed reason={findings.warnings.map((warning) => warning.message).join(" ")} />;
+  }
+  const positive = findings.positive.any === true;
+  const exam = findings.kind === "exam";
+  return (
+    <section class={`summary ${positive ? "positive" : "negative"}`} aria-labelledby="summary">
+      <h2 id="summary">
+        {positive ? "Hemorrhage suspected" : "No hemorrhage suspected"}
+        {findings.uncertain && <span class="tag uncertain">uncertain</span>}
+      </h2>
+      <dl class="figures">
+        <div>
+          <dt>Probability</dt>
+          <dd>{apart(p, threshold)}</dd>
+        </div>
+        <div>
+          <dt>Threshold</dt>
+          <dd>{apart(threshold, p)}</dd>
+        </div>
+        {exam && findings.volume_ml !== null && (
+          <div>
+            <dt>Outlined</dt>
+            <dd>{findings.regions.length ? volume(findings.volume_ml) : "none"}</dd>
+          </div>
+        )}
+      </dl>
+      <Cautions notices={findings.warnings} />
+      {positive && exam && findings.regions.length === 0 && (
+        <p class="caution">
+          Nothing is outlined: whole slices look suspicious, but no part of them stood out enough to be drawn. Look at the slices with the
+          highest bars below the images.
+        </p>
+      )}
+      {!positive && <p class="soft">This {exam ? "exam" : "picture"} stays below the threshold. That does not rule hemorrhage out.</p>}
+      {findings.uncertain && findings.uncertainty && <Borderline measured={findings.uncertainty} />}
+      {!exam && <p class="soft">A picture has no Hounsfield units and no scale: the verdict is weaker, and no volume is given.</p>}
+    </section>
+  );
+}
+
+function NotAssessed({ reason }: { reason: string }) {
+  return (
+    <section class="summary refused" aria-labelledby="summary">
+      <h2 id="summary">Not assessed</h2>
+      <p>{reason}</p>
+    </section>
+  );
+}
+
+function Cautions({ notices }: { notices: readonly Notice[] }) {
+  return (
+    <>
+      {notices.map(({ code, message }) => {
+        const caution = cautionOf(code);
+        return (
+          caution && (
+            <p key={code} class="caution" data-code={code}>
+              <b>{caution.title}.</b> {message}
+            </p>
+          )
+        );
+      })}
+    </>
+  );
+}
+
+function Borderline({ measured }: { measured: string }) {
+  return (
+    <div class="caution">
+      <b>Borderline.</b> With a probability like this, exams with and without hemorrhage cannot be told apart. Read the images as if the
+      model had given no answer.
+      <details>
+        <summary>How this was measured</summary>
+        <p>{measured}</p>
+      </details>
+    </div>
+  );
+}
