@@ -95,7 +95,7 @@ _WAYS = {
         (
             (
                 "reading",
-                ("archive, series, decoding;", "in a disposable process", "where asked: Exam, in HU"),
+                ("archive, series, decoding", "in a disposable process:", "an Exam, in HU"),
             ),
             ("preparing", ("prepare(): the grid,", "each slice with its", "neighbours, windows")),
             (
@@ -112,7 +112,7 @@ _WAYS = {
             ("datasets", ("exams and labels, split", "by patient; stores of", "prepared slices")),
             (
                 "training",
-                ("CrossValidation fits each", "fold; a ModelFamily draws", "batches and has the loss"),
+                ("CrossValidation fits each", "fold; a ModelFamily has", "batches, loss, graphs"),
             ),
             ("training", ("the fold's patients, by", "score(): predictions.csv;", "stacking, mean weights")),
             ("evaluating", ("figures with intervals,", "calibration, thresholds,", "all out of fold")),
