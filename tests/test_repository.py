@@ -36,6 +36,41 @@ MAY_IMPORT = {
     "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "exploring", "training", "jobs", "serving"},
 }
 MOST_LINES = 500
+MOST_FUNCTION_LINES = 60
+"""Without signature and docstring."""
+MOST_PARAMETERS = 7
+FORMER_WORDS = {
+    *("judge", "judges", "judged", "judging", "judgement", "opinion", "opinions", "hottest", "soup", "lone"),
+    *(
+        "keeping",
+        "trait",
+        "traits",
+        "cuts",
+        "learnt",
+        "unlike",
+        "said",
+        "says",
+        "told",
+        "tell",
+        "tells",
+        "untold",
+    ),
+    *("spoken", "who", "whom", "copies", "gather"),
+}
+"""The field has words for these (docs/reference/glossary.md)."""
+FORMER_CLASSES = {"placed", "wanted", "here", "lost", "gone"}
+KEPT_WORDS = {
+    ("training/recipe.py", "lone"): "a key of recipes",
+    ("training/recipe.py", "says"): "a key of recipes",
+    ("models/specs.py", "hottest"): "a key of recipes",
+    ("training/stacking.py", "opinions"): "names the input of a graph in bundles",
+}
+"""Names that files of users hold, and that therefore stay."""
+MANY_PARAMETERS = {
+    ("src/ichor/errors.py", "__init__"): "an exception that holds what a dataclass would",
+    ("src/ichor/evaluating/calls.py", "evaluate"): "mirrors a command",
+    ("src/ichor/training/calls.py", "train"): "mirrors a command",
+}
 
 
 @cache
@@ -148,6 +183,65 @@ def test_no_core_module_names_a_training_library():
 def test_no_module_is_long():
     long = {n: t.count("\n") for n, t in texts().items() if n.endswith(".py") and t.count("\n") > MOST_LINES}
     assert not long
+
+
+def takes_options(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether the parameters are options of a command, or of a request: they are annotated as typer's or the API's."""
+    given = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    notes = " ".join(ast.unparse(a.annotation) for a in given if a.annotation)
+    return "typer." in notes or any(isinstance(d, ast.Call) for d in function.decorator_list)
+
+
+def test_functions_are_short_and_take_few_parameters():
+    wrong = []
+    for path in (
+        *modules(),
+        *sorted((ROOT / "benchmarks").rglob("*.py")),
+        *sorted((ROOT / "scripts").rglob("*.py")),
+    ):
+        if "migrations" in path.parts:  # written once, in the form of Alembic
+            continue
+        for node in nodes(path):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            count = sum(a.arg not in ("self", "cls") for a in given)
+            if lines > MOST_FUNCTION_LINES:
+                wrong.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
+            excused = takes_options(node) or (path.relative_to(ROOT).as_posix(), node.name) in MANY_PARAMETERS
+            if count > MOST_PARAMETERS and not excused:
+                wrong.append(f"{path.relative_to(ROOT)}: {node.name} has {count} parameters")
+    assert not wrong
+
+
+def defined_names(path: Path) -> set[tuple[str, bool]]:
+    """Names that a module gives to things, each with whether it is a class's."""
+    found = {(path.stem, False)}
+    for node in nodes(path):
+        if isinstance(node, ast.ClassDef):
+            found.add((node.name, True))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add((node.name, False))
+        elif isinstance(node, ast.arg):
+            found.add((node.arg, False))
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add((node.id if isinstance(node, ast.Name) else node.attr, False))
+    return found
+
+
+def test_names_use_the_words_of_the_field():
+    wrong = set()
+    for path in modules():
+        where = path.relative_to(SOURCE).as_posix()
+        for name, is_class in defined_names(path):
+            words = {w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+            if (words & FORMER_WORDS and (where, name) not in KEPT_WORDS) or (
+                is_class and words <= FORMER_CLASSES
+            ):
+                wrong.add(f"{where}: {name}")
+    assert not wrong
 
 
 def test_no_assert_and_no_bare_except_at_a_user():

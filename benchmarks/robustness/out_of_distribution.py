@@ -21,11 +21,11 @@ from benchmarks.shared.fold_bundles import open_run
 from benchmarks.shared.tables import heading, row
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split
-from ichor.detecting.out_of_distribution import TRAITS, traits, unlike
+from ichor.detecting.out_of_distribution import QUANTITIES, outside_ranges, quantities
 from ichor.evaluating.conformal import exact_interval
 from ichor.exam import Exam
 from ichor.preparing import Preparation, prepare
-from ichor.training.reference_ranges import exam_traits, input_profile
+from ichor.training.reference_ranges import exam_quantities, input_profile
 
 FIRST = "ct-ich"
 Found = Mapping[str, float]
@@ -36,10 +36,10 @@ def main() -> None:
     arguments.add_argument("--changed", type=int, default=2, help="exams of each fold that are changed")
     options = arguments.parse_args()
     run = open_run(options.run, options.data)
-    rows = exam_traits(run)
+    rows = exam_quantities(run)
     own = [r for r in rows if r["dataset"] == FIRST]
     folds = load_split(run.folder.path / "split.json").folds
-    heading("checked on", "fitted on", "exams", "any outside its range", *TRAITS)
+    heading("checked on", "fitted on", "exams", "any outside its range", *QUANTITIES)
     flags = []
     for fold in sorted(set(folds.values())):
         profile = input_profile(r for r in own if folds[r["patient"]] != fold)
@@ -60,19 +60,19 @@ def main() -> None:
         exam = dataset.load(patient).exam
         for change in CHANGES:
             changed, _ = change.make(exam)
-            found = traits(changed, prepare(changed, run.folder.recipe.preparation))
+            found = quantities(changed, prepare(changed, run.folder.recipe.preparation))
             by_change.setdefault(change.name, []).append(_outside(found, others_of_fold))
     for change_name, changed_flags in by_change.items():
         _line(f"ct-ich, held-out: {change_name}", "the other folds", changed_flags)
     for name, exam in others(options.data):
-        found = traits(exam, prepare(exam, run.folder.recipe.preparation))
+        found = quantities(exam, prepare(exam, run.folder.recipe.preparation))
         for fitted, cut in ((FIRST, profile), ("all that trained", everything)):
             _line(name, fitted, [_outside(found, cut)])
-        for notice in unlike(found, profile):
+        for notice in outside_ranges(found, profile):
             print(f"  {name}: {notice.message}")
     print()
     heading("measurement", "lowest of ct-ich", "highest", "range of ct-ich", "range of all that trained")
-    for key, measurement in TRAITS.items():
+    for key, measurement in QUANTITIES.items():
         values = [float(r[key]) for r in own if r[key]]
         if values:
             a, b, (c, d) = profile[key], everything[key], (min(values), max(values))
@@ -81,19 +81,21 @@ def main() -> None:
 
 
 def _numbers(row: Mapping[str, str]) -> Found:
-    return {key: float(row[key]) for key in TRAITS if row[key]}
+    return {key: float(row[key]) for key in QUANTITIES if row[key]}
 
 
 def _outside(found: Found, profile: Mapping[str, tuple[float, float]]) -> dict[str, bool]:
     """Check each measurement alone."""
     return {
-        key: bool(unlike({key: found[key]}, profile)) for key in TRAITS if key in found and key in profile
+        key: bool(outside_ranges({key: found[key]}, profile))
+        for key in QUANTITIES
+        if key in found and key in profile
     }
 
 
 def _line(name: str, fitted: str, flags: list[dict[str, bool]]) -> None:
     cells = []
-    for key in TRAITS:
+    for key in QUANTITIES:
         known = [f[key] for f in flags if key in f]
         cells.append(f"{sum(known)} of {len(known)}" if known else "not known")
     outside = sum(any(f.values()) for f in flags)
@@ -114,7 +116,7 @@ def others(data: Path) -> Iterator[tuple[str, Exam]]:
             started = time.perf_counter()
             prepared = prepare(found, Preparation())
             middle = time.perf_counter()
-            traits(found, prepared)
+            quantities(found, prepared)
             print(
                 f"  {name}: measured in {1000 * (time.perf_counter() - middle):.0f} ms "
                 f"(preparing: {1000 * (middle - started):.0f} ms)"

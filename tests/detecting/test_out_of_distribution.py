@@ -13,7 +13,7 @@ from scipy import ndimage
 
 import ichor
 from ichor.detecting.bundle import load_bundle
-from ichor.detecting.out_of_distribution import TRAITS, cuts, traits, unlike
+from ichor.detecting.out_of_distribution import QUANTITIES, outside_ranges, quantities, reference_ranges
 from ichor.exam import Exam, Picture, Source
 from ichor.preparing import Preparation, prepare
 
@@ -21,7 +21,7 @@ Make = Callable[..., Exam]
 
 
 def of(exam: Exam) -> dict[str, float]:
-    return traits(exam, prepare(exam, Preparation()))
+    return quantities(exam, prepare(exam, Preparation()))
 
 
 def changed(exam: Exam, change: Callable[[NDArray[np.float32]], NDArray[np.floating]]) -> dict[str, float]:
@@ -41,15 +41,15 @@ def usual(plain: Exam) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def profile(usual: dict[str, float]) -> dict[str, tuple[float, float]]:
-    return cuts({name: [value] * 20 for name, value in usual.items()})
+    return reference_ranges({name: [value] * 20 for name, value in usual.items()})
 
 
 def codes(found: dict[str, float], profile: dict[str, tuple[float, float]]) -> str:
-    return " ".join(n.message for n in unlike(found, profile))
+    return " ".join(n.message for n in outside_ranges(found, profile))
 
 
 def test_every_trait_is_told_of_an_exam_with_scale(usual: dict[str, float]) -> None:
-    assert set(usual) == set(TRAITS) - {"thickness_mm"}  # the made head tells no thickness
+    assert set(usual) == set(QUANTITIES) - {"thickness_mm"}  # the made head tells no thickness
     assert usual["slice_step_mm"] == pytest.approx(5)
     assert usual["covered_mm"] == pytest.approx(140)
     assert usual["head_mm"] == pytest.approx(190, abs=12)
@@ -59,9 +59,9 @@ def test_every_trait_is_told_of_an_exam_with_scale(usual: dict[str, float]) -> N
 def test_the_same_head_again_is_nothing_new(
     usual: dict[str, float], profile: dict[str, tuple[float, float]]
 ) -> None:
-    assert unlike(usual, profile) == []
-    assert unlike(usual, {}) == [] and unlike({}, profile) == []
-    assert unlike(usual, {"of a later version": (0.0, 0.0)}) == []
+    assert outside_ranges(usual, profile) == []
+    assert outside_ranges(usual, {}) == [] and outside_ranges({}, profile) == []
+    assert outside_ranges(usual, {"of a later version": (0.0, 0.0)}) == []
 
 
 def test_thin_slices(make_exam: Make, profile: dict[str, tuple[float, float]]) -> None:
@@ -113,13 +113,15 @@ def test_what_has_no_scale_says_nothing_of_it(plain: Exam) -> None:
         "bright_percent",
     }
     picture = Picture(np.full((64, 64), 90, np.uint8), Source("p", "picture"), (0, 0, 64, 64), (64, 64))
-    assert traits(picture, prepare(picture, Preparation())) == {}
+    assert quantities(picture, prepare(picture, Preparation())) == {}
     empty = replace(plain, volume=np.full_like(plain.volume, -1000))
     assert "noise_hu" not in of(empty)
 
 
 def test_cuts_are_widened_by_what_is_nothing() -> None:
-    found = cuts({"slice_step_mm": [5.0] * 10, "brain_hu": list(np.linspace(20, 40, 101)), "noise_hu": []})
+    found = reference_ranges(
+        {"slice_step_mm": [5.0] * 10, "brain_hu": list(np.linspace(20, 40, 101)), "noise_hu": []}
+    )
     assert found["slice_step_mm"] == (pytest.approx(4.2), pytest.approx(5.8))
     assert found["brain_hu"] == (pytest.approx(20.2 - 4.9), pytest.approx(39.8 + 4.9))
     assert "noise_hu" not in found

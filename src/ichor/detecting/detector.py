@@ -15,7 +15,7 @@ import numpy as np
 from ichor.detecting.assembling import Options, Outcome, calibrated, findings_of, findings_of_refusal
 from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.localise import localise
-from ichor.detecting.out_of_distribution import traits, unlike
+from ichor.detecting.out_of_distribution import outside_ranges, quantities
 from ichor.detecting.quality import assess
 from ichor.detecting.scoring import score
 from ichor.detecting.sessions import Model, open_model
@@ -203,7 +203,7 @@ class Detector:
             notices.append(notice("model_does_not_locate", text))
         if manifest.input_profile and not refused:
             profile = {name: (cut.low, cut.high) for name, cut in manifest.input_profile.items()}
-            notices += unlike(traits(subject, prepared), profile)
+            notices += outside_ranges(quantities(subject, prepared), profile)
         return notices, refused
 
     def _outcome(self, subject: Exam | Picture, prepared: Prepared) -> Outcome:

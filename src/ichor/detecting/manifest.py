@@ -23,11 +23,11 @@ __all__ = [
     "Measured",
     "OperatingPoint",
     "OperatingPoints",
+    "ReferenceRange",
     "Scaling",
     "SliceRule",
     "Threshold",
     "TrainedOn",
-    "TraitRange",
     "UncertainBand",
 ]
 
@@ -187,8 +187,8 @@ class UncertainBand(_Model):
         return self.low <= probability <= self.high
 
 
-class TraitRange(_Model):
-    """Between which numbers of a trait an exam is like those of training."""
+class ReferenceRange(_Model):
+    """The reference range of a quantity: within it an exam is like those of training."""
 
     low: float
     high: float
@@ -213,7 +213,7 @@ class Manifest(_Model):
     slice_thresholds: dict[str, Threshold]
     operating_points: OperatingPoints = OperatingPoints()
     uncertain_band: UncertainBand | None = None
-    input_profile: dict[str, TraitRange] = {}
+    input_profile: dict[str, ReferenceRange] = {}
     localisation: Localisation = Localisation()
     untrusted_labels: dict[str, str] = {}
     trained_on: tuple[TrainedOn, ...]

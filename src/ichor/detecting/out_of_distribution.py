@@ -1,8 +1,8 @@
-"""Is this exam unlike those that the model was trained on? A few cheap traits, each against what training had.
+"""The out-of-distribution check: a few quantities of an exam, each against the reference range of the training exams.
 
 A model's figures hold for exams like the measured ones. Slices of another thickness, a child's head, contrast in the
-vessels, another kernel or dose show in numbers that need no network; an exam outside of what training had in one of
-them is judged all the same, and the reader is told in which.
+vessels, another kernel or dose show in quantities that need no network. An exam outside of a range is assessed all the
+same, and a notice names the quantity.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ichor.exam import Exam, Picture
 from ichor.notices import Notice, notice
 from ichor.preparing.stacks import Prepared
 
-__all__ = ["TRAITS", "Trait", "cuts", "traits", "unlike"]
+__all__ = ["QUANTITIES", "Quantity", "outside_ranges", "quantities", "reference_ranges"]
 
 _STRIDE = 4
 """Grid pixels for one pixel on which brain is looked for."""
@@ -31,14 +31,14 @@ _EDGE_MM = 5.0
 """Beside bone, a pixel may be half bone."""
 _LEAST_PIXELS = 300
 _SHARE = 0.01
-"""Of the training exams that may lie beyond either cut before it is widened."""
+"""Of the training exams that may lie beyond either end of a range before it is widened."""
 _WIDENED = 0.25
-"""By this share of the distance between both quantiles, or by the trait's own tolerance where that is more."""
+"""By this share of the distance between both quantiles, or by the quantity's own tolerance where that is more."""
 
 
 @dataclass(frozen=True)
-class Trait:
-    """Something that an exam is, in one number.
+class Quantity:
+    """Something that is measured of an exam, one number.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class Trait:
     decimals
         To show.
     tolerance
-        Difference that is nothing.
+        Difference without meaning.
     low, high
-        What it may mean where the number is below or above what training had; empty where that side is no matter.
+        What it may mean where the number is below or above the range; empty where that side does not matter.
     """
 
     words: str
@@ -62,34 +62,36 @@ class Trait:
     high: str
 
 
-TRAITS: dict[str, Trait] = {
-    "slice_step_mm": Trait(
+QUANTITIES: dict[str, Quantity] = {
+    "slice_step_mm": Quantity(
         "distance between slices", " mm", 1, 0.8, "thin slices", "thick or missing slices"
     ),
-    "thickness_mm": Trait("slice thickness", " mm", 1, 0.8, "thin slices", "thick slices"),
-    "covered_mm": Trait("length of the stack", " mm", 0, 15.0, "part of the head only", "more than the head"),
-    "head_mm": Trait(
+    "thickness_mm": Quantity("slice thickness", " mm", 1, 0.8, "thin slices", "thick slices"),
+    "covered_mm": Quantity(
+        "length of the stack", " mm", 0, 15.0, "part of the head only", "more than the head"
+    ),
+    "head_mm": Quantity(
         "size of the head in the slices", " mm", 0, 8.0, "a child, or a head that is cut", "more than a head"
     ),
-    "densest_hu": Trait("densest voxels", " HU", 0, 100.0, "saved through a window, bone cut off", ""),
-    "brain_hu": Trait(
+    "densest_hu": Quantity("densest voxels", " HU", 0, 100.0, "saved through a window, bone cut off", ""),
+    "brain_hu": Quantity(
         "density of brain", " HU", 1, 1.5, "oedema, or another scale", "contrast, or another scale"
     ),
-    "noise_hu": Trait(
+    "noise_hu": Quantity(
         "noise of brain", " HU", 1, 0.4, "a soft kernel or thick slices", "a sharp kernel or low dose"
     ),
-    "grain": Trait(
+    "grain": Quantity(
         "coarseness of the noise", "", 2, 0.06, "a sharp kernel", "a soft kernel or an enlarged picture"
     ),
-    "bright_percent": Trait(
+    "bright_percent": Quantity(
         "bright voxels within the skull", " %", 2, 0.3, "", "contrast in the vessels, or calcium"
     ),
 }
-"""Every trait by its key in a bundle's ``input_profile``."""
+"""Every quantity by its key in a bundle's ``input_profile``."""
 
 
-def traits(subject: Exam | Picture, prepared: Prepared) -> dict[str, float]:
-    """Measure an exam's traits on the model's grid: what the network sees.
+def quantities(subject: Exam | Picture, prepared: Prepared) -> dict[str, float]:
+    """Measure an exam on the model's grid: what the network sees.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def traits(subject: Exam | Picture, prepared: Prepared) -> dict[str, float]:
     Returns
     -------
     dict
-        By key of :data:`TRAITS`; what cannot be told (spacing unknown, no brain found) is left out.
+        By key of :data:`QUANTITIES`; what is not known (spacing unknown, no brain found) is left out.
     """
     if isinstance(subject, Picture) or subject.n_slices < 2:
         return {}
@@ -143,12 +145,12 @@ def _of_brain(hu: NDArray[np.float32], pixel_mm: float) -> dict[str, float]:
         noise = 1.4826 * float(np.median(np.abs(rest[brain])))
         near = np.clip(rest, -4 * noise, 4 * noise)
         pairs = brain[:, 1:] & brain[:, :-1]
-        together = float((near[:, 1:] * near[:, :-1])[pairs].mean())
+        correlation = float((near[:, 1:] * near[:, :-1])[pairs].mean())
         bright = (smooth > _BRIGHT_HU[0]) & (smooth < _BRIGHT_HU[1]) & inside
         for name, value in (
             ("brain_hu", float(np.median(smooth[brain]))),
             ("noise_hu", noise),
-            ("grain", together / max(float((near[brain] ** 2).mean()), 1e-6)),
+            ("grain", correlation / max(float((near[brain] ** 2).mean()), 1e-6)),
             ("bright_percent", 100 * float(bright.sum() / inside.sum())),
         ):
             values.setdefault(name, []).append(value)
@@ -172,19 +174,19 @@ def _space(plane: NDArray[np.float32], edge: int) -> NDArray[np.bool_]:
     return np.asarray(ndimage.binary_erosion(ndimage.binary_fill_holes(largest), iterations=edge))
 
 
-def cuts(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
-    """Find between which numbers an exam is like those of training.
+def reference_ranges(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """Find the reference ranges of the training exams.
 
     Parameters
     ----------
     values
-        Of the training exams, by trait.
+        Of the training exams, by quantity.
 
     Returns
     -------
     dict
-        Both cuts by trait: the quantiles that leave 1 % of the training exams out on either side, widened by a quarter
-        of their distance (or by what is nothing in that trait, where that is more).
+        Both ends by quantity: the quantiles that leave 1 % of the training exams out on either side, widened by a
+        quarter of their distance (or by the quantity's tolerance, where that is more).
     """
     found = {}
     for name, numbers in values.items():
@@ -193,38 +195,39 @@ def cuts(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]
         if not len(known):
             continue
         low, high = np.quantile(known, [_SHARE, 1 - _SHARE])
-        more = max(_WIDENED * (high - low), TRAITS[name].tolerance)
+        more = max(_WIDENED * (high - low), QUANTITIES[name].tolerance)
         low, high = float(low - more), float(high + more)
         found[name] = (max(low, 0.0) if known.min() >= 0 else low, high)
     return found
 
 
-def unlike(found: Mapping[str, float], profile: Mapping[str, tuple[float, float]]) -> list[Notice]:
-    """Tell in which traits an exam is unlike those of training.
+def outside_ranges(found: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> list[Notice]:
+    """Name the quantities of an exam that lie outside of the reference ranges.
 
     Parameters
     ----------
     found
-        Of :func:`traits`.
-    profile
-        Both cuts by trait; a trait that this ichor does not know is not asked.
+        Of :func:`quantities`.
+    ranges
+        Both ends by quantity; one that this ichor does not know is not checked.
 
     Returns
     -------
     list of Notice
-        One that names every such trait, or none.
+        One that names every such quantity, or none.
     """
-    said = []
-    for name, trait in TRAITS.items():
-        if name not in found or name not in profile:
+    parts = []
+    for name, quantity in QUANTITIES.items():
+        if name not in found or name not in ranges:
             continue
-        value, (low, high) = found[name], profile[name]
-        meaning = trait.low if value < low else trait.high if value > high else ""
+        value, (low, high) = found[name], ranges[name]
+        meaning = quantity.low if value < low else quantity.high if value > high else ""
         if meaning:
-            shown, a, b = (f"{v:.{trait.decimals}f}" for v in (value, low, high))
-            said.append(f"{trait.words} {shown}{trait.unit} (trained on {a} to {b}{trait.unit}: {meaning}?)")
-    if not said:
+            shown, a, b = (f"{v:.{quantity.decimals}f}" for v in (value, low, high))
+            unit = quantity.unit
+            parts.append(f"{quantity.words} {shown}{unit} (trained on {a} to {b}{unit}: {meaning}?)")
+    if not parts:
         return []
     return [
-        notice("unlike_training", f"This exam is unlike those the model was trained on: {'; '.join(said)}.")
+        notice("unlike_training", f"This exam is unlike those the model was trained on: {'; '.join(parts)}.")
     ]

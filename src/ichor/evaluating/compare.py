@@ -61,12 +61,12 @@ def compare(first: OutOfFold, second: OutOfFold) -> list[Difference]:
     out = []
     for a, b in zip(levels(first), levels(second), strict=True):
         known = a.known(0) & b.known(0)
-        y, who = a.labels[known, 0], a.patients[known]
+        y, drawn = a.labels[known, 0], a.patients[known]
         n = resamplings_for(len(y))
         out.append(
             _difference(
                 f"{a.name} AUC, any",
-                paired_bootstrap(m.roc_auc, y, a.logits[known, 0], b.logits[known, 0], who, resamplings=n),
+                paired_bootstrap(m.roc_auc, y, a.logits[known, 0], b.logits[known, 0], drawn, resamplings=n),
             )
         )
         if a.name != "exam" and not np.isnan(a.labels + b.labels).any():
@@ -79,7 +79,7 @@ def compare(first: OutOfFold, second: OutOfFold) -> list[Difference]:
         out.append(
             _difference(
                 f"{a.name} accuracy, any",
-                paired_bootstrap(m.accuracy, y, called[0], called[1], who),
+                paired_bootstrap(m.accuracy, y, called[0], called[1], drawn),
             )
         )
     return out

@@ -116,14 +116,14 @@ def measure(run: OutOfFold, alpha: float = ALPHA) -> dict[str, Interval]:
     known = ~np.isnan(run.exam_labels[:, 0])
     y, x, folds = run.exam_labels[known, 0] > 0.5, run.exam_logits[known, 0], run.exam_folds[known]
     right, uncertain = np.zeros(len(y), bool), np.zeros(len(y), bool)
-    says_yes = np.zeros(len(y), bool)
+    answered_yes = np.zeros(len(y), bool)
     for fold in np.unique(folds):
         inside = folds == fold
         band = fit_band(x[~inside], y[~inside].astype(float), alpha)
         holds = {c: band.holds(x[inside], c) for c in (True, False)}
         right[inside] = np.where(y[inside], holds[True], holds[False])
         uncertain[inside] = holds[True] == holds[False]
-        says_yes[inside] = holds[True]
+        answered_yes[inside] = holds[True]
     certain = ~uncertain
 
     def share(of: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
@@ -135,7 +135,7 @@ def measure(run: OutOfFold, alpha: float = ALPHA) -> dict[str, Interval]:
         "coverage, no hemorrhage": share(right, ~y),
         "uncertain": share(uncertain, every),
         "error among the certain": share(~right, certain),
-        "missed among the certainly negative": share(y, certain & ~says_yes),
+        "missed among the certainly negative": share(y, certain & ~answered_yes),
     }
 
 

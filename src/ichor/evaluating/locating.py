@@ -112,5 +112,5 @@ def _interval(
     above: Sequence[float], below: Sequence[float], found: Sequence[Overlap] | Sequence[Point]
 ) -> Interval:
     """Sum above over sum below, with its interval over patients."""
-    who = np.array([one.patient for one in found])
-    return bootstrap(_ratio, np.array(above, np.float64), np.array(below, np.float64), who)
+    drawn = np.array([one.patient for one in found])
+    return bootstrap(_ratio, np.array(above, np.float64), np.array(below, np.float64), drawn)

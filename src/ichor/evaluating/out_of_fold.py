@@ -228,11 +228,11 @@ def _verdicts(
     if not known.any():
         return []
     called = called_across_folds(run, "exam" if level.name == "exam" else "slice", choose, label)[known]
-    truth, who = level.labels[known, label], level.patients[known]
+    truth, drawn = level.labels[known, label], level.patients[known]
     return [
         Figure(
             f"{level.name} {name}, {LABEL_NAMES[label]}",
-            bootstrap(_VERDICTS[name], truth, called, who),
+            bootstrap(_VERDICTS[name], truth, called, drawn),
             protocol + level.note,
         )
         for name in names

@@ -126,7 +126,7 @@ class Worker:
         turn_ends: float | None = None
         for number, result in enumerate(read_all(path, limits=self.limits, isolated=True)):
             self._progress = time.monotonic()
-            if isinstance(result, RefusedInput) and _says_disk(result):
+            if isinstance(result, RefusedInput) and _names_disk(result):
                 raise StorageUnavailable
             part = self.queue.open_part(leased, number)
             if part is None:
@@ -211,7 +211,7 @@ def _turn_s(reading_s: float) -> float:
     return max(_TURN_S, 2 * reading_s)
 
 
-def _says_disk(refusal: RefusedInput) -> bool:
+def _names_disk(refusal: RefusedInput) -> bool:
     """Tell whether reading failed as the disk did: archives are unpacked in the state folder."""
     troubles = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)
     return any(os.strerror(number) in refusal.found for number in troubles)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ichor.datasets.labelled import DatasetInfo
 from ichor.detecting.manifest import Manifest
-from ichor.detecting.out_of_distribution import TRAITS
+from ichor.detecting.out_of_distribution import QUANTITIES
 from ichor.evaluating.compare import Difference
 from ichor.evaluating.failures import failures
 from ichor.evaluating.groups import group_figures, groups_of
@@ -112,7 +112,7 @@ def card_text(manifest: Manifest, data: RunData, oof: OutOfFold, facts: CardFact
         calibration=calibration_rows(oof),
         robustness=read_robustness(facts.predicted),
         groups=list(group_figures(oof, groups_of(data.target))),
-        traits=TRAITS,
+        quantities=QUANTITIES,
         lost=facts.differences,
         failures=failures(oof, data.target),
     )

@@ -20,10 +20,10 @@ from ichor.detecting.manifest import (
     Localisation,
     Manifest,
     OperatingPoints,
+    ReferenceRange,
     Scaling,
     Threshold,
     TrainedOn,
-    TraitRange,
 )
 from ichor.evaluating.calibration import (
     EXAM_SENSITIVITY,
@@ -40,7 +40,7 @@ from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABEL_NAMES
 from ichor.training.card import limits_of, provenance
 from ichor.training.families.family import Graph
-from ichor.training.reference_ranges import exam_traits, input_profile
+from ichor.training.reference_ranges import exam_quantities, input_profile
 from ichor.training.reliability import measured, operating_points, uncertain_band
 from ichor.training.run_data import RunData
 
@@ -100,7 +100,7 @@ def manifest_of(
     oof, single = found.exams, found.single
     exam, native = _calibrated(oof, "exam"), _calibrated(oof, "slice")
     alone = _calibrated(single, "slice")
-    profile = input_profile(exam_traits(data)) if oof.kind == "exams" else {}
+    profile = input_profile(exam_quantities(data)) if oof.kind == "exams" else {}
     return Manifest(
         format="ichor.bundle/1",
         name=name,
@@ -131,7 +131,8 @@ def manifest_of(
         ),
         uncertain_band=uncertain_band(oof, exam),
         input_profile={
-            key: TraitRange(low=round(low, 4), high=round(high, 4)) for key, (low, high) in profile.items()
+            key: ReferenceRange(low=round(low, 4), high=round(high, 4))
+            for key, (low, high) in profile.items()
         },
         localisation=Localisation(),
         untrusted_labels=_untrusted(oof),

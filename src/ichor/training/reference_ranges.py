@@ -1,4 +1,4 @@
-"""What a run's exams are like: the traits that a bundle compares an input with."""
+"""Reference ranges of a run's exams, with which a bundle compares an input."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ichor.datasets.registry import open_dataset
-from ichor.detecting.out_of_distribution import TRAITS, cuts, traits
+from ichor.detecting.out_of_distribution import QUANTITIES, quantities, reference_ranges
 from ichor.preparing import prepare
 from ichor.training.run_data import RunData
 
-__all__ = ["TRAITS_FILE", "exam_traits", "input_profile"]
+__all__ = ["QUANTITIES_FILE", "exam_quantities", "input_profile"]
 
-TRAITS_FILE = "traits.csv"
+QUANTITIES_FILE = "traits.csv"
 Row = Mapping[str, str]
 
 
-def exam_traits(data: RunData) -> list[Row]:
-    """Measure the traits of every exam that a run learns from, and keep them in its folder.
+def exam_quantities(data: RunData) -> list[Row]:
+    """Measure every exam that a run learns from, and keep the quantities in its folder.
 
     Returns
     -------
     list of dict
-        ``dataset``, ``patient`` and the traits as text, empty where unknown.
+        ``dataset``, ``patient`` and the quantities as text, empty where unknown.
     """
     recipe = data.folder.recipe
-    path = data.folder.path / TRAITS_FILE
-    names = ("dataset", "patient", *TRAITS)
+    path = data.folder.path / QUANTITIES_FILE
+    names = ("dataset", "patient", *QUANTITIES)
     if path.is_file():
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
@@ -41,15 +41,15 @@ def exam_traits(data: RunData) -> list[Row]:
             continue
         for patient in dataset.patients():
             exam = dataset.load(patient).exam
-            found = traits(exam, prepare(exam, recipe.preparation))
+            found = quantities(exam, prepare(exam, recipe.preparation))
             known = {key: f"{value:.5g}" for key, value in found.items()}
-            rows.append({"dataset": name, "patient": patient, **dict.fromkeys(TRAITS, ""), **known})
+            rows.append({"dataset": name, "patient": patient, **dict.fromkeys(QUANTITIES, ""), **known})
     _write(path, names, rows)
     return rows
 
 
 def input_profile(rows: Iterable[Row]) -> dict[str, tuple[float, float]]:
-    """Return the cuts of each trait over some rows of :func:`exam_traits`.
+    """Return the range of each quantity over some rows of :func:`exam_quantities`.
 
     Each data set has its own cuts, and the widest count: two sources that are far apart must not make each other's
     tails look short.
@@ -59,7 +59,9 @@ def input_profile(rows: Iterable[Row]) -> dict[str, tuple[float, float]]:
         by_source.setdefault(row["dataset"], []).append(row)
     found: dict[str, tuple[float, float]] = {}
     for some in by_source.values():
-        for key, (low, high) in cuts({k: [float(r[k]) for r in some if r[k]] for k in TRAITS}).items():
+        for key, (low, high) in reference_ranges(
+            {k: [float(r[k]) for r in some if r[k]] for k in QUANTITIES}
+        ).items():
             before = found.get(key, (low, high))
             found[key] = (min(low, before[0]), max(high, before[1]))
     return found

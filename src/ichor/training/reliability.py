@@ -58,12 +58,12 @@ def operating_points(run: OutOfFold, level: str, calibration: LabelScaling) -> l
     )
     known = ~np.isnan(labels[:, 0])
     y, p = labels[known, 0], calibration.probabilities(logits[known])[:, 0]
-    who = run.drawn(patients)[known]
+    drawn = run.drawn(patients)[known]
     points = []
     for aim in SENSITIVITIES:
         choose = sensitive_threshold(aim)
         called = called_across_folds(run, level, choose)[known]
-        rates = [_rate(y, called, who, positive) for positive in (True, False)]
+        rates = [_rate(y, called, drawn, positive) for positive in (True, False)]
         protocol = f"threshold with {aim:.0%} sensitivity on the other folds"
         points.append(
             OperatingPoint(
@@ -78,11 +78,11 @@ def operating_points(run: OutOfFold, level: str, calibration: LabelScaling) -> l
 
 
 def _rate(
-    y: NDArray[np.floating], called: NDArray[np.float64], who: NDArray[np.str_], positive: bool
+    y: NDArray[np.floating], called: NDArray[np.float64], drawn: NDArray[np.str_], positive: bool
 ) -> Interval:
     """Share of one class with the right verdict; exact where each patient has one case, else by resampling."""
-    if len(np.unique(who)) < len(who):
-        return bootstrap(m.sensitivity if positive else m.specificity, y, called, who)
+    if len(np.unique(drawn)) < len(drawn):
+        return bootstrap(m.sensitivity if positive else m.specificity, y, called, drawn)
     inside = (y > 0.5) == positive
     right = (called[inside] > 0.5) == positive
     return exact_interval(int(right.sum()), int(inside.sum()), int(inside.sum()) if positive else 0)
@@ -138,15 +138,15 @@ def calibration_rows(run: OutOfFold) -> list[dict[str, Any]]:
         known = ~np.isnan(labels[:, 0])
         y = labels[known, 0].astype(np.float64)
         p = crossfit(logits[:, :1], labels[:, :1], folds, calibrated=run.calibrated)[known, 0]
-        who = run.drawn(patients)[known]
+        drawn = run.drawn(patients)[known]
         statistics = {
             "error in 10 bins of equal count": m.calibration_error,
             "smooth error (Blasiok and Nakkiran 2024)": smooth_calibration_error,
             "debiased root-mean-square error, 5 bins (Kumar et al. 2019)": debiased_calibration_error,
         }
-        alone = len(np.unique(who)) == len(who)
+        alone = len(np.unique(drawn)) == len(drawn)
         for name, statistic in statistics.items():
-            i = bootstrap(statistic, y, p, who, resamplings=500)
+            i = bootstrap(statistic, y, p, drawn, resamplings=500)
             perfect = under_perfect_calibration(statistic, y, p) if alone else None
             rows.append(
                 {
@@ -159,7 +159,7 @@ def calibration_rows(run: OutOfFold) -> list[dict[str, Any]]:
                 }
             )
         for weak, name in ((_intercept, "intercept (0 is right)"), (_slope, "slope (1 is right)")):
-            i = bootstrap(weak, y, p, who, resamplings=300)
+            i = bootstrap(weak, y, p, drawn, resamplings=300)
             rows.append(
                 {
                     **_numbers({"value": i.value, "low": i.low, "high": i.high}),
