@@ -226,11 +226,11 @@ def _unit(header: Any, affine: NDArray[np.float64]) -> float:
     """Millimetres in the file's unit of length; a unit that no head fits is taken as unset."""
     unit = _UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    as_said, as_mm = (
+    as_stated, as_mm = (
         bool((spacing * u >= _PLAUSIBLE_MM[0]).all() and (spacing * u <= _PLAUSIBLE_MM[1]).all())
         for u in (unit, 1.0)
     )
-    return 1.0 if as_mm and not as_said else unit
+    return 1.0 if as_mm and not as_stated else unit
 
 
 def _check_affine(affine: NDArray[np.float64], name: str) -> None:
