@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,11 +120,12 @@ def test_a_split_keeps_its_people_together_and_a_store_is_built(data):
 
 def test_a_release_and_the_documentation_say_where_it_comes_from(data):
     pytest.importorskip("torch", reason="needs the extra 'train'")
-    from ichor.detecting.manifest import TrainedOn
-    from ichor.training.card import provenance
+    from ichor.training.describing import _trained_on
 
-    told = TrainedOn(name="added", exams=8, slices=72, **provenance(open_dataset("added", data).info))
-    assert (told.licence, told.citation, told.note) == ("CC BY 4.0", "Nobody 2026", "made of circles")
+    run = SimpleNamespace(folder=SimpleNamespace(recipe=SimpleNamespace(target="added", extra=())), root=data)
+    (stated,) = _trained_on(run)
+    assert (stated.name, stated.exams, stated.slices) == ("added", 8, 72)
+    assert (stated.licence, stated.citation, stated.note) == ("CC BY 4.0", "Nobody 2026", "made of circles")
     spec = importlib.util.spec_from_file_location("print_reference", ROOT / "scripts" / "print_reference.py")
     page = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:

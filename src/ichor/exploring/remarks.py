@@ -104,8 +104,9 @@ def _of_duplicates(e: Exploration) -> list[Remark]:
             )
         )
     if n["alike"]:
+        more = "more " if n["equal"] + n["copy"] else ""
         out.append(
-            Remark(f"{_many(n['alike'], 'more pair')} look alike, as neighbouring slices of one head do.")
+            Remark(f"{_many(n['alike'], f'{more}pair')} look alike, as neighbouring slices of one head do.")
         )
     names = list(e.survey.patients)
     pairs = [DuplicatePair(c.first, c.second, c.correlation, False, False) for c in e.duplicates]
