@@ -225,6 +225,7 @@ def test_without_a_word_on_orientation(tmp_path):
     nib.save(image, tmp_path / "v.nii")
     exam = read(tmp_path / "v.nii")
     assert codes(exam) == {"orientation_missing"} and exam.geometry.spacing == pytest.approx((3.4, 3.2))
+    assert not exam.geometry.coordinates_known
 
 
 def test_thick_slices(tmp_path):

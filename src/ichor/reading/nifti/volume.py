@@ -191,6 +191,7 @@ def _geometry(
         row_direction=row_direction,
         column_direction=column_direction / np.linalg.norm(column_direction),
         spacing=spacing,
+        orientation_known=header.oriented,
         thickness=np.full(n, np.nan if n > 1 else np.linalg.norm(along)),
     )
 
