@@ -262,6 +262,18 @@ def test_two_kernels_in_the_frames_of_one_object_are_parted(tmp_path):
     assert "kernel h70h" in next(n.message for n in exam.notices if n.code == "series_left_out")
 
 
+@pytest.mark.parametrize("keyword", ["StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"])
+def test_stacks_and_phases_in_the_frames_of_one_object_are_parted(tmp_path, keyword):
+    data = enhanced(order=[*range(22), *range(22)])
+    for k, group in enumerate(data.PerFrameFunctionalGroupsSequence):
+        content = Dataset()
+        setattr(content, keyword, 1 + k // 22 if keyword != "StackID" else str(1 + k // 22))
+        group.FrameContentSequence = [content]
+    exam = read_one(next(write(tmp_path / "study", [data]).iterdir()))
+    assert the_head(exam) and exam.source.frame_numbers == tuple(range(1, 23))
+    assert "positions_duplicate" not in codes(exam) and "series_left_out" in codes(exam)
+
+
 # -- numbers as people write them ----------------------------------------------------------------------
 
 

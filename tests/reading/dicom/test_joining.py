@@ -40,6 +40,11 @@ def test_what_shares_a_uid_is_joined(slices):
     assert sorted(uids(joined.headers)) == list(range(1, 23)) and not joined.scattered
 
 
+def test_without_positions_numbers_tell_places():
+    joined = join_fragments(own("series_uid", position=None), None)
+    assert {h.series_uid for h in joined.headers} == {"series_uid.0"}
+
+
 def folders(k):
     return InputFile(Path(f"folder{k}/x"), "x")
 
@@ -72,7 +77,7 @@ NOT_ALIKE = {
     "kernels": {"kernel": lambda k: f"K{k}"},
     "directions": {"orientation": lambda k: np.array([1, 0, 0, 0, np.cos(k / 9), np.sin(k / 9)])},
     "places": {"position": lambda k: np.array([*CORNER, 5.0 * (k // 2)])},
-    "no place": {"position": lambda k: None},
+    "no place": {"position": lambda k: None, "number": lambda k: 1},
     "another modality": {"modality": lambda k: "MR"},
 }
 

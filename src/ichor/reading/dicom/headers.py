@@ -33,6 +33,7 @@ _TAGS = [
     "ContrastBolusAgent",
     "ContrastBolusAgentSequence",
     "AcquisitionNumber",
+    "TemporalPositionIdentifier",
     "AcquisitionDateTime",
     "AcquisitionDate",
     "AcquisitionTime",
@@ -85,8 +86,8 @@ class SliceHeader:
         In capitals without accents; ``label`` is the series description, ``description`` joins series, study
         and protocol.
     acquisition, acquired, voltage
-        What else parts acquisitions: their number, date and time, and kV; only ever compared. Empty or None
-        where absent.
+        What else parts acquisitions: their number (with stack and phase), date and time, and kV; only compared.
+        Empty or None where absent.
     position, orientation, spacing
         ``(3,)``, ``(6,)``, ``(2,)`` or None where absent or not to be used.
     thickness, step, location, number
@@ -211,7 +212,7 @@ def _object_header(data: Dataset, whole: Elements, file: InputFile, frames: int)
         description=folded(" ".join(described)),
         kernel=kernel.upper(),
         contrast=folded(_agents(whole)),
-        acquisition=whole.text("FrameAcquisitionNumber") or whole.text("AcquisitionNumber"),
+        acquisition=_acquisition(whole),
         acquired=_acquired(whole),
         voltage=voltage,
         position=whole.numbers("ImagePositionPatient", 3),
@@ -249,7 +250,7 @@ def _frame_header(header: SliceHeader, frame: Elements, k: int) -> SliceHeader:
         image_type=_kinds(frame.text("FrameType") or frame.text("ImageType")),
         kernel=frame.text("ConvolutionKernel").upper(),
         contrast=folded(_agents(frame)),
-        acquisition=frame.text("FrameAcquisitionNumber") or frame.text("AcquisitionNumber"),
+        acquisition=_acquisition(frame),
         acquired=_acquired(frame),
         voltage=frame.number("KVP"),
         body_part=folded(frame.text("BodyPartExamined") or frame.meanings("AnatomicRegionSequence")),
@@ -265,6 +266,15 @@ def _agents(elements: Elements) -> str:
     if elements.text("ContrastBolusAgentAdministered").upper() == "NO":
         return ""
     return elements.text("ContrastBolusAgent") or elements.meanings("ContrastBolusAgentSequence")
+
+
+def _acquisition(elements: Elements) -> str:
+    """Return the number of the acquisition, with the stack and the phase that the functional groups name."""
+    number = elements.text("FrameAcquisitionNumber") or elements.text("AcquisitionNumber")
+    phase = elements.text("TemporalPositionIndex") or elements.text("TemporalPositionIdentifier")
+    stack = elements.text("StackID")
+    named = (number, f"stack {stack}" if stack else "", f"phase {phase}" if phase else "")
+    return _printable(" ".join(part for part in named if part))
 
 
 def _acquired(elements: Elements) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from ichor.errors import RefusedInput
 from ichor.notices import Notice, notice
 from ichor.reading.dicom.headers import SliceHeader
-from ichor.reading.dicom.parts import slice_normal
+from ichor.reading.dicom.parts import slice_heights
 from ichor.reading.dicom.series import exclusion
 from ichor.reading.dicom.stack import same_direction, same_matrix
 from ichor.reading.geometry_notices import MIN_SLICES
@@ -99,7 +99,8 @@ def _identity(header: SliceHeader) -> tuple[str, str, str]:
 
 
 def _may_join(header: SliceHeader) -> bool:
-    return header.n_frames == 1 and header.position is not None and exclusion(header) is None
+    placed = header.position is not None or header.location is not None or header.number is not None
+    return header.n_frames == 1 and placed and exclusion(header) is None
 
 
 def _alike(fragments: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
@@ -129,17 +130,21 @@ def _linked(alike: Sequence[SliceHeader], link: str) -> list[list[SliceHeader]]:
 
 def _is_stack(group: Sequence[SliceHeader]) -> bool:
     """Return whether slices are enough for an exam and lie at places of their own."""
-    positions = [h.position for h in group if h.position is not None]
-    if len(positions) < MIN_SLICES:
+    if len(group) < MIN_SLICES:
         return False
-    normal = slice_normal(group)
-    along = np.sort(np.stack(positions) @ (np.array([0.0, 0, 1]) if normal is None else normal))
-    return bool(1 + np.count_nonzero(np.diff(along) > _SAME_PLACE_MM) >= _LEAST_DISTINCT * len(along))
+    along = slice_heights(group)
+    if np.isnan(along).any():  # as stacking orders them: by number where places are not known
+        along = np.array([np.nan if h.number is None else h.number for h in group])
+    steps = np.diff(np.sort(along[np.isfinite(along)]))
+    return bool(1 + np.count_nonzero(steps > _SAME_PLACE_MM) >= _LEAST_DISTINCT * len(group))
 
 
 def _with_one_identity(group: Sequence[SliceHeader], series: str | None) -> list[SliceHeader]:
     """Give all slices the patient, study and series of the one asked for, else of the lowest."""
-    lowest = min(group, key=lambda h: (float(h.position[2]) if h.position is not None else 0.0, h.sop_uid))
+    lowest = min(
+        group,
+        key=lambda h: (float(h.position[2]) if h.position is not None else float(h.number or 0), h.sop_uid),
+    )
     first = next((h for h in group if series is not None and h.series_uid == series), lowest)
     patient, study_uid, series_uid = _identity(first)
     return [replace(h, patient=patient, study_uid=study_uid, series_uid=series_uid) for h in group]

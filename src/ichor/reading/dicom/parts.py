@@ -18,7 +18,7 @@ from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.stack import same_direction, same_matrix
 from ichor.reading.geometry_notices import MIN_SLICES
 
-__all__ = ["Part", "parts_of", "slice_normal"]
+__all__ = ["Part", "parts_of", "slice_heights", "slice_normal"]
 
 _SAME_PLACE = 0.75
 """Slices closer than this share of the step between them show the same tissue."""
@@ -162,7 +162,7 @@ def _by_pass(part: Part) -> list[Part]:
         timed or (None not in numbers and len(set(numbers)) == len(numbers))
     ):
         return [part]
-    along = _heights(part.headers)
+    along = slice_heights(part.headers)
     if np.isnan(along).any():
         return [part]
     order = sorted(
@@ -181,7 +181,7 @@ def _parted(
     part: Part, groups: list[list[int]], in_order: bool, words: Callable[[int, SliceHeader], str]
 ) -> list[Part]:
     """Join groups of slices that follow one after the other; part those that overlap."""
-    along = _heights(part.headers)
+    along = slice_heights(part.headers)
     stacks: list[list[int]] = []
     for group in groups:
         for stack in stacks:
@@ -232,7 +232,7 @@ def _reach(headers: list[SliceHeader], heights: NDArray[np.float64], in_order: b
     return min(step, thickness) if in_order and thickness else step
 
 
-def _heights(headers: Sequence[SliceHeader]) -> NDArray[np.float64]:
+def slice_heights(headers: Sequence[SliceHeader]) -> NDArray[np.float64]:
     """``(n,)`` mm along the normal, or slice locations where most positions are missing; NaN where unknown."""
     normal = slice_normal(headers)
     normal = np.array([0.0, 0, 1]) if normal is None else normal
