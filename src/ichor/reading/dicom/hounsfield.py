@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from scipy import ndimage
 
 from ichor.exam import AIR_HU
 from ichor.reading.dicom.decode import Stored
@@ -266,6 +265,8 @@ def _padding(data: Dataset, values: NDArray[np.integer], wrapped: bool) -> NDArr
 
 def _at_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep what hangs together with the border of the image."""
+    from scipy import ndimage  # slow to load, and few files say what they are padded with
+
     pieces, _ = ndimage.label(mask)
     border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
     return np.asarray(np.isin(pieces, border[border > 0]))

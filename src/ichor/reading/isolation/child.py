@@ -36,6 +36,7 @@ def main(requests: BinaryIO) -> None:
 
         # A dump of memory on the disk would hold the patient's images.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import ichor.reading.inputs  # noqa: F401 - what reads is loaded while nothing is asked for yet
     from ichor.reading.files import set_watch
     from ichor.reading.isolation.board import Board
     from ichor.reading.isolation.wire import receive_line, send_line

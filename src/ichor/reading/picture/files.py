@@ -24,7 +24,6 @@ from ichor.reading.files import InputFile, announce
 from ichor.reading.limits import Limits
 from ichor.reading.muting import native_stderr_muted
 from ichor.reading.picture.directories import tiff_fault
-from ichor.reading.picture.slices import slices_of_picture
 from ichor.reading.refusals import refusal
 
 __all__ = ["is_picture", "read_pictures"]
@@ -158,6 +157,8 @@ def _page(
         if page is None
         else (notice("picture_multipage", f"This is page {page + 1} of a file of several."),)
     )
+    from ichor.reading.picture.slices import slices_of_picture  # loads scipy: DICOM does without
+
     try:
         pixels = _pixels(_upright(image))
         yield from slices_of_picture(pixels, name, notices, began)
