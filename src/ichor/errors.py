@@ -44,9 +44,6 @@ class RefusedInput(IchorError):
         unknown or none. They leave ichor only hashed, unless the user asks.
     """
 
-    study_uid: str = ""
-    series_uid: str = ""
-
     def __init__(
         self,
         source: str,
@@ -64,6 +61,8 @@ class RefusedInput(IchorError):
         self.expected = expected
         self.remedy = remedy
         self.notices = notices
+        self.study_uid = ""
+        self.series_uid = ""
 
     def with_context(
         self,

@@ -340,6 +340,15 @@ def test_a_forged_refusal_is_none():
             received(message | change, b"")
 
 
+def test_a_refusal_arrives_with_its_study_and_series():
+    out = io.BytesIO()
+    refused = RefusedInput("a", "unreadable", found="f", expected="e", remedy="r")
+    refused = refused.with_context(study_uid="1.2", series_uid="1.2.3")
+    wire.send(out, refused)
+    arrived = received(json.loads(out.getvalue()), b"")
+    assert vars(arrived) == vars(refused) and str(arrived) == str(refused)
+
+
 def test_pixels_that_end_early(tmp_path):
     message, rest = exam_bytes(tmp_path)
     with pytest.raises(EOFError):

@@ -15,6 +15,8 @@ __all__ = ["folded", "is_no_agent", "names_another_part", "names_bone", "names_c
 
 Contrast = Literal["with", "without", "unclear"]
 
+_LONGEST = 512
+"""Characters of a text that are looked at."""
 _LETTERS = str.maketrans({"Ł": "L", "Ø": "O", "Æ": "AE", "Œ": "OE", "Đ": "D", "İ": "I", "ı": "I"})
 _HEAD = re.compile(
     r"HEAD|BRAIN|SKULL|CRANI|CRANEO?\b|\bCRAN\b|KOPF|SCH(AE|A)DEL|CEREBR|CABE[CZ]A|\bTETE\b|\bTESTA\b|ENCEFAL|ENCEPHAL|"
@@ -70,7 +72,7 @@ _BONE_WORDS = re.compile(
 
 def folded(text: str) -> str:
     """Capitals without accents: ``Schädel`` and ``CRÂNE`` become SCHADEL and CRANE."""
-    capitals = unicodedata.normalize("NFKD", text.translate(_LETTERS)).upper().translate(_LETTERS)
+    capitals = unicodedata.normalize("NFKD", text[:_LONGEST].translate(_LETTERS)).upper().translate(_LETTERS)
     plain = "".join(c for c in capitals if not unicodedata.combining(c) or c > "\u0fff")
     return unicodedata.normalize("NFC", plain)
 

@@ -142,7 +142,9 @@ def _refusal(values: dict[str, Any]) -> RefusedInput:
     texts = {k: _convert(str, v) for k, v in values.items()}
     if texts["code"] not in NOTICES:
         raise ValueError
-    return RefusedInput(texts.pop("source"), texts.pop("code"), notices=notices, **texts)
+    uids = {name: texts.pop(name) for name in ("study_uid", "series_uid") if name in texts}
+    refusal = RefusedInput(texts.pop("source"), texts.pop("code"), notices=notices, **texts)
+    return refusal.with_context(**uids)
 
 
 def _notice(value: Any) -> Notice:
