@@ -8,6 +8,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ _SEVERAL = ("TIFF", "GIF", "WEBP")
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a")
 _STORED_OFFSETS = (1024, 32768)
 """What is commonly added to HU to store them as unsigned 16-bit numbers."""
+_MOST_SIDE = 4096
+"""Pixels of the longer side; a larger picture is taken in fewer: no head needs more, and memory is bounded."""
 _BRAIN_WINDOW = (0, 80)
 """HU of black and of white, as every picture is taken to have them."""
 _READ_ERRORS = (
@@ -160,14 +163,30 @@ def _page(
     from ichor.reading.picture.slices import slices_of_picture  # loads scipy: DICOM does without
 
     try:
-        pixels = _pixels(_upright(image))
-        yield from slices_of_picture(pixels, name, notices, began)
+        upright = _upright(image)
+        width, height = upright.size
+        factor = -(-max(width, height) // _MOST_SIDE)
+        pixels = _pixels(upright if factor == 1 else upright.reduce(factor))
+        del upright  # as large as the file's picture; what follows needs the room
+        for result in slices_of_picture(pixels, name, notices, began):
+            yield result if factor == 1 else _at_full_size(result, factor, (height, width))
     except RefusedInput as refused:
         yield refused
     except MemoryError:
         yield refusal("limit_memory", name)
     except _READ_ERRORS as error:
         yield _unreadable(name, error)
+
+
+def _at_full_size(
+    result: Picture | RefusedInput, factor: int, shape: tuple[int, int]
+) -> Picture | RefusedInput:
+    """Give the box of a slice in the pixels of the file, where it was found in fewer."""
+    if isinstance(result, RefusedInput):
+        return result
+    row, column, rows, columns = (factor * v for v in result.box)
+    rows, columns = min(rows, shape[0] - row), min(columns, shape[1] - column)
+    return replace(result, box=(row, column, rows, columns), file_shape=shape)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -26,6 +26,8 @@ _RIM = 0.35
 """Of the deepest pixel's depth: how far inwards the skull is looked for."""
 _LEAST_WHITE = 60.0
 """Grey values between black and white, below which there is nothing to be stretched."""
+_WHITE_SIDE = 2000
+"""Pixels of the longer side of what the skull is looked for in; a larger head is looked at in steps."""
 _SLOPE = (0.6, 1.6)
 """How far white may fall or rise against its median over the head."""
 
@@ -73,7 +75,10 @@ def has_haze(grey: NDArray[np.uint8], head: NDArray[np.bool_]) -> bool:
 
 def remove_tint(rgb: NDArray[np.uint8], gains: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Undo a tint: ``(rows, columns, 3)`` uint8 in which a grey thing is grey."""
-    return np.asarray(np.clip(rgb / gains.astype(np.float32) + 0.5, 0, 255), dtype=np.uint8)
+    out = np.empty_like(rgb)
+    for channel, gain in enumerate(gains.astype(np.float32)):  # one at a time: a photograph has many pixels
+        out[..., channel] = np.clip(rgb[..., channel] / gain + np.float32(0.5), 0, 255)
+    return out
 
 
 def even_illumination(
@@ -107,23 +112,39 @@ def even_illumination(
     near, near_head = grey[window].astype(np.float32), head[window]
     hidden = np.zeros(near.shape, bool) if outside is None else outside[window]
     black = _black(near, near_head, hidden)
-    white = _white(near - black, near_head)
-    if white is None:
+    near -= black
+    # The plane of the skull needs no more than this; its distances take many bytes a pixel.
+    step = max(1, max(near.shape) // _WHITE_SIDE)
+    solution = _white(near[::step, ::step], near_head[::step, ::step])
+    if solution is None:
         return grey
+    near /= np.clip(_surface(near.shape, solution), _SLOPE[0] * solution[0], _SLOPE[1] * solution[0])
+    near *= 255
+    near += np.float32(0.5)
     out = np.zeros(grey.shape, np.uint8)
-    out[window] = np.clip((near - black) / white * 255 + 0.5, 0, 255)
+    out[window] = np.clip(near, 0, 255, out=near)
     return out
 
 
-def _terms(shape: tuple[int, ...], order: int) -> NDArray[np.float32]:
-    """``(terms, rows, columns)`` of a surface: 1, x, y, and for order 2 their products; -1..1."""
-    y, x = np.meshgrid(
-        np.linspace(-1, 1, shape[0], dtype=np.float32),
-        np.linspace(-1, 1, shape[1], dtype=np.float32),
-        indexing="ij",
-    )
+def _terms(
+    shape: tuple[int, ...], order: int, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """``(points, terms)`` of a surface at some pixels: 1, x, y, and for order 2 their products; -1..1."""
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32)[rows]
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32)[columns]
     plane = [np.ones_like(x), x, y]
-    return np.stack(plane if order == 1 else [*plane, x * x, x * y, y * y])
+    return np.stack(plane if order == 1 else [*plane, x * x, x * y, y * y], axis=-1)
+
+
+def _surface(shape: tuple[int, ...], solution: NDArray[np.float64]) -> NDArray[np.float32]:
+    """``(rows, columns)`` of the surface with these weights of :func:`_terms`."""
+    one, by_x, by_y, by_xx, by_xy, by_yy = np.pad(solution, (0, 6 - len(solution))).astype(np.float32)
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
+    out = (by_x + by_xy * y) * x
+    out += one + by_y * y + by_yy * y * y
+    out += by_xx * x * x
+    return np.asarray(out, dtype=np.float32)
 
 
 def air_level(grey: NDArray[np.uint8], outside: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -159,8 +180,7 @@ def _black(
         return np.full(grey.shape, float(np.percentile(grey[~hidden], 0.5)), np.float32)
     at, v = places, values.astype(np.float64)
     order = 2 if len(v) >= 60 else 1
-    terms = _terms(grey.shape, order)
-    left = terms[:, at[:, 0], at[:, 1]].T.astype(np.float64)
+    left = _terms(grey.shape, order, at[:, 0], at[:, 1]).astype(np.float64)
     kept = v <= np.percentile(v, start)
     solution = np.zeros(left.shape[1])
     for _ in range(6):
@@ -172,13 +192,13 @@ def _black(
         kept = (off < 2 * spread) & (off > -4 * spread)
         if kept.sum() < 12:
             break
-    surface = np.tensordot(solution.astype(np.float32), terms, axes=1)
+    surface = _surface(grey.shape, solution)
     # Between the air on all sides nothing is darker or brighter by much than the air is.
     return np.asarray(np.clip(surface, max(0.0, v[kept].min() - 2) if kept.any() else 0.0, v.max()))
 
 
-def _white(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-    """Plane through the brightest of the skull in each direction from the head's middle."""
+def _white(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """Weights of a plane through the brightest of the skull in each direction from the head's middle."""
     depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
     rim = head & (depth < _RIM * depth.max())
     i, j = np.nonzero(rim)
@@ -188,7 +208,6 @@ def _white(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.flo
     ) % _SECTORS
     soft = ndimage.uniform_filter(grey, 3)
     values = soft[i, j]
-    terms = _terms(grey.shape, 1)
     left, right = [], []
     for k in range(_SECTORS):
         own = sector == k
@@ -197,7 +216,7 @@ def _white(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.flo
         level = np.percentile(values[own], 93)
         bright = own.copy()
         bright[own] = values[own] >= level
-        left.append(terms[:, i[bright], j[bright]].mean(axis=1))
+        left.append(_terms(grey.shape, 1, i[bright], j[bright]).mean(axis=0))
         right.append(float(values[bright].mean()))
     if len(right) < 12:
         return None
@@ -215,5 +234,4 @@ def _white(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.flo
         kept = (off > -1.5 * spread) & (off < 3 * spread)
     if solution[0] < _LEAST_WHITE:
         return None
-    surface = np.tensordot(solution.astype(np.float32), terms, axes=1)
-    return np.asarray(np.clip(surface, _SLOPE[0] * solution[0], _SLOPE[1] * solution[0]))
+    return solution
