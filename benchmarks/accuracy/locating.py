@@ -27,7 +27,7 @@ from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.splits import split_of
 from ichor.detecting.localise import Regions, blood_map, localise
-from ichor.detecting.manifest import Localisation
+from ichor.detecting.manifest import Localisation, scaled_probabilities
 from ichor.detecting.rules import ExamRule, ScoringRules
 from ichor.detecting.scoring import Prediction, score
 from ichor.detecting.sessions import MapModel, open_session
@@ -261,7 +261,7 @@ def phe_sich(networks: Networks, dataset: PheSich, oof: OutOfFold, exams: int | 
     recipe = networks.recipe
     rules = ScoringRules(recipe.slice_rule, ExamRule(), recipe.preparation.max_gap_mm)
     calibration = fit_calibration(oof.logits, oof.labels)
-    threshold = specific_threshold(oof.labels[:, 0], calibration.probabilities(oof.logits)[:, 0])
+    threshold = specific_threshold(oof.labels[:, 0], scaled_probabilities(oof.logits, calibration)[:, 0])
     found: list[tuple[lo.Point, lo.Point, bool]] = []
     for patient in list(dataset.patients())[:exams]:
         exam = dataset.load(patient)
@@ -270,7 +270,7 @@ def phe_sich(networks: Networks, dataset: PheSich, oof: OutOfFold, exams: int | 
         located = Located.of(exam, networks.maps(recipe.ships, dataset, exam), recipe)
         maps = located.maps
         scores = score(Prediction(maps, maps.max(axis=(2, 3))), located.transform.slice_distances, rules)
-        p = calibration.probabilities(scores.native)[:, 0]
+        p = scaled_probabilities(scores.native, calibration)[:, 0]
         raw, clean = located.planes(boxed)
         for k, a, b in zip(boxed, raw, clean, strict=True):
             points = [lo.peak_point(patient, plane, boxes[k]) for plane in (a, b)]

@@ -71,9 +71,9 @@ def test_the_shrinkage_is_chosen_inside_and_never_by_the_fold_it_is_used_on():
     labels = y[:, None].astype(np.float32)
     first_of_all = fit_calibration(x, labels)
     chosen = fit_calibration(x, labels, folds)
-    assert chosen.scale[0] > 1.1 * first_of_all.scale[0]  # a clear relation needs less shrinkage
+    assert chosen[0].scale > 1.1 * first_of_all[0].scale  # a clear relation needs less shrinkage
     few = np.where(np.cumsum(y) <= 5, labels[:, 0], 0)[:, None]
-    assert fit_calibration(x, few, folds).scale[0] == fit_calibration(x, few).scale[0]  # too few to choose by
+    assert fit_calibration(x, few, folds)[0].scale == fit_calibration(x, few)[0].scale  # too few to choose by
     first = crossfit(x, labels, folds)
     changed = labels.copy()
     changed[folds == 2] = 1 - changed[folds == 2]

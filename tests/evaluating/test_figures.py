@@ -8,6 +8,7 @@ import pytest
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="needs the extra 'train'")
 
 from ichor.datasets.labelled import Dataset, DatasetInfo  # noqa: E402
+from ichor.detecting.manifest import scaled_probabilities  # noqa: E402
 from ichor.errors import UsageError  # noqa: E402
 from ichor.evaluating import metrics as m  # noqa: E402
 from ichor.evaluating.calibration import (  # noqa: E402
@@ -281,10 +282,9 @@ def test_calibration_is_of_what_is_known():
     labels[:, 4] = 0
     labels[:2000, 1] = np.nan
     fitted = fit_calibration(logits, labels)
-    assert fitted.scale[:3] == pytest.approx([0.5] * 3, abs=0.06) and fitted.offset[:3] == pytest.approx(
-        [-1] * 3, abs=0.12
-    )
-    p = fitted.probabilities(logits)
+    assert [s.scale for s in fitted[:3]] == pytest.approx([0.5] * 3, abs=0.06)
+    assert [s.offset for s in fitted[:3]] == pytest.approx([-1] * 3, abs=0.12)
+    p = scaled_probabilities(logits, fitted)
     assert p[:, 3].max() < 0.01 and p[:, 4].max() < 0.01  # what was never seen is not called
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "Threshold",
     "TrainedOn",
     "UncertainBand",
+    "scaled_probabilities",
 ]
 
 _FORMS: tuple[dict[str, tuple[set[str], set[str]]], ...] = (
@@ -86,15 +88,15 @@ class Calibration(_Model):
 
     def slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of slices' logits ``(..., 6)``."""
-        return _sigmoid(logits, self.slice)
+        return scaled_probabilities(logits, self.slice)
 
     def single_slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of single slices or pictures, where nothing was smoothed."""
-        return _sigmoid(logits, self.single_slice)
+        return scaled_probabilities(logits, self.single_slice)
 
     def exam_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of exams' logits ``(..., 6)``."""
-        return _sigmoid(logits, self.exam)
+        return scaled_probabilities(logits, self.exam)
 
 
 class Threshold(_Model):
@@ -270,7 +272,8 @@ class Manifest(_Model):
         return tuple(next(form for form in _FORMS if set(form) <= set(self.graphs)))
 
 
-def _sigmoid(logits: NDArray[np.floating], scalings: tuple[Scaling, ...]) -> NDArray[np.float64]:
+def scaled_probabilities(logits: NDArray[np.floating], scalings: Sequence[Scaling]) -> NDArray[np.float64]:
+    """Return the probabilities ``(..., k)`` of logits ``(..., k)`` by the scaling of each of ``k`` labels."""
     scale = np.array([s.scale for s in scalings])
     offset = np.array([s.offset for s in scalings])
     return np.asarray(sigmoid(scale * np.asarray(logits, np.float64) + offset))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from ichor.detecting.manifest import Scaling, scaled_probabilities
 from ichor.evaluating.metrics import sensitivity_specificity
 from ichor.evaluating.predictions import OutOfFold
 
@@ -18,7 +18,6 @@ __all__ = [
     "MIN_CHOOSING",
     "SHRINKAGES",
     "SLICE_SPECIFICITY",
-    "LabelScaling",
     "accurate_threshold",
     "best_threshold",
     "called_across_folds",
@@ -40,21 +39,9 @@ MIN_CHOOSING = 10
 Threshold = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
 
 
-@dataclass(frozen=True)
-class LabelScaling:
-    """Logit to probability: ``sigmoid(scale * logit + offset)``, one of each a label."""
-
-    scale: NDArray[np.float64]
-    offset: NDArray[np.float64]
-
-    def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Calibrate ``(..., 6)`` logits."""
-        return np.asarray(expit(self.scale * logits + self.offset))
-
-
 def fit_calibration(
     logits: NDArray[np.float64], labels: NDArray[np.float32], folds: NDArray[np.intp] | None = None
-) -> LabelScaling:
+) -> tuple[Scaling, ...]:
     """Fit Platt's scaling for each label on the cases where it is known.
 
     Parameters
@@ -70,13 +57,14 @@ def fit_calibration(
     ----------
     Platt J. Probabilistic outputs for support vector machines. Advances in Large Margin Classifiers, 1999.
     """
-    scale, offset = np.zeros(logits.shape[1]), np.zeros(logits.shape[1])
+    fitted = []
     for j in range(logits.shape[1]):
         known = ~np.isnan(labels[:, j])
         x, y = logits[known, j], labels[known, j]
         c = SHRINKAGES[0] if folds is None else _shrinkage(x, y, folds[known])
-        scale[j], offset[j] = _platt(x, y, c)
-    return LabelScaling(scale, offset)
+        scale, offset = _platt(x, y, c)
+        fitted.append(Scaling(scale=scale, offset=offset))
+    return tuple(fitted)
 
 
 def _platt(x: NDArray[np.float64], y: NDArray[np.float32], c: float) -> tuple[float, float]:
@@ -131,7 +119,7 @@ def crossfit(
     for fold in np.unique(folds):
         inside = folds == fold
         fitted = fit_calibration(logits[~inside], labels[~inside], folds[~inside])
-        out[inside] = fitted.probabilities(logits[inside])
+        out[inside] = scaled_probabilities(logits[inside], fitted)
     return out
 
 

@@ -24,11 +24,11 @@ from ichor.detecting.manifest import (
     Scaling,
     Threshold,
     TrainedOn,
+    scaled_probabilities,
 )
 from ichor.evaluating.calibration import (
     EXAM_SENSITIVITY,
     SLICE_SPECIFICITY,
-    LabelScaling,
     best_threshold,
     fit_calibration,
     sensitive_threshold,
@@ -114,16 +114,16 @@ def manifest_of(
         slice_rule=rules.slice_rule,
         exam_rule=rules.exam_rule,
         calibration=Calibration.model_validate(
-            {"slice": _scalings(native), "exam": _scalings(exam), "lone": _scalings(alone)}
+            {"slice": _rounded(native), "exam": _rounded(exam), "lone": _rounded(alone)}
         ),
         thresholds=_thresholds(
             oof.exam_labels,
-            exam.probabilities(oof.exam_logits),
+            scaled_probabilities(oof.exam_logits, exam),
             [_ANY_OF_EXAMS, *[_SUBTYPE_OF_EXAMS] * (len(LABEL_NAMES) - 1)],
         ),
         # Most slices are normal: of a single one, a false alarm is what must be rare.
         slice_thresholds=_thresholds(
-            single.labels, alone.probabilities(single.logits), [_SLICES] * len(LABEL_NAMES)
+            single.labels, scaled_probabilities(single.logits, alone), [_SLICES] * len(LABEL_NAMES)
         ),
         operating_points=OperatingPoints(
             exam=tuple(operating_points(oof, "exam", exam)),
@@ -149,7 +149,7 @@ def _graph_file(folder: Path, graph: Graph) -> GraphFile:
     return GraphFile(file=graph.file, sha256=digest, inputs=graph.inputs, outputs=graph.outputs)
 
 
-def _calibrated(oof: OutOfFold, level: str) -> LabelScaling:
+def _calibrated(oof: OutOfFold, level: str) -> tuple[Scaling, ...]:
     """Calibrate; a label that the data does not hold is hardly probable, whatever the network predicts."""
     logits, labels, folds = (
         (oof.exam_logits, oof.exam_labels, oof.exam_folds)
@@ -159,14 +159,12 @@ def _calibrated(oof: OutOfFold, level: str) -> LabelScaling:
     fitted = fit_calibration(logits, labels, folds)
     positive = np.nansum(labels, axis=0)
     unknown = (positive == 0) | (positive == (~np.isnan(labels)).sum(axis=0))
-    return LabelScaling(
-        np.where(unknown, 0.0, fitted.scale), np.where(unknown, _UNKNOWN_LABEL, fitted.offset)
-    )
+    hardly = Scaling(scale=0.0, offset=_UNKNOWN_LABEL)
+    return tuple(hardly if nothing else scaling for scaling, nothing in zip(fitted, unknown, strict=True))
 
 
-def _scalings(fitted: LabelScaling) -> tuple[Scaling, ...]:
-    pairs = zip(fitted.scale, fitted.offset, strict=True)
-    return tuple(Scaling(scale=round(float(s), 6), offset=round(float(o), 6)) for s, o in pairs)
+def _rounded(fitted: Sequence[Scaling]) -> list[Scaling]:
+    return [Scaling(scale=round(s.scale, 6), offset=round(s.offset, 6)) for s in fitted]
 
 
 def _thresholds(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from ichor.detecting.manifest import Measured, OperatingPoint, UncertainBand
+from ichor.detecting.manifest import Measured, OperatingPoint, Scaling, UncertainBand, scaled_probabilities
 from ichor.evaluating import metrics as m
-from ichor.evaluating.calibration import LabelScaling, called_across_folds, crossfit, sensitive_threshold
+from ichor.evaluating.calibration import called_across_folds, crossfit, sensitive_threshold
 from ichor.evaluating.calibration_errors import (
     debiased_calibration_error,
     smooth_calibration_error,
@@ -39,7 +40,7 @@ _GUARANTEE = (
 )
 
 
-def operating_points(run: OutOfFold, level: str, calibration: LabelScaling) -> list[OperatingPoint]:
+def operating_points(run: OutOfFold, level: str, calibration: Sequence[Scaling]) -> list[OperatingPoint]:
     """Choose the thresholds of each sensitivity, and measure such thresholds across folds.
 
     Parameters
@@ -57,7 +58,7 @@ def operating_points(run: OutOfFold, level: str, calibration: LabelScaling) -> l
         else (run.logits, run.labels, run.patients)
     )
     known = ~np.isnan(labels[:, 0])
-    y, p = labels[known, 0], calibration.probabilities(logits[known])[:, 0]
+    y, p = labels[known, 0], scaled_probabilities(logits[known], calibration)[:, 0]
     drawn = run.drawn(patients)[known]
     points = []
     for aim in SENSITIVITIES:
@@ -88,9 +89,9 @@ def _rate(
     return exact_interval(int(right.sum()), int(inside.sum()), int(inside.sum()) if positive else 0)
 
 
-def uncertain_band(run: OutOfFold, calibration: LabelScaling) -> UncertainBand | None:
+def uncertain_band(run: OutOfFold, calibration: Sequence[Scaling]) -> UncertainBand | None:
     """Fit the uncertain band and measure it across folds; None where the probability does not follow the score."""
-    if run.kind == "pictures" or calibration.scale[0] <= 0:
+    if run.kind == "pictures" or calibration[0].scale <= 0:
         return None
     y, x = run.exam_labels[:, 0], run.exam_logits[:, 0]
     band = fit_band(x, y)
@@ -113,10 +114,10 @@ def uncertain_band(run: OutOfFold, calibration: LabelScaling) -> UncertainBand |
     )
 
 
-def _probability(calibration: LabelScaling, logit: float) -> float:
+def _probability(calibration: Sequence[Scaling], logit: float) -> float:
     if math.isinf(logit):
         return float(logit > 0)
-    return float(expit(calibration.scale[0] * logit + calibration.offset[0]))
+    return float(expit(calibration[0].scale * logit + calibration[0].offset))
 
 
 def calibration_rows(run: OutOfFold) -> list[dict[str, Any]]:
