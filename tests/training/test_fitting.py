@@ -75,11 +75,12 @@ def test_a_small_network_learns_to_see_blood(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["map", "exams"])
-def test_progress_is_told_with_the_time_left(tmp_path, kind):
-    told = []
+def test_progress_has_the_time_left(tmp_path, kind):
+    calls = []
     recipe = recipe_of(kind)
-    fit(recipe, FitData(sampler_of(recipe)), tmp_path, Start(), lambda *args: told.append(args), PLAIN)
-    assert told[-1][:2] == (10, 12) and "left" in told[-1][2]
+    fit(recipe, FitData(sampler_of(recipe)), tmp_path, Start(), lambda *args: calls.append(args), PLAIN)
+    doing, done = calls[-1]
+    assert doing.startswith(f"{tmp_path.name} 10/12: loss ") and doing.endswith(" left") and done == 10 / 12
 
 
 def test_a_run_killed_at_a_random_step_ends_like_one_that_was_not(tmp_path):

@@ -48,11 +48,11 @@ def export(
         ) from error
     folder = RunFolder.open(run)
     chosen = part and folder.checked(part)
-    print(release(RunData(folder, data, _log), output, chosen, name=name, int8=int8))
+    print(release(RunData(folder, data, _progress), output, chosen, name=name, int8=int8))
 
 
-def _log(part: str, step: int, steps: int, line: str) -> None:
+def _progress(doing: str, done: float, /) -> None:
     from ichor.cli.verbosity import quiet
 
     if not quiet():
-        print(f"{part}: {line}", file=sys.stderr)
+        print(doing, file=sys.stderr)

@@ -15,8 +15,8 @@ from ichor.training.calls import Choice, open_training
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ichor.progress import Progress
     from ichor.training.calls import Training
-    from ichor.training.run_data import Log
 
 __all__ = ["train"]
 
@@ -76,7 +76,7 @@ def train(
         return
     choice = Choice(recipe, dataset, settings or (), weights, start_from)
     hardware = Hardware(accelerator, devices, nodes, precision, workers, threads)
-    plan = open_training(choice, data, output, parts, hardware, _log())
+    plan = open_training(choice, data, output, parts, hardware, _progress())
     _carry_out(plan)
 
 
@@ -115,7 +115,7 @@ def _each_in_its_own_processes(parts: Sequence[str], nodes: int) -> None:
             raise typer.Exit(status)
 
 
-def _log() -> Log:
+def _progress() -> Progress:
     """Give a bar with the time left where a person sees it, lines otherwise."""
     from ichor.cli.progress import ProgressLine
     from ichor.cli.verbosity import quiet
@@ -124,14 +124,13 @@ def _log() -> Log:
     line = ProgressLine()
     shown = sys.stderr.isatty()
 
-    def log(part: str, step: int, steps: int, text: str) -> None:
+    def progress(doing: str, done: float, /) -> None:
         if quiet() or not is_first_process():
             return
-        if shown and steps:
-            line(f"{part} {step}/{steps}: {text}", step / steps)
+        if shown and done > 0:
+            line(doing, done)
             return
         line.clear()
-        place = f"{part} {step}/{steps}" if steps else part
-        print(f"{place}: {text}", file=sys.stderr, flush=True)
+        print(doing, file=sys.stderr, flush=True)
 
-    return log
+    return progress

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ichor.errors import UsageError
+from ichor.progress import Progress, silent
 
 if TYPE_CHECKING:
     from ichor.training.cross_validation import CrossValidation
     from ichor.training.hardware import Hardware
     from ichor.training.recipe import Recipe
-    from ichor.training.run_data import Log
 
 __all__ = ["EVERYTHING", "FOLDS", "Choice", "Training", "TrainingRun", "open_training", "train"]
 
@@ -99,7 +99,7 @@ class Training:
                 )
             before.train(ALL)
             start = Start(run.start.weights, before.folder.path)
-            run = CrossValidation(run.folder, run.data.root, start, run.hardware, run.log)
+            run = CrossValidation(run.folder, run.data.root, start, run.hardware, run.progress)
         for part in self.parts:
             run.train(part)
         made = release(run.data) if self.bundle and is_first_process() else None
@@ -117,7 +117,7 @@ def train(
     weights: str = "hub",
     start_from: Place | None = None,
     hardware: Hardware | None = None,
-    log: Log | None = None,
+    progress: Progress = silent,
 ) -> TrainingRun:
     """Train a recipe: its folds by patient, then the network that ships, then the bundle.
 
@@ -142,8 +142,8 @@ def train(
         Weights to start from: a run's folder (what it ships) or a safetensors file.
     hardware
         Where to train; this process, on a GPU where there is one, by default.
-    log
-        Called with the part, the step, the number of steps and a line.
+    progress
+        Called with the part, what it is at, and the share of the part that is done.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def train(
         Where the extra is missing, or something that is named is not there.
     """
     choice = Choice(recipe, dataset, settings, weights, start_from)
-    return open_training(choice, data, output, parts, hardware, log).carry_out()
+    return open_training(choice, data, output, parts, hardware, progress).carry_out()
 
 
 def open_training(
@@ -165,7 +165,7 @@ def open_training(
     output: Place | None = None,
     parts: str | Sequence[str] = EVERYTHING,
     hardware: Hardware | None = None,
-    log: Log | None = None,
+    progress: Progress = silent,
 ) -> Training:
     """Check what :func:`train` is asked for, and read the recipe; nothing is trained yet."""
     try:
@@ -175,7 +175,6 @@ def open_training(
         from ichor.training.fitting import Start
         from ichor.training.hardware import Hardware
         from ichor.training.recipe import load_recipe
-        from ichor.training.run_data import silent
         from ichor.training.run_folder import RunFolder
     except ImportError as error:
         raise UsageError(
@@ -196,7 +195,7 @@ def open_training(
     default_name = recipe.name if dataset is None else f"{recipe.name}-{Path(dataset).name}"
     folder = RunFolder(Path(output) if output is not None else Path("runs") / default_name, recipe)
     start = Start(_weights(choice.weights), None if choice.start_from is None else Path(choice.start_from))
-    run = CrossValidation(folder, Path(data), start, hardware, log or silent)
+    run = CrossValidation(folder, Path(data), start, hardware, progress)
     if parts in (EVERYTHING, FOLDS):
         return Training(
             run, tuple(folder.parts if parts == EVERYTHING else folder.folds), parts == EVERYTHING

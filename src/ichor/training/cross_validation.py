@@ -17,6 +17,7 @@ from ichor.detecting.scoring import Prediction
 from ichor.errors import UsageError
 from ichor.evaluating.prediction_files import prediction_rows, write_predictions
 from ichor.preparing.grid import SliceDistances
+from ichor.progress import Progress, silent
 from ichor.training.families.family import INFERENCE_BATCH, FeatureSource, TrainingSlices
 from ichor.training.features import FrozenFeatures
 from ichor.training.fitting import FitData, Start, fit, load_model
@@ -25,7 +26,7 @@ from ichor.training.plain import label_weights
 from ichor.training.predicting import inference_device, predict
 from ichor.training.ranks import is_first_process, wait_for_all
 from ichor.training.recipe import PlainSampling, load_recipe
-from ichor.training.run_data import Log, RunData, silent
+from ichor.training.run_data import RunData
 from ichor.training.run_folder import ALL, AVERAGED, PREDICTIONS, STACKING, WEIGHTS, RunFolder
 from ichor.training.sampling import Batch
 from ichor.training.stacking import fit_stacker, read_stacking_inputs
@@ -48,8 +49,8 @@ class CrossValidation:
         Weights to start from; a folder stands for what the run in it ships.
     hardware
         Where to train.
-    log
-        Called with the part, the step, the number of steps and a line.
+    progress
+        Called with the part, what it is at, and the share of the part that is done.
     """
 
     def __init__(
@@ -58,13 +59,13 @@ class CrossValidation:
         root: Path,
         start: Start | None = None,
         hardware: Hardware | None = None,
-        log: Log = silent,
+        progress: Progress = silent,
     ) -> None:
         self.folder, self.recipe = folder, folder.recipe
-        self.data = RunData(folder, root, log)
+        self.data = RunData(folder, root, progress)
         self.start = start or Start()
         self.hardware = hardware or Hardware()
-        self.log = log
+        self.progress = progress
 
     def warm_up(self) -> CrossValidation | None:
         """Return the run that this one starts from, kept beside it; None where its recipe names none.
@@ -85,7 +86,7 @@ class CrossValidation:
             )
         path = self.folder.path
         beside = RunFolder(path.with_name(f"{path.name}-warm-up"), recipe)
-        return CrossValidation(beside, self.data.root, self.start, self.hardware, self.log)
+        return CrossValidation(beside, self.data.root, self.start, self.hardware, self.progress)
 
     def train(self, part: str) -> None:
         """Train one part, and predict its held-out patients; what is already there is kept."""
@@ -124,7 +125,7 @@ class CrossValidation:
             ),
             self.folder.path / part,
             self._start(),
-            lambda *args: self.log(part, *args),
+            self.progress,
             self.hardware,
         )
 
@@ -163,7 +164,8 @@ class CrossValidation:
         inputs, labels = read_stacking_inputs(self.folder.path), self.data.grid_labels()
         state: dict[str, torch.Tensor] = {}
         for number, part in enumerate([*self.folder.folds, ALL]):
-            self.log(STACKING, number, self.recipe.n_folds + 1, f"heads over the slices, for {part}")
+            count = self.recipe.n_folds + 1
+            self.progress(f"{STACKING} {number}/{count}: heads over the slices, for {part}", number / count)
             names = [p for p in inputs if p in labels and f"fold-{self.data.split[p]}" != part]
             fitted = fit_stacker(
                 [inputs[p].logits for p in names], [labels[p] for p in names], recipe, self.recipe.seed
@@ -175,7 +177,7 @@ class CrossValidation:
     def _average(self) -> None:
         """Average the weights of the folds' networks."""
         self.folder.require(WEIGHTS, AVERAGED)
-        self.log(AVERAGED, 0, 0, "the mean of the folds' weights")
+        self.progress(f"{AVERAGED}: the mean of the folds' weights", 0.0)
         networks = [load_model(self.recipe, self.folder.weights(part)) for part in self.folder.folds]
         stacks = list(self.data.some_slices(sorted(self.data.folds)))
         averaged = self.recipe.family.average(networks, stacks)
@@ -189,7 +191,7 @@ class CrossValidation:
             self.folder.path.parent / "features",
             self.start.weights,
             self.hardware.accelerator,
-            lambda line: self.log("data", 0, 0, line),
+            lambda line: self.progress(f"data: {line}", 0.0),
         )
         return self.recipe.family.cached_features(self.recipe, source)
 

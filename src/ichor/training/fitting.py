@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from ichor.errors import UsageError
 from ichor.models import build_network
+from ichor.progress import Progress
 from ichor.training.hardware import Hardware
 from ichor.training.module import TrainingModule, depthwise_in_fp32
 from ichor.training.recipe import Recipe
-from ichor.training.run_log import RunLog, StepLog
+from ichor.training.run_log import RunLog
 from ichor.training.sampling import Batch, Sampler
 
 __all__ = ["FitData", "Start", "fit", "load_model", "load_start"]
@@ -88,7 +89,7 @@ def fit(
     data: FitData,
     folder: Path,
     start: Start,
-    log: StepLog,
+    progress: Progress,
     hardware: Hardware | None = None,
 ) -> Path:
     """Train to the recipe's last epoch, going on from the folder's checkpoint if there is one.
@@ -102,8 +103,8 @@ def fit(
         and ``run.json`` (time, memory) stay.
     start
         Weights to start from.
-    log
-        Called with how far it is.
+    progress
+        Called every ten steps, with the name of the folder, the loss and the time left.
     hardware
         Where to train; one process by default.
 
@@ -131,7 +132,7 @@ def fit(
     depthwise_in_fp32(network)
     epoch_steps = data.sampler.epoch_steps
     module = TrainingModule(recipe, network, epoch_steps, data.positive_weight)
-    callback = RunLog(recipe, folder, epoch_steps, log, hardware)
+    callback = RunLog(recipe, folder, epoch_steps, progress, hardware)
     trainer = _trainer(recipe, folder, callback, hardware, has_validation=bool(data.validation))
     checkpoint = folder / _CHECKPOINT
     trainer.fit(

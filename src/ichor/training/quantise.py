@@ -122,7 +122,7 @@ def quantised_run(data: RunData) -> RunFolder:
         predictions = small.predictions(part)
         if predictions.exists():
             continue
-        data.log(part, 0, 0, "predicting in 8 bits")
+        data.progress(f"{part}: predicting in 8 bits", 0.0)
         predictions.parent.mkdir(parents=True, exist_ok=True)
         network = load_model(recipe, folder.weights(part))
         held_out = sorted(set(data.split) - set(trained_on(data.split, part)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +17,13 @@ from ichor.datasets.store import Store
 from ichor.datasets.store_build import build_store
 from ichor.evaluating.prediction_files import prediction_rows, write_predictions
 from ichor.preparing import prepare
+from ichor.progress import Progress, silent
 from ichor.training.run_folder import STACKING, RunFolder
 from ichor.training.stacking import predict_stacked, read_stacking_inputs
 
-__all__ = ["Log", "RunData", "silent", "trained_on"]
+__all__ = ["RunData", "trained_on"]
 
 _SOME_SLICES = 4
-Log = Callable[[str, int, int, str], None]
-"""Called with the part of a run, the step, the number of steps and a line."""
-
-
-def silent(part: str, step: int, steps: int, line: str) -> None:
-    """Log nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +36,13 @@ class RunData:
         Its recipe names the data sets; it keeps the split.
     root
         Folder with one sub-folder a data set.
-    log
-        Called with a line where something takes long.
+    progress
+        Called where something takes long, and with what a data set left out.
     """
 
     folder: RunFolder
     root: Path
-    log: Log = silent
+    progress: Progress = silent
 
     @cached_property
     def target(self) -> Dataset:
@@ -55,7 +50,7 @@ class RunData:
         dataset = open_dataset(self.folder.recipe.target, self.root)
         dataset.patients()  # some data sets know only then what they left out
         for note in dataset.notes:
-            self.log("data", 0, 0, f"{dataset.name}: {note}")
+            self.progress(f"data: {dataset.name}: {note}", 0.0)
         return dataset
 
     @cached_property
@@ -120,7 +115,7 @@ class RunData:
         grid, border = recipe.preparation.grid, recipe.border
         grid = replace(grid, rows=grid.rows + 2 * border, columns=grid.columns + 2 * border, border=border)
         folder = self.folder.path.parent / "store"
-        return build_store(dataset, grid, folder, lambda line: self.log("data", 0, 0, line))
+        return build_store(dataset, grid, folder, lambda line: self.progress(f"data: {line}", 0.0))
 
 
 def trained_on(split: Mapping[str, int], part: str) -> list[str]:

@@ -7,7 +7,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from ichor.progress import Progress
 from ichor.training.hardware import Hardware
 from ichor.training.recipe import Recipe
 
-__all__ = ["RunLog", "StepLog"]
+__all__ = ["RunLog"]
 
-StepLog = Callable[[int, int, str], None]
-"""Called with step, steps and a line."""
 _COLUMNS = (
     "step",
     "epoch",
@@ -40,9 +38,9 @@ class RunLog(pl.Callback):
     """``log.csv`` an epoch, TensorBoard a step, a line every ten steps with the time left."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, epoch_steps: int, log: StepLog, hardware: Hardware
+        self, recipe: Recipe, folder: Path, epoch_steps: int, progress: Progress, hardware: Hardware
     ) -> None:
-        self.recipe, self.folder, self.log_step, self.hardware = recipe, folder, log, hardware
+        self.recipe, self.folder, self.progress, self.hardware = recipe, folder, progress, hardware
         self.epoch_steps = epoch_steps
         self.total = recipe.epochs * epoch_steps
         self.before = 0.0
@@ -113,7 +111,8 @@ class RunLog(pl.Callback):
         if step % 10 == 0 and trainer.is_global_zero:
             each = (time.perf_counter() - self.began) / max(1, step - self.first_step)
             left = each * (self.total - step)
-            self.log_step(step, self.total, f"loss {value:.3f}, {each:.2f} s a step, {_minutes(left)} left")
+            line = f"loss {value:.3f}, {each:.2f} s a step, {_minutes(left)} left"
+            self.progress(f"{self.folder.name} {step}/{self.total}: {line}", step / self.total)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the row of an epoch."""
