@@ -98,5 +98,5 @@ def _accuracies(axes: Axes, panel: Panel) -> None:
     )
     axes.set_yticks(range(len(panel.bars)), [b.name for b in panel.bars])
     axes.invert_yaxis()
-    axes.set(title=f"{panel.title}: accuracy, out of fold", xlim=(0.45, 1.0))
+    axes.set(title=f"{panel.title}: accuracy, out of fold", xlim=(0.0, 1.0))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncol=3, fontsize=8, frameon=False)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import shutil
 import statistics
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,8 @@ from benchmarks.shared.tables import figure as shown
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating import metrics as m
-from ichor.evaluating.calibration import accurate_threshold, best_threshold, called_across_folds
-from ichor.evaluating.compare import Difference, compare
-from ichor.evaluating.metrics import Interval, bootstrap
-from ichor.evaluating.out_of_fold import levels
+from ichor.evaluating.calibration import accurate_threshold, best_threshold, called_across_folds, crossfit
+from ichor.evaluating.metrics import Interval, bootstrap, paired_bootstrap
 from ichor.evaluating.predictions import OutOfFold
 
 PICTURE = ROOT / "docs" / "images" / "recipes.png"
@@ -63,9 +63,34 @@ Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The figures of a run on slices (or pictures) and exams, any hemorrhage but for the loss."""
+class Scored:
+    """What figures of a run are made from: slices, or pictures; each computed once.
 
+    Attributes
+    ----------
+    labels, logits
+        ``(n,)`` of any hemorrhage.
+    drawn
+        ``(n,)`` whom intervals draw.
+    called, called_balanced
+        ``(n,)`` verdicts at thresholds from the other folds, for the highest accuracy and balanced accuracy.
+    probabilities
+        ``(n, 6)``, calibrated on the other folds; None of pictures, whose subtypes are not known.
+    """
+
+    labels: Floats
+    logits: Floats
+    drawn: NDArray[np.str_]
+    called: Floats
+    called_balanced: Floats
+    probabilities: Floats | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of a run, of any hemorrhage but for the loss."""
+
+    scored: Scored
     area: Interval
     accuracy: Interval
     balanced: Interval
@@ -93,7 +118,11 @@ def main() -> None:
     for name in DEFAULTS:
         dataset = open_dataset(name, options.data)
         kept = read_kept(dataset)
-        measured = {k.name: measure(k.run) for k in (kept.default, *kept.papers, *kept.ablations)}
+        every = (kept.default, *kept.papers, *kept.ablations)
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            measured = dict(
+                zip((k.name for k in every), pool.map(measure, [k.run for k in every]), strict=True)
+            )
         print_set(dataset, kept, measured)
         if kept.ablations:
             print_ablations(kept, measured)
@@ -123,42 +152,60 @@ def balanced_accuracy(labels: Floats, called: Floats) -> float:
     return (m.sensitivity(labels, called) + m.specificity(labels, called)) / 2
 
 
+def scored(run: OutOfFold) -> Scored:
+    """Calibrate and call a run across its folds."""
+    if np.isnan(run.labels[:, 0]).any():
+        raise SystemExit("found slices whose label is not known; expected kept runs of labelled slices")
+    called, balanced = (called_across_folds(run, "slice", c) for c in (accurate_threshold, best_threshold))
+    p = None if run.kind == "pictures" else crossfit(run.logits, run.labels, run.folds)
+    return Scored(run.labels[:, 0], run.logits[:, 0], run.drawn(run.patients), called, balanced, p)
+
+
 def measure(run: OutOfFold) -> Measured:
-    """Measure a run; thresholds come from the other folds, for the highest accuracy or balanced accuracy."""
-    found = levels(run)
-    first = found[0]
-    known = first.known(0)
-    y, patients = first.labels[known, 0], first.patients[known]
-    accurate, balanced = (
-        called_across_folds(run, "slice", choose)[known] for choose in (accurate_threshold, best_threshold)
-    )
-    pictures = first.name == "picture"
-    return Measured(
-        area=bootstrap(m.roc_auc, y, first.logits[known, 0], patients),
-        accuracy=bootstrap(m.accuracy, y, accurate, patients),
-        balanced=bootstrap(balanced_accuracy, y, balanced, patients),
-        exam_area=None
-        if pictures
-        else bootstrap(m.roc_auc, found[1].labels[:, 0], found[1].logits[:, 0], found[1].patients),
-        loss=None
-        if pictures
-        else bootstrap(m.weighted_log_loss, first.labels, first.probabilities, first.patients),
-    )
+    """Measure a run."""
+    s = scored(run)
+    area = bootstrap(m.roc_auc, s.labels, s.logits, s.drawn)
+    accuracy = bootstrap(m.accuracy, s.labels, s.called, s.drawn)
+    balanced = bootstrap(balanced_accuracy, s.labels, s.called_balanced, s.drawn)
+    if s.probabilities is None:
+        return Measured(s, area, accuracy, balanced, None, None)
+    exams = run.drawn(run.exam_patients)
+    exam_area = bootstrap(m.roc_auc, run.exam_labels[:, 0], run.exam_logits[:, 0], exams)
+    loss = bootstrap(m.weighted_log_loss, run.labels, s.probabilities, s.drawn)
+    return Measured(s, area, accuracy, balanced, exam_area, loss)
 
 
 def base_rate(run: OutOfFold) -> tuple[Interval, Interval | None]:
     """Accuracy of always giving the commoner answer, and the log loss of each label's share in the other folds."""
-    first = levels(run)[0]
-    known = first.known(0)
-    y = first.labels[known, 0]
-    commoner = np.full(len(y), float(y.mean() > 0.5))
-    accuracy = bootstrap(m.accuracy, y, commoner, first.patients[known])
-    if first.name == "picture":
+    y, drawn = run.labels[:, 0], run.drawn(run.patients)
+    accuracy = bootstrap(m.accuracy, y, np.full(len(y), float(y.mean() > 0.5)), drawn)
+    if run.kind == "pictures":
         return accuracy, None
-    shares = np.empty_like(first.probabilities)
+    shares = np.empty(run.labels.shape)
     for fold in np.unique(run.folds):
-        shares[run.folds == fold] = np.nanmean(run.labels[run.folds != fold], axis=0)
-    return accuracy, bootstrap(m.weighted_log_loss, first.labels, shares, first.patients)
+        shares[run.folds == fold] = run.labels[run.folds != fold].mean(axis=0)
+    return accuracy, bootstrap(m.weighted_log_loss, run.labels, shares, drawn)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """By how much the default exceeds a recipe, on the same draws."""
+
+    area: Interval
+    accuracy: Interval
+
+
+def gap(ours: Scored, other: Scored) -> Gap:
+    """Compare two runs of the same slices."""
+    y, drawn = ours.labels, ours.drawn
+    area, _ = paired_bootstrap(m.roc_auc, y, ours.logits, other.logits, drawn)
+    accuracy, _ = paired_bootstrap(m.accuracy, y, ours.called, other.called, drawn)
+    return Gap(area, accuracy)
+
+
+def differs(interval: Interval) -> bool:
+    """Whether the interval of a difference excludes 0."""
+    return interval.low > 0 or interval.high < 0
 
 
 # -- tables --------------------------------------------------------------------------------------------
@@ -169,7 +216,10 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     pictures = dataset.info.kind == "pictures"
     kind = "pictures" if pictures else "patients"
     print(f"\n## {dataset.info.title} (`{dataset.name}`, {len(dataset.patients())} {kind})\n")
-    print(conclusion(dataset, kept, measured), end="\n\n")
+    ours = measured[kept.default.name]
+    gaps = {k.name: gap(ours.scored, measured[k.name].scored) for k in kept.papers}
+    accuracy, loss = base_rate(kept.default.run)
+    print(conclusion(kept, measured, gaps, accuracy), end="\n\n")
     figures = (
         ("AUC", "accuracy", "balanced accuracy")
         if pictures
@@ -177,19 +227,16 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     )
     heading("recipe", *figures, "the paper's accuracy", "default less this: AUC", "accuracy", "seconds a fold",
             "memory, MB", "weights learned", "epochs")  # fmt: skip
-    accuracy, loss = base_rate(kept.default.run)
     chance = ["0.500"] if pictures else ["0.500", "0.500"]
     constant = [*chance, shown(accuracy), "0.500", *([shown(loss)] if loss else [])]
     row("base rate: always the commoner answer", *constant, *[None] * 7)
     for one in (kept.default, *kept.papers):
-        ours = one is kept.default
-        less = [] if ours else compare(kept.default.run, one.run)
-        claim = CLAIMS.get(one.recipe.name)
+        claim, less = CLAIMS.get(one.recipe.name), gaps.get(one.name)
         row(
-            "**default**" if ours else one.recipe.name,
+            one.recipe.name if less else "**default**",
             *measured[one.name].cells(),
             f"{claim:.3f}" if claim else None,
-            *(difference(less, name) for name in ("AUC, any", "accuracy, any")),
+            *(map(difference, (less.area, less.accuracy)) if less else (None, None)),
             *costs(one),
         )
     print()
@@ -199,35 +246,29 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
             row(one.recipe.name, f"{claim_of.paper}: {claim_of.says}", "; ".join(claim_of.differs))
 
 
-def conclusion(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -> str:
-    """Say in sentences what the table shows."""
-    unit = "picture" if dataset.info.kind == "pictures" else "slice"
-    ours = measured[kept.default.name]
-    gaps = {k.recipe.name: _area_gap(kept.default, k) for k in kept.papers}
-    shown_gaps = [name for name, gap in gaps.items() if gap.better == "first"]
-    nearest = min(gaps, key=lambda name: gaps[name].interval.value)
-    base, _ = base_rate(kept.default.run)
-    below = [k.recipe.name for k in kept.papers if measured[k.name].accuracy.value <= round(base.value, 4)]
-    most = max(float(c["seconds"]) for k in kept.papers for c in k.costs)
+def conclusion(kept: KeptRuns, measured: dict[str, Measured], gaps: dict[str, Gap], base: Interval) -> str:
+    """Put in sentences what the table shows."""
+    unit = "picture" if kept.default.run.kind == "pictures" else "slice"
+    names = {k.name: k.recipe.name for k in kept.papers}
+    exceeded = sum(g.area.low > 0 for g in gaps.values())
+    nearest = min(gaps, key=lambda name: gaps[name].area.value)
+    below = [names[n] for n in names if measured[n].accuracy.value <= base.value + 5e-4]
+    most = max(c["seconds"] for k in kept.papers for c in k.costs)
     budget = statistics.median(c["seconds"] for c in kept.default.costs)
-    sentences = [
-        f"The default has a {unit} AUC of {shown(ours.area)}. It exceeds {len(shown_gaps)} of {len(gaps)} recipes by a "
-        f"difference whose interval excludes 0; nearest is {nearest}, {change(gaps[nearest].interval)} below.",
-        f"Always giving the commoner answer has an accuracy of {base.value:.3f}: "
-        + (f"{', '.join(below)} do not exceed it" if below else "every recipe exceeds it")
-        + ", so accuracy is to be read beside balanced accuracy and AUC.",
-        f"Budgets differ: {budget:.0f} s a fold for the default, at most {most:.0f} s for a recipe.",
-    ]
-    return " ".join(sentences)
-
-
-def _area_gap(ours: KeptRun, other: KeptRun) -> Difference:
-    return next(d for d in compare(ours.run, other.run) if _is(d, "AUC, any"))
-
-
-def _is(found: Difference, name: str) -> bool:
-    """Whether a difference is this figure's, of slices or pictures."""
-    return found.name.endswith(name) and not found.name.startswith("exam")
+    return "\n".join(
+        (
+            f"- The default has a {unit} AUC of {shown(measured[kept.default.name].area)}. It exceeds {exceeded} of "
+            f"{len(gaps)} recipes by a difference whose interval excludes 0; the nearest is {names[nearest]}, with a "
+            f"difference of {change(gaps[nearest].area)}.",
+            f"- Always giving the commoner answer has an accuracy of {base.value:.3f}. "
+            + (
+                f"These recipes do not exceed it, so accuracy alone says little: {', '.join(below)}."
+                if below
+                else "Every recipe exceeds it."
+            ),
+            f"- Budgets differ: {budget:.0f} s a fold for the default, at most {most:.0f} s for a recipe.",
+        )
+    )
 
 
 def print_ablations(kept: KeptRuns, measured: dict[str, Measured]) -> None:
@@ -242,25 +283,24 @@ def print_ablations(kept: KeptRuns, measured: dict[str, Measured]) -> None:
     )
     heading("change", *columns)
     base = next(k for k in kept.papers if k.recipe.name == "ko-xception-lstm")
+    reference = measured[base.name].scored
     for one in [base, *kept.ablations]:
         found = measured[one.name]
         name = one.name.removeprefix("ablation-").removesuffix("-ct-ich")
         name = "the recipe: oversampled, LSTM 64" if one is base else name
-        losses = [] if one is base else [d for d in compare(one.run, base.run) if "log loss" in d.name]
-        apart = "" if not losses else "no" if losses[0].better == "neither" else "yes"
-        less = "".join(change(d.interval, 4) for d in losses)
+        less = apart = ""
+        if one is not base and found.scored.probabilities is not None and reference.probabilities is not None:
+            labels, p, q = one.run.labels, found.scored.probabilities, reference.probabilities
+            change_of_loss, _ = paired_bootstrap(m.weighted_log_loss, labels, p, q, reference.drawn)
+            less, apart = change(change_of_loss, 4), "yes" if differs(change_of_loss) else "no"
         digits = ((found.area, 3), (found.exam_area, 3), (found.loss, 4))
         cells = [shown(interval, places) if interval else "" for interval, places in digits]
         row(name, *cells, less, apart)
 
 
-def difference(found: list[Difference], name: str) -> str:
-    """Show a paired difference (of slices or pictures), bold where the interval does not include 0."""
-    named = [d for d in found if _is(d, name)]
-    if not named:
-        return ""
-    text = change(named[0].interval)
-    return text if named[0].better == "neither" else f"**{text}**"
+def difference(interval: Interval) -> str:
+    """Show a paired difference, bold where its interval excludes 0."""
+    return f"**{change(interval)}**" if differs(interval) else change(interval)
 
 
 def costs(kept: KeptRun) -> tuple[str, str, str, str]:
@@ -284,11 +324,9 @@ def panel(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -> Pa
     """Gather what the picture shows of one data set."""
     curves, bars = [], []
     for one in (kept.default, *kept.papers):
-        first = levels(one.run)[0]
-        known = first.known(0)
         name = "default" if one is kept.default else one.recipe.name
         found = measured[one.name]
-        curves.append(Curve(name, first.labels[known, 0], first.logits[known, 0], found.area.value))
+        curves.append(Curve(name, found.scored.labels, found.scored.logits, found.area.value))
         bars.append(Bar(name, found.accuracy, CLAIMS.get(one.recipe.name)))
     unit = "pictures" if dataset.info.kind == "pictures" else "slices"
     return Panel(f"{dataset.name}, {unit}", curves, bars, base_rate(kept.default.run)[0].value)
