@@ -11,12 +11,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
 from pydicom.hooks import hooks
 from pydicom.hooks import raw_element_value as convert_value
+from pydicom.sequence import Sequence
 from pydicom.valuerep import VR
 
-__all__ = ["BoundedBytes", "BoundedFile", "Count", "Deflated", "TooManyElements", "bound_conversion"]
+__all__ = [
+    "BoundedBytes",
+    "BoundedFile",
+    "Count",
+    "Deflated",
+    "TooManyElements",
+    "bound_conversion",
+    "too_many_items",
+]
 
 MOST_ITEMS = 40_000
 """Items of sequences in one file: 4,000 frames have some eight each."""
@@ -101,11 +112,27 @@ class BoundedBytes(io.BytesIO):
         super().__init__(raw)
         self._count = count
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether too much was read."""
+        return self._count.exceeded
+
     def read(self, size: int | None = -1, /) -> bytes:
         """Read a piece, and count it."""
         piece = super().read(size)
         self._count(piece)
         return piece
+
+
+def too_many_items(data: Dataset) -> bool:
+    """Tell whether a sequence that is not parsed yet has more items than any image, without parsing it."""
+    return any(
+        isinstance(element, RawDataElement)
+        and isinstance(element.value, bytes)
+        and element.VR in (VR.SQ, VR.UN, None)
+        and max(element.value.count(mark) for mark in _ITEM) > MOST_ITEMS
+        for element in data.values()
+    )
 
 
 def bound_conversion() -> Callable[[], None]:
@@ -119,14 +146,16 @@ def _converted(raw: Any, data: dict[str, Any], *, encoding: Any = None, ds: Any 
     kind, value = data["VR"], raw.value
     if kind == VR.SQ and value:
         stream = BoundedBytes(value, Count())
-        data["value"] = read_sequence(
-            stream,
-            raw.is_implicit_VR,
-            raw.is_little_endian,
-            len(value),
-            encoding or "iso8859",
-            raw.value_tell,
-        )
+        little, place = raw.is_little_endian, raw.value_tell
+        try:
+            data["value"] = read_sequence(
+                stream, raw.is_implicit_VR, little, len(value), encoding or "iso8859", place
+            )
+        except (TooManyElements, OSError):
+            if not stream.exceeded:
+                raise
+            # As if it were absent: whoever asks again and again would pay for it each time.
+            data["value"] = Sequence()
         return
     if value is not None and len(value) > MOST_VALUE and kind not in _BYTES:
         raise TooManyElements

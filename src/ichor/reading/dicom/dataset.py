@@ -20,7 +20,14 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from ichor.errors import RefusedInput
-from ichor.reading.dicom.bounds import BoundedBytes, BoundedFile, Count, Deflated, bound_conversion
+from ichor.reading.dicom.bounds import (
+    BoundedBytes,
+    BoundedFile,
+    Count,
+    Deflated,
+    bound_conversion,
+    too_many_items,
+)
 from ichor.reading.files import InputFile, announce
 from ichor.reading.limits import Limits
 from ichor.reading.refusals import refusal
@@ -169,7 +176,7 @@ def open_dataset(
         if count.exceeded:
             raise unreadable(file.name, "more elements than any image has") from None
         raise unreadable(file.name, f"a file that cannot be parsed ({type(error).__name__})") from None
-    if count.exceeded:  # pydicom goes on over some errors
+    if count.exceeded or too_many_items(data):  # pydicom goes on over some errors
         raise unreadable(file.name, "more elements than any image has")
     return data
 
