@@ -175,6 +175,9 @@ def open_dataset(
     except READ_ERRORS as error:
         if count.exceeded:
             raise unreadable(file.name, "more elements than any image has") from None
+        if isinstance(error.__context__, RecursionError):  # pydicom turns it into another one
+            found = "sequences nested too deeply to be read"
+            raise limits.refuse(file.name, "sequence_depth", found) from None
         raise unreadable(file.name, f"a file that cannot be parsed ({type(error).__name__})") from None
     if count.exceeded or too_many_items(data):  # pydicom goes on over some errors
         raise unreadable(file.name, "more elements than any image has")
