@@ -8,18 +8,17 @@ over all slices of an exam is compared where both have it.
 
 from __future__ import annotations
 
-import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.shared.arguments import KEPT_RUNS, parser
-from benchmarks.shared.predictions import with_logits
 from benchmarks.shared.tables import change, heading, row
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating.metrics import paired_bootstrap, roc_auc
+from ichor.evaluating.prediction_files import read_scores
 from ichor.evaluating.predictions import OutOfFold, dataset_of, read_predictions
-from ichor.labels import LABEL_NAMES
 
 HEADS = {
     "sequence": "stacking",
@@ -64,12 +63,9 @@ def files_of(folder: Path, head: str) -> list[Path]:
 
 def attempted(folder: Path, run: OutOfFold, head: str) -> OutOfFold:
     """Replace a run's logits by an attempt's, for the patients that the attempt predicted."""
-    found: dict[str, list[list[float]]] = {}
-    for file in files_of(folder, head):
-        with file.open(newline="") as stream:
-            for line in csv.DictReader(stream):
-                values = [float(line[f"{head}_{name}"]) for name in LABEL_NAMES]
-                found.setdefault(line["patient"], []).append(values)
+    found = {
+        patient: exam for file in files_of(folder, head) for patient, exam in read_scores(file, head).items()
+    }
     if not found:
         raise SystemExit(f"{folder}: found no fold-*/predictions.csv; expected the predictions of an attempt")
     if strangers := found.keys() - set(run.exam_patients.tolist()):
@@ -77,7 +73,9 @@ def attempted(folder: Path, run: OutOfFold, head: str) -> OutOfFold:
             f"{folder}: found {len(strangers)} patients that the run did not predict; expected its own"
         )
     kept = run.of(found)
-    return with_logits(kept, np.concatenate([found[p] for p in kept.exam_patients]))
+    exams = [found[p] for p in kept.exam_patients]
+    slices = np.concatenate([exam.native for exam in exams])
+    return replace(kept, logits=slices, exam_logits=np.stack([exam.exam for exam in exams]))
 
 
 if __name__ == "__main__":
