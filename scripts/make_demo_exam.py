@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless
 
-from ichor.exam import hashed_uid
+from ichor.uids import hashed_uid
 
 FIRST, SLICES = 3, 30
 """First slice of the template that is used (the foramen magnum; below it necks bend), and how many."""

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import ichor
-from ichor.exam import hashed_uid
 from ichor.findings import Findings
 from ichor.labels import LABEL_NAMES
+from ichor.uids import hashed_uid
 
 LABELS = ["any", "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
 CONTRACT = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 
 from ichor.errors import RefusedInput
-from ichor.exam import hashed_uid
 from ichor.notices import notice
+from ichor.uids import hashed_uid
 
 REFUSAL = RefusedInput("a.zip:x", "unreadable", found="junk", expected="DICOM", remedy="send it again")
 NOTICES = (notice("localizer", "One image left out."), notice("oblique", "12 degrees.", [1, 2]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ichor.exam import hashed_uid
 from ichor.notices import Notice
+from ichor.uids import hashed_uid
 
 __all__ = ["BundleError", "IchorError", "RefusedInput", "UsageError"]
 

@@ -6,7 +6,6 @@ head (LPS). A voxel is named ``(slice, row, column)`` and its coordinates are th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,18 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ichor.notices import Notice
 
-__all__ = ["AIR_HU", "Exam", "Geometry", "Picture", "Source", "hashed_uid", "interpolate"]
+__all__ = ["AIR_HU", "Exam", "Geometry", "Picture", "Source", "interpolate"]
 
 AIR_HU = -1024
 """What padding and everything outside the scan is set to, in HU."""
-
-
-def hashed_uid(uid: str) -> str:
-    """Turn a UID into another one, always the same, from which the first cannot be found again.
-
-    The result is a valid DICOM UID under the ``2.25`` root (PS3.5 B.2), from 120 bits of SHA-256.
-    """
-    return f"2.25.{int(hashlib.sha256(uid.encode()).hexdigest()[:30], 16)}" if uid else ""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from ichor.datasets.converting import Job, convert, jobs_of
 from ichor.datasets.converting_back import AssumedGeometry, merge_windows, picture_folders, write_series
 from ichor.datasets.rendering import EXAM_FILE, PictureStyle, parse_window, resize, write_pictures
 from ichor.errors import UsageError
-from ichor.exam import Exam, Geometry, Source, hashed_uid
+from ichor.exam import Exam, Geometry, Source
 from ichor.preparing.windows import BONE, BRAIN, SUBDURAL, Window
 from ichor.reading import read
+from ichor.uids import hashed_uid
 
 WIDE = "1000:4096"
 

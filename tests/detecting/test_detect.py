@@ -23,11 +23,12 @@ from ichor.detecting.manifest import Scaling
 from ichor.detecting.scoring import Prediction, score
 from ichor.detecting.sessions import open_model
 from ichor.errors import BundleError, UsageError
-from ichor.exam import Exam, Picture, Source, hashed_uid
+from ichor.exam import Exam, Picture, Source
 from ichor.findings import Findings
 from ichor.labels import LABEL_NAMES, SUBTYPE_NAMES
 from ichor.preparing import prepare
 from ichor.preparing.stacks import picture_geometry
+from ichor.uids import hashed_uid
 
 
 def check(findings: Findings, n: int) -> None:

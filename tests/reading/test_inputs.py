@@ -13,8 +13,9 @@ from PIL import Image
 
 import ichor
 from ichor.errors import RefusedInput, UsageError
-from ichor.exam import Exam, Picture, hashed_uid
+from ichor.exam import Exam, Picture
 from ichor.reading.limits import Limits
+from ichor.uids import hashed_uid
 
 from . import hostile
 from .phantoms import SECRETS, Plan, codes, head_hu, head_series, write

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ichor.detecting.bundle import BundleCard
-from ichor.exam import AIR_HU, Exam, Geometry, Source, hashed_uid
+from ichor.exam import AIR_HU, Exam, Geometry, Source
 from ichor.findings import Findings, FindingsWarning, LabelFlags, LabelValues, Region, SliceFindings
 from ichor.labels import LABEL_NAMES
+from ichor.uids import hashed_uid
 
 THRESHOLDS = LabelValues(
     any=0.42, epidural=0.5, intraparenchymal=0.45, intraventricular=0.5, subarachnoid=0.5, subdural=0.4

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from ichor.exam import hashed_uid
 from ichor.jobs.database import Database
 from ichor.jobs.queue import Queue
 from ichor.jobs.storage import Storage, new_id
 from ichor.jobs.tables import Event, Job, StoredFindings, Study, Verdict
 from ichor.serving.worklist import Worklist, WorklistQuery
+from ichor.uids import hashed_uid
 
 
 @pytest.fixture(scope="module")

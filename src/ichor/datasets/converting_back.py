@@ -17,8 +17,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SecondaryCapture
 from ichor.datasets.items import PICTURE_NAMES
 from ichor.datasets.rendering import EXAM_FILE
 from ichor.errors import UsageError
-from ichor.exam import hashed_uid
 from ichor.preparing.windows import Window, from_grey
+from ichor.uids import hashed_uid
 
 __all__ = ["AssumedGeometry", "merge_windows", "picture_folders", "write_series"]
 

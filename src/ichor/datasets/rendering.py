@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ichor.errors import UsageError
-from ichor.exam import Exam, hashed_uid
+from ichor.exam import Exam
 from ichor.preparing.windows import WINDOWS, Window
+from ichor.uids import hashed_uid
 
 __all__ = ["EXAM_FILE", "PictureStyle", "parse_window", "resize", "write_pictures"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.errors import RefusedInput, UsageError
-from ichor.exam import Exam, Picture, hashed_uid
+from ichor.exam import Exam, Picture
 from ichor.findings import (
     BundleReference,
     Findings,
@@ -22,6 +22,7 @@ from ichor.findings import (
 )
 from ichor.labels import LABEL_NAMES
 from ichor.notices import Notice
+from ichor.uids import hashed_uid
 
 if TYPE_CHECKING:
     from ichor.detecting.bundle import Bundle

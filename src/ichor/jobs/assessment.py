@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ichor.detecting import Detector
 from ichor.errors import IchorError, RefusedInput
-from ichor.exam import Exam, Picture, hashed_uid
+from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.jobs.artifacts import LAST_FILE, content_key, write_report_files, write_viewer_files
 from ichor.jobs.logs import log, places
@@ -20,6 +20,7 @@ from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, re
 from ichor.jobs.tables import StoredFindings
 from ichor.notices import CAUTIONS
 from ichor.reporting.words import refusals
+from ichor.uids import hashed_uid
 
 __all__ = ["Assessor", "failure_message"]
 

@@ -9,12 +9,12 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from ichor.exam import hashed_uid
 from ichor.jobs.storage import Storage
 from ichor.jobs.tables import Study, Verdict
 from ichor.labels import LABEL_NAMES
 from ichor.serving.schemas import utc
 from ichor.serving.worklist import Worklist
+from ichor.uids import hashed_uid
 
 __all__ = ["labels_of", "stream_dataset", "verdicts_csv"]
 

@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import Numeric, Select, and_, case, cast, delete, func, or_, select
 from sqlmodel import Session, col
 
-from ichor.exam import hashed_uid
 from ichor.jobs.database import Database
 from ichor.jobs.queue import add_event
 from ichor.jobs.storage import Storage, remove
 from ichor.jobs.tables import Event, Job, StoredFindings, Study, Verdict
+from ichor.uids import hashed_uid
 
 __all__ = ["Worklist", "WorklistQuery", "WorklistRow"]
 

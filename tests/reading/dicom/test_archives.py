@@ -10,7 +10,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
-from ichor.exam import hashed_uid
+from ichor.uids import hashed_uid
 
 from ..phantoms import (
     BRAIN,

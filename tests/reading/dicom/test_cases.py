@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ichor.exam import Exam, hashed_uid
+from ichor.exam import Exam
+from ichor.uids import hashed_uid
 
 from ..phantoms import codes, read, read_one
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from pydicom.uid import CTImageStorage, generate_uid
 
-from ichor.exam import Exam, hashed_uid
+from ichor.exam import Exam
 from ichor.reading.dicom.headers import read_headers
 from ichor.reading.dicom.parts import Part
 from ichor.reading.dicom.series import RULES, has_contrast, is_bone_kernel, score
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
+from ichor.uids import hashed_uid
 
 from ..phantoms import Plan, base_dataset, codes, head_series, read, read_one, refusal, store_hu, write
 

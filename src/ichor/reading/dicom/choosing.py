@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.errors import RefusedInput
-from ichor.exam import Exam, Source, hashed_uid
+from ichor.exam import Exam, Source
 from ichor.notices import Notice, notice
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom.headers import SliceHeader
@@ -30,6 +30,7 @@ from ichor.reading.dicom.series import (
 from ichor.reading.dicom.stack import stack_slices
 from ichor.reading.dicom.tissues import brain_density, region_of
 from ichor.reading.dicom.volume import details, pixel_notices, read_middle, read_volume
+from ichor.uids import hashed_uid
 
 __all__ = ["read_study"]
 

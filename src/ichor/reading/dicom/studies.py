@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ichor.errors import RefusedInput
-from ichor.exam import Exam, hashed_uid
+from ichor.exam import Exam
 from ichor.notices import Notice, notice
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom.choosing import read_study
@@ -15,6 +15,7 @@ from ichor.reading.dicom.headers import SliceHeader, read_headers
 from ichor.reading.dicom.joining import join_fragments, scattered_refusal
 from ichor.reading.dicom.volume import MOST_BROKEN
 from ichor.reading.files import InputFile
+from ichor.uids import hashed_uid
 
 __all__ = ["read_dicom"]
 
