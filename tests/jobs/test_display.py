@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,12 @@ def test_a_shift_of_half_a_pixel_at_most() -> None:
     moved = plan.shifts[:, 0] - plan.shifts[0, 0]
     assert np.abs(moved - (places - places[0])).max() <= 0.5
     assert plan.shape[0] == exam.volume.shape[1] + moved.max()
+
+
+def test_no_side_is_claimed_where_the_orientation_is_not_known() -> None:
+    known = stack(z=EVEN)
+    unknown = replace(known, geometry=replace(known.geometry, orientation_known=False))
+    assert display_of(known)[0].as_dict()["orientation_known"] is True
+    assert display_of(unknown)[0].as_dict()["orientation_known"] is False
+    picture = Picture(np.zeros((64, 64), np.uint8), Source("x", "picture"), (0, 0, 64, 64), (64, 64))
+    assert display_of(picture)[0].as_dict()["orientation_known"] is False

@@ -93,6 +93,8 @@ export interface Slices {
     shape: number[];
     spacing_mm: number[] | null;
     source: (number | null)[];
+    /** Whether left and right are known. */
+    orientation_known: boolean;
     suspicious: number;
     /** DICOM instance number of each native slice; null for input without. */
     instances: (number | null)[] | null;

@@ -15,7 +15,7 @@ function showing(volume: Volume, source: (number | null)[] | null = null, count 
     volume,
     mask: null,
     colours: [],
-    native: source && { source, count, positions: [100, 107, 114, 121], instances: [8, 6, null, 2] },
+    native: source && { source, count, positions: [100, 107, 114, 121], instances: [8, 6, null, 2], oriented: true },
   });
   return state;
 }
@@ -54,6 +54,15 @@ test("position and instance number are those of the native slice behind the show
   const nothing = [null, null];
   assert.deepEqual(seen, [[100, 8], [107, 6], [107, 6], nothing, [114, null], [121, 2]]);
   assert.deepEqual(showing(volumeOf(5)).nativeSlice(), { position: null, instance: null });
+});
+
+test("no side is known of an exam without orientation, nor of what has no native slices", () => {
+  const state = showing(volumeOf(4), [0, 1, 2, 3], 4);
+  assert.equal(state.oriented.value, true);
+  const native = { source: [0, 1, 2, 3], count: 4, positions: [], instances: [], oriented: false };
+  state.show({ volume: volumeOf(4), mask: null, colours: [], native });
+  assert.equal(state.oriented.value, false);
+  assert.equal(showing(volumeOf(4)).oriented.value, false);
 });
 
 test("a slab holds as many slices as its thickness, and none where the scale is not known", () => {

@@ -46,6 +46,8 @@ class Display:
         ``(4, 4)`` from (column, row, slice) shown to RAS millimetres.
     spacing_known
         Whether its millimetres are real.
+    orientation_known
+        Whether left, right, front and back are known.
     """
 
     source: NDArray[np.int64]
@@ -57,6 +59,7 @@ class Display:
     step: int
     affine: NDArray[np.float64]
     spacing_known: bool
+    orientation_known: bool = True
 
     def plane(self, native: NDArray[Any], shown: int, empty: int) -> NDArray[Any]:
         """Return one shown slice.
@@ -99,6 +102,7 @@ class Display:
             "shape": [len(self.source), *self.shape],
             "spacing_mm": [round(float(v), 4) for v in spacing[::-1]] if self.spacing_known else None,
             "source": [None if k < 0 else int(k) for k in self.source],
+            "orientation_known": self.orientation_known,
         }
 
 
@@ -122,6 +126,7 @@ def display_of(image: Exam | Picture) -> tuple[Display, NDArray[np.int16]]:
             step=1,
             affine=np.diag([-1.0, -1.0, 1.0, 1.0]),
             spacing_known=False,
+            orientation_known=False,
         )
         return flat, from_grey(image.grey)[None]
     return _plan(image.geometry, image.volume.shape[1], image.volume.shape[2]), image.volume
@@ -159,6 +164,7 @@ def _plan(geometry: Geometry, rows: int, columns: int) -> Display:
         step=step,
         affine=np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix,
         spacing_known=geometry.spacing_known,
+        orientation_known=geometry.orientation_known,
     )
 
 

@@ -198,6 +198,9 @@ class Display(BaseModel):
     source: list[int | None] = Field(
         description="native slice behind each shown one; null where nothing was measured"
     )
+    orientation_known: bool = Field(
+        default=True, description="whether left and right are known; where not, no side may be shown"
+    )
     suspicious: int = Field(description="shown slice to look at first")
     instances: list[int | None] | None = Field(
         default=None, description="DICOM instance number of each native slice; null where there are none"

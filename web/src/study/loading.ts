@@ -50,7 +50,11 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
     regions,
   ]);
   const images = {
-    volume: { ...volume, scaled: volume.unit === "HU" && slices.display.spacing_mm !== null },
+    volume: {
+      ...volume,
+      scaled: volume.unit === "HU" && slices.display.spacing_mm !== null,
+      frame: slices.display.orientation_known ? volume.frame : null,
+    },
     mask: mask && fits(mask, volume) ? mask : null,
     colours: findings.regions.map((region) => labelOf(region.label).colour),
     native: {
@@ -58,6 +62,7 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
       count: findings.n_slices,
       positions: slices.slices.map((slice) => slice.position_mm),
       instances: slices.display.instances ?? [],
+      oriented: slices.display.orientation_known,
     },
   };
   return { findings, slices, images };

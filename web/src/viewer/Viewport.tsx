@@ -48,7 +48,7 @@ export function Viewport({ state, axis, title, crosshair, main, preset, onEnlarg
       <PlaceNote state={state} axis={axis} title={title} name={name} main={main} />
       {main && <WindowNote state={state} axis={axis} preset={preset} />}
       {main && !preset && <PointerNote state={state} axis={axis} />}
-      {!picture && <Sides axis={axis} />}
+      {!picture && (state.oriented.value ? <Sides axis={axis} /> : <span class="side top">sides not known</span>)}
       <Measures state={state} axis={axis} />
       {onEnlarge && (
         <button type="button" class="enlarge quiet" onClick={onEnlarge} aria-label={`Show the ${NAMES[axis].toLowerCase()} view large`}>

@@ -39,6 +39,8 @@ export interface Native {
   positions: readonly (number | null)[];
   /** DICOM instance number of each native slice, null where it is not known. */
   instances: readonly (number | null)[];
+  /** Whether left and right are known; where not, no side is named. */
+  oriented: boolean;
 }
 
 /** What is shown of a study. */
@@ -61,6 +63,8 @@ export class ViewState {
   readonly colours = signal<readonly string[]>([]);
   /** Native slice behind each axial one, null for a hole; null where each is its own. */
   readonly native = signal<readonly (number | null)[] | null>(null);
+  /** Whether left and right are known; where not, no side is named. */
+  readonly oriented = signal(true);
   readonly point = signal<Point>({ x: 0, y: 0, z: 0 });
   readonly window = signal<Window>({ level: 40, width: 80 });
   readonly inverted = signal(false);
@@ -101,6 +105,7 @@ export class ViewState {
       this.measures.value = [];
       this.native.value = native && native.source.length === volume.size[2] ? native.source : null;
       this.stack = native;
+      this.oriented.value = native?.oriented ?? false;
       this.resetPoses();
       const picture = volume.unit === "grey";
       // A chosen window is kept from exam to exam; a picture has none to share.
