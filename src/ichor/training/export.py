@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,8 +90,18 @@ def _written(
 
 
 def _export(graph: Graph, path: Path) -> None:
-    # The exporter's optimiser folds the shapes of recurrent layers to those of the example (torch 2.14).
+    # torch.export (2.14) fixes recurrent layers to the example's number of slices: they are traced instead.
     recurrent = any(isinstance(layer, nn.RNNBase) for layer in graph.module.modules())
+    number: dict[str, Any] = (
+        {"dynamo": False, "dynamic_axes": {name: {0: "n"} for name in (*graph.inputs, *graph.outputs)}}
+        if recurrent
+        else {
+            "dynamo": True,
+            "dynamic_shapes": ({0: torch.export.Dim("n", min=1, max=_MOST_SLICES)},),
+            "external_data": False,
+            "verbose": False,
+        }
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own; what matters is compared below
         torch.onnx.export(
@@ -99,11 +110,7 @@ def _export(graph: Graph, path: Path) -> None:
             str(path),
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=_MOST_SLICES)},),
-            dynamo=True,
-            external_data=False,
-            optimize=not recurrent,
-            verbose=False,
+            **number,
         )
     _strip(path)
 
