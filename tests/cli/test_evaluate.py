@@ -1,5 +1,6 @@
 """``ichor evaluate`` on the kept run of the default: figures, one page, one JSON, a comparison."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -19,9 +20,9 @@ def test_the_kept_run_of_the_default(shared_data, tmp_path, capfd):
     other = tmp_path / "other.csv"
     lines = ["patient,slice,any"]
     for path in sorted((KEPT / "default").glob("fold-*/predictions.csv")):
-        for row in path.read_text().splitlines()[1:]:
-            _, patient, index, *_ = row.split(",")
-            lines.append(f"{patient},{index},{0.1 + 0.01 * (int(index) % 7)}")
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["level"] == "slice"]
+        lines += [f"{row['patient']},{row['slice']},{0.1 + 0.01 * (int(row['slice']) % 7)}" for row in rows]
     other.write_text("\n".join(lines) + "\n")
     command = ["evaluate", str(KEPT / "default"), "--data", str(shared_data), "-o", str(tmp_path / "page")]
     assert run([*command, "--against", str(other)]) == 0

@@ -100,7 +100,7 @@ def test_a_mirrored_slice_gets_the_mirrored_map_where_both_are_judged():
     assert torch.allclose(here[0], there[0].flip(-1), atol=1e-5)
     assert torch.allclose(here[1], there[1], atol=1e-5) and torch.allclose(here[2], there[2], atol=1e-5)
     assert not torch.allclose(here[0], again[0], atol=1e-3)
-    assert torch.equal(both.train()._judge(stack)[0], both(stack)[0])  # training judges a slice once
+    assert torch.equal(both.train()._both_heads(stack)[0], both(stack)[0])  # training sees a slice once
 
 
 def test_input_is_scaled_as_the_weights_expect():
