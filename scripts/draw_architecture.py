@@ -26,6 +26,7 @@ text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Ari
 .core { fill: #ddf0ff; stroke: #2878b8; }
 .train { fill: #fdeccf; stroke: #a8711a; }
 .serve { fill: #dcf3e0; stroke: #2f8a4c; }
+.results { fill: #efe3fb; stroke: #7d4bb0; }
 .all { fill: #eef0f3; stroke: #6e7781; }
 .arrow { fill: none; stroke: #57606a; stroke-width: 1.8; }
 .head { fill: #57606a; }
@@ -36,6 +37,7 @@ text { fill: #f0f6fc; }
 .core { fill: #12304a; stroke: #4c9fdd; }
 .train { fill: #40300f; stroke: #d29b3f; }
 .serve { fill: #143821; stroke: #4fb56f; }
+.results { fill: #2c1c40; stroke: #a87bdc; }
 .all { fill: #262c36; stroke: #9198a1; }
 .arrow { stroke: #9aa4af; }
 .head { fill: #9aa4af; }
@@ -57,7 +59,7 @@ class Box:
     height: float = 76
 
 
-_X = (24.0, 232.0, 440.0, 648.0, 856.0)
+_X = (24.0, 232.0, 440.0, 648.0, 856.0, 1064.0)
 _Y = (62.0, 196.0, 330.0)
 _ROOMS = (
     Box("shared types", ("labels, errors, notices,", "exam, findings"), "core", _X[0], _Y[0]),
@@ -70,6 +72,7 @@ _ROOMS = (
     Box("evaluating", ("metrics, calibration,", "comparison"), "train", _X[3], _Y[1]),
     Box("models", ("networks in torch,", "of no other room"), "train", _X[2], _Y[2]),
     Box("training", ("recipes, families, folds,", "release of a bundle"), "train", _X[3], _Y[2]),
+    Box("results", ("segmentation, report,", "capture: back to a PACS"), "results", _X[5], _Y[0]),
     Box("jobs", ("queue, worker,", "database, storage"), "serve", _X[4], _Y[1]),
     Box("serving", ("the page and", "its API"), "serve", _X[4], _Y[2]),
     Box("cli", ("the commands:", "may import every room"), "all", _X[0], _Y[2], 384),
@@ -85,6 +88,7 @@ ARROWS = (
     ("evaluating", "detecting"),
     ("training", "evaluating"),
     ("training", "models"),
+    ("results", "reporting"),
     ("jobs", "reporting"),
     ("serving", "jobs"),
 )
@@ -148,11 +152,16 @@ def _rooms() -> str:
         *(line for room in _ROOMS for line in _box(room)),
     ]
     for k, (group, words) in enumerate(
-        (("core", "core: no torch, no pandas"), ("train", "extra train"), ("serve", "extra serve"))
+        (
+            ("core", "core: no torch, no pandas"),
+            ("train", "extra train"),
+            ("serve", "extra serve"),
+            ("results", "extra results"),
+        )
     ):
-        x = (24, 260, 400)[k]
+        x = (24, 260, 400, 540)[k]
         parts += [_rectangle(group, x, 430, 22, 16), _text(x + 32, 443, "small", words)]
-    return _page(1056, 462, "Rooms of ichor and who may import whom", parts)
+    return _page(1264, 462, "Rooms of ichor and who may import whom", parts)
 
 
 def _ways() -> str:

@@ -1,4 +1,4 @@
-"""Write ``constraints.txt``: the packages of the core, the tests and the page, by version and by hashes of their files.
+"""Write ``constraints.txt``: the packages of the core, the tests, the page and DICOM results, by version and by hashes.
 
 ``python scripts/lock_dependencies.py`` takes the newest releases within the bounds of ``pyproject.toml``, for every
 platform and Python from 3.11 on; it needs ``uv`` and the package index. ``--check`` needs neither, and tells whether
@@ -25,12 +25,12 @@ __all__ = ["pins", "requirements", "wrong"]
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "constraints.txt"
-EXTRAS = ("test", "serve", "test-serve")
+EXTRAS = ("test", "serve", "test-serve", "results", "test-results")
 _OLDEST_PYTHON = "3.11"
 _EDITABLE = "editables"
 """What an editable install asks of hatchling besides what pyproject.toml says."""
 _HEADER = """\
-# Written by scripts/lock_dependencies.py: the core, the extras test, serve and test-serve, and what builds the package.
+# Written by scripts/lock_dependencies.py: the core, all extras but train, and what builds the package.
 # pip install --require-hashes -r constraints.txt && pip install --no-deps --no-build-isolation .
 """
 

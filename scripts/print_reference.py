@@ -33,6 +33,8 @@ from ichor.labels import LABELS
 from ichor.preparing import WINDOWS, Preparation
 from ichor.reading.dicom.series import RULES
 from ichor.reading.limits import Limits
+from ichor.results.codes import CODES, LABEL_SOURCES, PRIVATE_SCHEME
+from ichor.results.kinds import KINDS
 
 _COMMAND = "python scripts/print_reference.py"
 _used: set[str] = set()
@@ -56,6 +58,7 @@ def _pages() -> dict[str, dict[str, str] | str]:
         "docs/reference/findings.schema.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
         "docs/reference/findings-json.md": {"fields": _model_tables(Findings), "labels": _labels()},
         "docs/reference/bundle.md": {"fields": _model_tables(Manifest), "preparation": _preparation()},
+        "docs/reference/dicom-results.md": {"objects": _results(), "codes": _codes()},
         "docs/reference/limits.md": {"limits": _limits()},
         "docs/reference/windows.md": {"windows": _windows()},
         "docs/reference/command.md": {"commands": _commands()},
@@ -79,6 +82,24 @@ def _labels() -> str:
         ["key", "abbreviation", "name", "SNOMED CT", "meaning of the code"],
         [[f"`{x.name}`", x.abbreviation, x.display, x.snomed, x.snomed_meaning] for x in LABELS],
     )
+
+
+def _results() -> str:
+    rows: list[list[object]] = [
+        [f"`{k.name}`", k.words, f"`{k.sop_class}`", k.modality, k.series_number, k.description]
+        for k in KINDS.values()
+    ]
+    return table(["kind", "what", "SOP class", "modality", "series number", "series description"], rows)
+
+
+def _codes() -> str:
+    rows: list[list[object]] = [
+        [f"{label.display.lower()}", label.snomed, "SCT", label.snomed_meaning, LABEL_SOURCES[label.name]]
+        for label in LABELS
+    ]
+    rows += [[c.use, c.value, c.scheme, c.meaning, c.source] for c in CODES.values()]
+    rows.append(["a notice on the input", "its code", PRIVATE_SCHEME, "the code in words", "notices.md"])
+    return table(["use", "code", "scheme", "meaning", "confirmed in"], rows)
 
 
 def _windows() -> str:

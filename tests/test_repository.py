@@ -31,9 +31,11 @@ MAY_IMPORT = {
     "evaluating": SHARED | {"reading", "preparing", "detecting", "datasets"},
     "exploring": SHARED | {"reading", "preparing", "datasets"},
     "training": SHARED | {"reading", "preparing", "detecting", "datasets", "models", "evaluating"},
+    "results": SHARED | {"reading", "preparing", "detecting", "reporting"},
     "jobs": SHARED | {"reading", "preparing", "detecting", "reporting"},
     "serving": SHARED | {"reading", "preparing", "detecting", "reporting", "jobs"},
-    "cli": SHARED | {*CORE, "datasets", "models", "evaluating", "exploring", "training", "jobs", "serving"},
+    "cli": SHARED
+    | {*CORE, "results", "datasets", "models", "evaluating", "exploring", "training", "jobs", "serving"},
 }
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 60

@@ -23,7 +23,7 @@ class Label:
     display
         Words for a person.
     snomed
-        SNOMED CT concept identifier of the finding.
+        SNOMED CT concept identifier of the finding, or of its parent where none could be confirmed.
     snomed_meaning
         The code's meaning, as SNOMED CT words it.
     colour
@@ -40,9 +40,9 @@ class Label:
 
 LABELS: tuple[Label, ...] = (
     Label("any", "ICH", "Any hemorrhage", "1386000", "Intracranial hemorrhage", "#e4572e"),
-    Label("epidural", "EDH", "Epidural", "82999001", "Epidural hemorrhage", "#f2a541"),
+    Label("epidural", "EDH", "Epidural", "82999001", "Epidural intracranial hemorrhage", "#f2a541"),
     Label("intraparenchymal", "IPH", "Intraparenchymal", "274100004", "Cerebral hemorrhage", "#d1495b"),
-    Label("intraventricular", "IVH", "Intraventricular", "23276006", "Ventricular hemorrhage", "#6a8fd8"),
+    Label("intraventricular", "IVH", "Intraventricular", "1386000", "Intracranial hemorrhage", "#6a8fd8"),
     Label(
         "subarachnoid", "SAH", "Subarachnoid", "21454007", "Subarachnoid intracranial hemorrhage", "#4bb3a4"
     ),

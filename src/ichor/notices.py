@@ -299,6 +299,18 @@ NOTICES: dict[str, NoticeKind] = {
             "In slices, size, density, noise or sharpness the exam is unlike those that the model was trained on: "
             "its measured figures may not hold.",
         ),
+        # -- DICOM results -----------------------------------------------------------------------
+        NoticeKind(
+            "header_repaired",
+            "go_on",
+            "An attribute that DICOM results need is missing or invalid in the source's header; says what stands for "
+            "it in the results. The source is not changed.",
+        ),
+        NoticeKind(
+            "result_left_out",
+            "go_on",
+            "A DICOM result that was asked for was not written; says which and why.",
+        ),
     )
 }
 """All codes. A new condition is a new line here."""

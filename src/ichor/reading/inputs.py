@@ -15,7 +15,7 @@ from ichor.exam import Exam, Picture
 from ichor.notices import Notice
 from ichor.reading.archive import is_zip, unpack
 from ichor.reading.context import ReadContext
-from ichor.reading.dicom import read_dicom
+from ichor.reading.dicom import is_dicom, read_dicom
 from ichor.reading.files import InputFile, shown
 from ichor.reading.gzipped import is_gzip
 from ichor.reading.limits import Limits
@@ -24,7 +24,7 @@ from ichor.reading.picture import read_pictures
 from ichor.reading.sorting import SortedFiles, counted, nothing_to_read, sort_files
 from ichor.reading.tarball import gunzip, is_tar, untar
 
-__all__ = ["read_here"]
+__all__ = ["dicom_files", "read_here"]
 
 Result = Exam | Picture | RefusedInput
 
@@ -48,6 +48,28 @@ def read_here(path: Path, series: str | None, limits: Limits) -> Iterator[Result
         given = time.monotonic()
         yield result
         context.deadline.pause(time.monotonic() - given)
+
+
+@contextlib.contextmanager
+def dicom_files(path: Path, limits: Limits) -> Iterator[list[InputFile]]:
+    """Give the DICOM files that one path holds, unpacked while the context lasts.
+
+    Parameters
+    ----------
+    path, limits
+        As :func:`ichor.reading.read_all` has them.
+
+    Raises
+    ------
+    RefusedInput
+        Where the path cannot be opened or is beyond the limits.
+    """
+    context = ReadContext.begin(shown(os.fspath(path)), limits)
+    with _Scratch() as scratch:
+        files, _ = _files(path, scratch, context)
+        if any(_is_packed(file) for file in files):
+            files = gunzip(files, scratch.folder(), context)
+        yield [file for file in files if is_dicom(file.path)]
 
 
 def _read_input(path: Path, name: str, context: ReadContext) -> Iterator[Result]:

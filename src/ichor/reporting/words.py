@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Verdict",
+    "names_subtype",
     "number_ranges",
     "positive_subtypes",
     "printable",
@@ -131,6 +132,11 @@ def positive_subtypes(findings: Findings) -> list[tuple[Label, float]]:
         and (p := getattr(findings.probabilities, label.name)) is not None
     ]
     return sorted(found, key=lambda pair: -pair[1])
+
+
+def names_subtype(region: Region) -> bool:
+    """Tell whether a region's subtype is probable enough to be named."""
+    return max(region.probabilities.values(), default=1.0) >= _NAMED
 
 
 def region_subtype(region: Region) -> str:

@@ -1,0 +1,217 @@
+"""From findings to DICOM objects: which are made of a case, which are not and why."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ichor.errors import RefusedInput, UsageError
+from ichor.exam import Exam, Picture
+from ichor.findings import Findings
+from ichor.notices import Notice, notice
+from ichor.results.case import Case
+from ichor.results.identity import identity_of
+from ichor.results.kinds import DEFAULT_KINDS, KINDS, Kind, check_kinds
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from ichor.detecting.bundle import BundleCard
+    from ichor.reading.limits import Limits
+    from ichor.reading.originals import Originals
+
+__all__ = ["ResultObject", "Results", "make_results"]
+
+_MISSING = (
+    "DICOM results: found no package highdicom; expected the extra 'results'; in the clone, run "
+    "pip install '.[results]'"
+)
+
+
+@dataclass(frozen=True)
+class ResultObject:
+    """One DICOM object.
+
+    Attributes
+    ----------
+    kind
+        What it is.
+    sop_uid
+        Its SOP instance UID.
+    content
+        Bytes of its file, Explicit VR Little Endian.
+    """
+
+    kind: Kind
+    sop_uid: str
+    content: bytes
+
+    @property
+    def dataset(self) -> Dataset:
+        """The object, parsed from :attr:`content`."""
+        import pydicom
+
+        return pydicom.dcmread(io.BytesIO(self.content))
+
+
+@dataclass(frozen=True)
+class Results:
+    """The DICOM objects of one study, and what was noticed while they were made.
+
+    Attributes
+    ----------
+    objects
+        In the order of :data:`~ichor.results.kinds.KINDS`.
+    notices
+        Attributes that were repaired (``header_repaired``) and objects that were not made (``result_left_out``).
+    """
+
+    objects: tuple[ResultObject, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write each object to a file named by its kind.
+
+        Parameters
+        ----------
+        folder
+            Made where it does not exist.
+
+        Returns
+        -------
+        list of pathlib.Path
+            In the order of :attr:`objects`.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for made in self.objects:
+            path = folder / made.kind.file
+            path.write_bytes(made.content)
+            paths.append(path)
+        return paths
+
+
+def make_results(
+    findings: Findings,
+    image: Exam | Picture | None,
+    path: str | os.PathLike[str],
+    kinds: Iterable[str] = DEFAULT_KINDS,
+    *,
+    card: BundleCard | None = None,
+    limits: Limits | None = None,
+) -> Results:
+    """Make DICOM objects of findings.
+
+    Parameters
+    ----------
+    findings
+        As :meth:`~ichor.detecting.Detector.detect` gave them, with their mask; also of a study that was refused.
+    image
+        What they were found on; None where it could not be read.
+    path
+        The input that it was read from. Its headers are read again: an exam carries nothing of the patient.
+    kinds
+        Of :data:`~ichor.results.kinds.KINDS`; ``dicom`` stands for the default ones.
+    card
+        Of the model, whose limits the page states.
+    limits
+        How much of the input is read; by default those of the environment.
+
+    Returns
+    -------
+    Results
+        Without objects where the input is no DICOM or is not there any more; a notice then says so.
+
+    Raises
+    ------
+    UsageError
+        For an unknown kind, or where the extra ``results`` is not installed.
+    """
+    # The node and the command ask for what stands in a list: kinds that cannot be made yet must not end them.
+    wanted = [name for name in check_kinds(kinds) if name == "seg"]
+    if not wanted:
+        return Results()
+    try:
+        originals = _originals(findings, image, path, limits)
+    except RefusedInput as refusal:
+        text = f"No DICOM results were written: found {refusal.found}; expected {refusal.expected}."
+        return Results(notices=(notice("result_left_out", text),))
+    _check_installed()
+    identity = identity_of(findings, originals)
+    exam = image if isinstance(image, Exam) else None
+    return _made(Case(findings, exam, originals, identity, card), wanted)
+
+
+def _originals(
+    findings: Findings, image: Exam | Picture | None, path: str | os.PathLike[str], limits: Limits | None
+) -> Originals:
+    from ichor.reading.originals import originals_of_exam, originals_of_study
+
+    if isinstance(image, Exam):
+        return originals_of_exam(path, image, limits)
+    if image is None and findings.study_uid:
+        return originals_of_study(path, findings.study_uid, findings.series_uid, limits)
+    what = "a picture" if isinstance(image, Picture) else "an input whose study is not known"
+    raise RefusedInput(
+        findings.input,
+        "not_found",
+        found=what,
+        expected="a DICOM study that the results can join",
+        remedy="give the study as DICOM",
+    )
+
+
+def _made(case: Case, wanted: Sequence[str]) -> Results:
+    from ichor.reading.dicom.dataset import quiet_pydicom
+    from ichor.results.finishing import finished
+    from ichor.results.patient import patient_and_study
+    from ichor.results.segmentation import segmentation_notices
+
+    reasons = {name: reason for name in wanted if (reason := _reason_against(case, name))}
+    possible = [name for name in wanted if name not in reasons]
+    if "seg" in possible:
+        case = replace(case, segmentation_uid=case.identity.uid("seg"))
+    patient = patient_and_study(case.originals.header)
+    notices = [*patient.notices, *(segmentation_notices(case) if "seg" in possible else ())]
+    for name, reason in reasons.items():
+        notices.append(notice("result_left_out", f"No {KINDS[name].words} was written: {reason}."))
+    objects = []
+    with quiet_pydicom():  # remarks of libraries may quote values of the header
+        for name in possible:
+            kind, sop_uid = KINDS[name], case.sop_uid(name)
+            data = _dataset(case, name, sop_uid)
+            objects.append(ResultObject(kind, sop_uid, finished(data, kind, case.identity, patient)))
+    return Results(tuple(objects), tuple(notices))
+
+
+def _dataset(case: Case, name: str, sop_uid: str) -> Dataset:
+    """Make one object; what it takes is loaded when it is made."""
+    if name == "seg":
+        from ichor.results.segmentation import segmentation
+
+        return segmentation(case, sop_uid)
+    raise KeyError(name)
+
+
+def _reason_against(case: Case, name: str) -> str:
+    """Say why an object is not made of a case; empty where it is."""
+    findings, exam = case.findings, case.image
+    if name in ("seg", "sr-planar"):
+        if exam is None or not findings.assessable:
+            return "the study was not assessed"
+        if not case.mask.any():
+            return "there is no region"
+        if not (exam.geometry.coordinates_known and exam.geometry.spacing_known):
+            return "the source does not say where its slices lie, or how large its pixels are"
+    return ""
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("highdicom") is None:
+        raise UsageError(_MISSING)
