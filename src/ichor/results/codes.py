@@ -13,7 +13,16 @@ from ichor.labels import LABELS
 if TYPE_CHECKING:
     from pydicom.sr.coding import Code
 
-__all__ = ["CODES", "LABEL_SOURCES", "PRIVATE_SCHEME", "CodeEntry", "code", "label_code", "notice_code"]
+__all__ = [
+    "CODES",
+    "LABEL_SOURCES",
+    "PRIVATE_SCHEME",
+    "CodeEntry",
+    "code",
+    "label_code",
+    "notice_code",
+    "site_code",
+]
 
 PRIVATE_SCHEME = "99ICHOR"
 """Of notice codes (``docs/reference/notices.md``), which no public terminology has."""
@@ -47,6 +56,9 @@ CODES: dict[str, CodeEntry] = {
     "report": CodeEntry("126000", "DCM", "Imaging Measurement Report", "title of the report", _STANDARD),
     "procedure": CodeEntry(
         "303653007", "SCT", "Computed tomography of head", "procedure reported", _STANDARD
+    ),
+    "imaging": CodeEntry(
+        "363679005", "SCT", "Imaging procedure", "procedure reported, where nothing was assessed", _STANDARD
     ),
     "category": CodeEntry(
         "49755003",
@@ -82,6 +94,9 @@ CODES: dict[str, CodeEntry] = {
     "intracranial": CodeEntry(
         "128319008", "SCT", "Intracranial structure", "site of other regions", _STANDARD
     ),
+    "ventricle": CodeEntry(
+        "35764002", "SCT", "Brain ventricle", "site of an intraventricular region", _STANDARD
+    ),
     "algorithm": CodeEntry("123110", "DCM", "Artificial Intelligence", "family of the algorithm", _STANDARD),
     "of_interest": CodeEntry("113000", "DCM", "Of Interest", "title of the key images", _STANDARD),
     "ratio": CodeEntry("1", "UCUM", "no units", "unit of probabilities", _STANDARD),
@@ -93,7 +108,7 @@ LABEL_SOURCES: dict[str, str] = {
     "any": _STANDARD,
     "epidural": _OMOP,
     "intraparenchymal": "FHIR value set, expanded by a terminology server; OMOP vocabulary",
-    "intraventricular": "the parent concept: no code for this subtype could be confirmed",
+    "intraventricular": "the parent concept, with the site below: no code for this subtype could be confirmed",
     "subarachnoid": "FHIR value set, expanded by a terminology server; OMOP vocabulary",
     "subdural": _OMOP,
 }
@@ -116,6 +131,11 @@ def label_code(name: str) -> Code:
 
     label = _LABELS[name]
     return Code(label.snomed, "SCT", label.snomed_meaning)
+
+
+def site_code(name: str) -> str:
+    """Return the key in :data:`CODES` of where a label's blood lies."""
+    return {"intraparenchymal": "brain", "intraventricular": "ventricle"}.get(name, "intracranial")
 
 
 def notice_code(name: str) -> Code:

@@ -132,7 +132,7 @@ def make_results(
         For an unknown kind, or where the extra ``results`` is not installed.
     """
     # The node and the command ask for what stands in a list: kinds that cannot be made yet must not end them.
-    wanted = [name for name in check_kinds(kinds) if name == "seg"]
+    wanted = [name for name in check_kinds(kinds) if name in ("seg", "sr", "sr-planar")]
     if not wanted:
         return Results()
     try:
@@ -194,6 +194,14 @@ def _dataset(case: Case, name: str, sop_uid: str) -> Dataset:
         from ichor.results.segmentation import segmentation
 
         return segmentation(case, sop_uid)
+    if name == "sr":
+        from ichor.results.report import report
+
+        return report(case, sop_uid)
+    if name == "sr-planar":
+        from ichor.results.planar_report import planar_report
+
+        return planar_report(case, sop_uid)
     raise KeyError(name)
 
 

@@ -17,7 +17,7 @@ from ichor.labels import LABELS
 from ichor.notices import Notice, notice
 from ichor.reporting.words import SUBTYPE_OF, names_subtype
 from ichor.results.case import Case
-from ichor.results.codes import code, label_code
+from ichor.results.codes import code, label_code, site_code
 from ichor.results.identity import Identity
 from ichor.results.references import refer_to_series, source_image
 from ichor.uids import hashed_uid
@@ -118,11 +118,13 @@ def _segments(case: Case) -> Iterable[Any]:
     for number, region in enumerate(case.findings.regions, start=1):
         red, green, blue = (int(_COLOURS[region.label][k : k + 2], 16) for k in (1, 3, 5))
         label = segment_label(number, region)
+        named = region.label if names_subtype(region) else "any"
         yield SegmentDescription(
             segment_number=number,
             segment_label=label,
             segmented_property_category=code("category"),
-            segmented_property_type=label_code(region.label if names_subtype(region) else "any"),
+            segmented_property_type=label_code(named),
+            anatomic_regions=[code(site_code(named))],
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm(case),
             tracking_uid=tracking_uid(case.identity, number),
