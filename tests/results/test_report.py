@@ -21,6 +21,10 @@ from reading.phantoms import write
 from results.made import SOURCES, Study, complete, errors_of, even, study_of, tool, written
 
 
+DCMTK_REMARKS = ("W: Check for template constraints not yet supported",)
+"""What dsrdump says of every key object selection."""
+
+
 def groups_of(data: Dataset) -> list[Dataset]:
     (measurements,) = [
         c for c in data.ContentSequence if c.get("ConceptNameCodeSequence")[0].CodeValue == "126010"
@@ -167,12 +171,12 @@ def test_what_was_noticed_of_the_input_stands_in_the_report(tmp_path):
         assert f"{ascii_text(warning.message)} [{warning.code}]" in said
 
 
-def test_a_study_that_cannot_be_read_gets_a_report_that_says_why_by_code(tmp_path, capsys):
+def test_a_study_that_cannot_be_read_gets_a_report_that_says_why_by_code(tmp_path):
     path = write(tmp_path / "in", complete(even()[:3]))
     (detection,) = Detector().detect_all(path)
     assert detection.exam is None
     code = detection.findings.warnings[0].code
-    results = make_results(detection.findings, detection.exam, path)
+    results = make_results(detection.findings, detection.exam, path, ("sr", "seg"))
     (report,) = results.objects
     data = report.dataset
     (group,) = groups_of(data)
@@ -193,7 +197,8 @@ def test_dcmtk_reads_every_report(tmp_path):
         for made, path in zip(results.objects, results.save(tmp_path / f"{name}-out"), strict=True):
             if made.kind.modality in ("SR", "KO"):
                 done = subprocess.run([dsrdump, str(path)], capture_output=True, text=True)
-                assert (done.returncode, done.stderr) == (0, "")
+                remarks = [line for line in done.stderr.splitlines() if line not in DCMTK_REMARKS]
+                assert (done.returncode, remarks) == (0, [])
 
 
 def test_the_case_is_read_as_an_exam(tmp_path):

@@ -67,7 +67,8 @@ def _largest_region(findings: Findings) -> int | None:
     if not findings.regions:
         return None
     if findings.mask is not None:
-        counts = np.bincount(findings.mask.ravel(), minlength=len(findings.regions) + 1)[1:]
+        held = findings.mask[sorted({k for region in findings.regions for k in region.slices})]
+        counts = np.bincount(held[held > 0], minlength=len(findings.regions) + 1)[1:]
         return int(counts.argmax()) + 1
     return max(range(len(findings.regions)), key=lambda i: findings.regions[i].volume_ml or 0.0) + 1
 
@@ -76,10 +77,10 @@ def _largest_region_slice(findings: Findings) -> int | None:
     number = _largest_region(findings)
     if number is None:
         return None
-    if findings.mask is None:
-        slices = findings.regions[number - 1].slices
+    slices = findings.regions[number - 1].slices
+    if findings.mask is None or not slices:
         return slices[len(slices) // 2] if slices else None
-    return int((findings.mask == number).sum(axis=(1, 2)).argmax())
+    return slices[int((findings.mask[slices] == number).sum(axis=(1, 2)).argmax())]
 
 
 def _region_seen(findings: Findings, chosen: list[int]) -> bool:

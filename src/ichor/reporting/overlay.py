@@ -13,7 +13,7 @@ from ichor.reporting.choice import suspicious_slices
 from ichor.reporting.figures import SliceFigure, slice_figures
 from ichor.reporting.words import probability
 
-__all__ = ["write_overlays"]
+__all__ = ["draw_marks", "outline_sheet", "write_overlays"]
 
 _SIDE = 512
 _HEAD, _GAP = 30, 6
@@ -68,18 +68,18 @@ def _draw(figure: SliceFigure, head: str) -> Image.Image:
     while size > 8 and draw.textlength(head, font=ImageFont.load_default(size)) > width - 16:
         size -= 1
     draw.text((8, 6), head, fill=(225, 228, 232), font=ImageFont.load_default(size))
-    lines = _lines(figure)
+    lines = outline_sheet(figure)
     for place, panel in enumerate(figure.panels):
         left = place * (figure.width + _GAP)
         sheet.paste(Image.fromarray(panel.grey), (left, _HEAD))
         if lines is not None:
             sheet.paste(lines, (left, _HEAD), lines)
-        _letters(draw, figure, left, f"{panel.name}: {panel.caption}")
+        draw_marks(draw, figure, (left, _HEAD), f"{panel.name}: {panel.caption}")
     return sheet
 
 
-def _lines(figure: SliceFigure) -> Image.Image | None:
-    """Draw the outlines on a transparent sheet of the panel's size."""
+def outline_sheet(figure: SliceFigure) -> Image.Image | None:
+    """Draw the outlines on a transparent sheet of the panel's size; None where there is none."""
     if not figure.outlines:
         return None
     fine = Image.new("RGBA", (figure.width * _FINE, figure.height * _FINE))
@@ -92,16 +92,29 @@ def _lines(figure: SliceFigure) -> Image.Image | None:
     return fine.resize((figure.width, figure.height), Image.Resampling.LANCZOS)
 
 
-def _letters(draw: ImageDraw.ImageDraw, figure: SliceFigure, left: int, caption: str) -> None:
-    """Write orientation marks, the scale bar and the window's name onto one panel."""
+def draw_marks(draw: ImageDraw.ImageDraw, figure: SliceFigure, corner: tuple[int, int], caption: str) -> None:
+    """Write orientation marks, the scale bar and the window's name onto one panel.
+
+    Parameters
+    ----------
+    draw
+        Of the sheet that holds the panel.
+    figure
+        What the panel shows.
+    corner
+        x and y of the panel's upper left corner on the sheet.
+    caption
+        Written in its lower left corner; empty for none.
+    """
     font, small = ImageFont.load_default(18), ImageFont.load_default(12)
     w, h = figure.width, figure.height
+    left, top = corner
 
     def text(
         x: float, y: float, words: str, anchor: str, size: ImageFont.FreeTypeFont | ImageFont.ImageFont
     ) -> None:
         draw.text(
-            (left + x, _HEAD + y),
+            (left + x, top + y),
             words,
             fill=_LETTERS,
             font=size,
@@ -117,6 +130,6 @@ def _letters(draw: ImageDraw.ImageDraw, figure: SliceFigure, left: int, caption:
         text(w / 2, h - 6, figure.marks.bottom, "mb", font)
     text(6, h - 6, caption, "lb", small)
     if figure.bar:
-        x1, x0, y = left + w - 12, left + w - 12 - figure.bar.pixels, _HEAD + h - 10
+        x1, x0, y = left + w - 12, left + w - 12 - figure.bar.pixels, top + h - 10
         draw.line([(x0, y - 6), (x0, y), (x1, y), (x1, y - 6)], fill=_LETTERS, width=2)
         text(w - 12 - figure.bar.pixels / 2, h - 16, figure.bar.label, "mb", small)

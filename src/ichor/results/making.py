@@ -13,6 +13,7 @@ from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.notices import Notice, notice
+from ichor.reporting.choice import suspicious_slices
 from ichor.results.case import Case
 from ichor.results.identity import identity_of
 from ichor.results.kinds import DEFAULT_KINDS, KINDS, Kind, check_kinds
@@ -131,8 +132,7 @@ def make_results(
     UsageError
         For an unknown kind, or where the extra ``results`` is not installed.
     """
-    # The node and the command ask for what stands in a list: kinds that cannot be made yet must not end them.
-    wanted = [name for name in check_kinds(kinds) if name in ("seg", "sr", "sr-planar")]
+    wanted = check_kinds(kinds)
     if not wanted:
         return Results()
     try:
@@ -202,6 +202,14 @@ def _dataset(case: Case, name: str, sop_uid: str) -> Dataset:
         from ichor.results.planar_report import planar_report
 
         return planar_report(case, sop_uid)
+    if name == "ko":
+        from ichor.results.key_objects import key_objects
+
+        return key_objects(case, sop_uid)
+    if name in ("sc", "pdf"):
+        from ichor.results.capture import capture, encapsulated_pdf
+
+        return capture(case, sop_uid) if name == "sc" else encapsulated_pdf(case, sop_uid)
     raise KeyError(name)
 
 
@@ -215,6 +223,11 @@ def _reason_against(case: Case, name: str) -> str:
             return "there is no region"
         if not (exam.geometry.coordinates_known and exam.geometry.spacing_known):
             return "the source does not say where its slices lie, or how large its pixels are"
+    if name == "ko":
+        if not findings.assessable:
+            return "the study was not assessed"
+        if not suspicious_slices(findings):
+            return "no slice reaches the threshold or holds a region"
     return ""
 
 

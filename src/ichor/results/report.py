@@ -23,7 +23,14 @@ from ichor.results.sides import Side, region_sides
 if TYPE_CHECKING:
     from highdicom.sr import MeasurementsAndQualitativeEvaluations
 
-__all__ = ["frames_by_instance", "measurement", "measurement_report", "report"]
+__all__ = [
+    "device_context",
+    "evidence_stubs",
+    "frames_by_instance",
+    "measurement",
+    "measurement_report",
+    "report",
+]
 
 
 def report(case: Case, sop_uid: str) -> Dataset:
@@ -68,26 +75,14 @@ def measurement_report(case: Case, sop_uid: str, groups: Sequence[Any]) -> Datas
     """
     from highdicom.sr import (
         ComprehensiveSR,
-        DeviceObserverIdentifyingAttributes,
         LanguageOfContentItemAndDescendants,
         MeasurementReport,
         ObservationContext,
-        ObserverContext,
     )
-    from pydicom.sr.codedict import codes
 
     identity = case.identity
-    device = DeviceObserverIdentifyingAttributes(
-        uid=identity.uid("device"),
-        name=MANUFACTURER,
-        manufacturer_name=MANUFACTURER,
-        model_name=f"{identity.bundle_name} {identity.bundle_version}"[:64],
-        serial_number=identity.bundle_sha256,
-    )
     content = MeasurementReport(
-        observation_context=ObservationContext(
-            observer_device_context=ObserverContext(codes.DCM.Device, device)
-        ),
+        observation_context=ObservationContext(observer_device_context=device_context(case)),
         procedure_reported=code("procedure" if case.findings.assessable else "imaging"),
         imaging_measurements=groups,
         title=code("report"),
@@ -95,7 +90,7 @@ def measurement_report(case: Case, sop_uid: str, groups: Sequence[Any]) -> Datas
     )
     evidence = [*case.originals.instances, *_segmentation_instance(case)]
     made = ComprehensiveSR(
-        evidence=_stubs(evidence, identity.study_uid),
+        evidence=evidence_stubs(evidence, identity.study_uid),
         content=content,
         series_instance_uid=identity.uid("series", "sr"),
         series_number=1,
@@ -108,6 +103,22 @@ def measurement_report(case: Case, sop_uid: str, groups: Sequence[Any]) -> Datas
     )
     as_evidence(made, evidence, identity.study_uid)
     return made
+
+
+def device_context(case: Case) -> Any:
+    """Name the model as the observer."""
+    from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
+    from pydicom.sr.codedict import codes
+
+    identity = case.identity
+    device = DeviceObserverIdentifyingAttributes(
+        uid=identity.uid("device"),
+        name=MANUFACTURER,
+        manufacturer_name=MANUFACTURER,
+        model_name=f"{identity.bundle_name} {identity.bundle_version}"[:64],
+        serial_number=identity.bundle_sha256,
+    )
+    return ObserverContext(codes.DCM.Device, device)
 
 
 def frames_by_instance(instances: Iterable[Instance]) -> list[tuple[Instance, list[int] | None]]:
@@ -274,7 +285,7 @@ def _segmentation_instance(case: Case) -> list[Instance]:
     return [Instance(kind.sop_class, case.segmentation_uid, series, identity.study_uid)]
 
 
-def _stubs(evidence: Iterable[Instance], study_uid: str) -> list[Dataset]:
+def evidence_stubs(evidence: Iterable[Instance], study_uid: str) -> list[Dataset]:
     """Make data sets with what a report takes of its evidence, and nothing of the patient; its study's come first."""
     stubs = []
     for instance, _ in frames_by_instance(evidence):

@@ -86,8 +86,8 @@ def conclusion(case: Case) -> list[str]:
 
 def inputs_notices(case: Case) -> list[str]:
     """Say what was noticed of the input; the reasons of a refusal stand in the conclusion."""
-    said = refusals(case.findings)
-    shown = [w for w in case.findings.warnings if w not in said and w.code in NOTICES]
+    reasons = refusals(case.findings)
+    shown = [w for w in case.findings.warnings if w not in reasons and w.code in NOTICES]
     return [ascii_text(f"Noticed of the input: {w.message} [{w.code}]") for w in shown]
 
 
