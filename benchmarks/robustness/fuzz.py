@@ -1,9 +1,10 @@
 """Tens of thousands of mutated and hostile files through disposable readers: what became of them, at what cost.
 
-Usage: python -m benchmarks.robustness.fuzz [--cases N] [--data DIR]
+Usage: python -m benchmarks.robustness.fuzz [--cases N] [--report FILE] [--data DIR]
 
-The cases are those of tests/reading/hostile.py, the same for the same number. The status is 1 where one ended the
-process that asks the readers, held a gigabyte, took longer than its seconds and two more, or has a faulty answer.
+The cases are those of tests/reading/hostile.py, the same for the same number. The answers are written to the report as
+they come; with a report that exists, the run goes on behind its last case. The status is 1 where one ended the process
+that asks the readers, held a gigabyte, took longer than its seconds and two more, or has a faulty answer.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from benchmarks.shared.tables import heading, row
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--cases", type=int, default=20_000)
+    arguments.add_argument("--report", type=Path, help="file to keep the answers in, and to go on from")
     options = arguments.parse_args()
     sys.path.insert(0, str(ROOT / "tests"))
     fuzzing = importlib.import_module("reading.fuzzing")
     bounds = importlib.import_module("reading.read_hostile")
     data = options.data if options.data.is_dir() else None
     with tempfile.TemporaryDirectory() as folder:
-        report, log = Path(folder) / "report", Path(folder) / "log"
+        report, log = options.report or Path(folder) / "report", Path(folder) / "log"
         names, answers = fuzzing.run_cases(report, log, data, options.cases)
         printed = log.stat().st_size
     codes = Counter(code for line in answers.values() for code in line["codes"] or ["read"])

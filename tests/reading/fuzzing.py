@@ -17,8 +17,9 @@ MOST_CRASHES = 5
 def run_cases(
     report: Path, log: Path, data: Path | None, cases: int
 ) -> tuple[dict[int, str], dict[int, dict[str, Any]]]:
-    """Names and answers by number."""
-    first, crashes = 0, 0
+    """Names and answers by number; behind the cases that the report holds already."""
+    first = max(parse(report)[0], default=-1) + 1 if report.exists() else 0
+    crashes = 0
     while first < cases and crashes <= MOST_CRASHES:
         command = [sys.executable, read_hostile.__file__, str(report), str(first), str(cases - first)]
         with log.open("ab") as errors:

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import pytest
 
+from ichor.reading.dicom.contrast_words import is_no_agent, names_contrast
 from ichor.reading.dicom.words import (
     folded,
-    is_no_agent,
     names_another_part,
     names_bone,
-    names_contrast,
     names_head,
 )
+
+from . import contrast_texts
 
 PLAIN = [
     "Head without contrast", "CT HEAD W/O CONTRAST", "Head w/o IV contrast", "Head WO", "NON CON HEAD",
@@ -96,3 +97,27 @@ def test_bone(text):
 
 def test_folding_keeps_letters_of_other_scripts():
     assert folded("Łódź ß é Ø 頭 ド й") == "LODZ SS E O 頭 ド И"
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (contrast_texts.PLAIN, "without"),
+        (contrast_texts.ENHANCED, "with"),
+        (contrast_texts.BOTH, "unclear"),
+        (contrast_texts.SILENT, None),
+    ],
+    ids=["plain", "enhanced", "both", "silent"],
+)
+def test_what_the_descriptions_of_many_countries_say(texts, expected):
+    found = {text: names_contrast(folded(text)) for text in texts}
+    assert {text: kind for text, kind in found.items() if kind != expected} == {}
+
+
+def test_agents_and_what_stands_in_the_place_of_none():
+    assert [text for text in contrast_texts.NO_AGENT if not is_no_agent(folded(text))] == []
+    assert [text for text in contrast_texts.AGENT if is_no_agent(folded(text))] == []
+
+
+def test_heads_of_many_languages():
+    assert [text for text in contrast_texts.HEADS if not names_head(folded(text))] == []

@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.reading.dicom.contrast_words import is_no_agent, names_contrast
 from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.parts import Part, slice_normal
 from ichor.reading.dicom.tissues import Region
-from ichor.reading.dicom.words import is_no_agent, names_another_part, names_bone, names_contrast, names_head
+from ichor.reading.dicom.words import names_another_part, names_bone, names_head
 from ichor.reading.geometry_notices import AXIAL_COSINE, MIN_SLICES
 
 __all__ = [
