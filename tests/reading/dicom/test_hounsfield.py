@@ -203,7 +203,8 @@ def test_an_absent_slope_leaves_the_intercept_that_is_there(tmp_path):
     assert np.array_equal(exam.volume, expected_volume(exam))
     message = next(n.message for n in exam.notices if n.code == "rescale_assumed")
     assert (
-        "slope is absent in 22 of 22 slices: 1 was assumed; the header's intercept -1000 was used" in message
+        "slope is absent or no usable number in 22 of 22 slices: 1 was assumed; the header's intercept -1000 was used"
+        in message
     )
 
 
@@ -234,7 +235,7 @@ def test_an_absent_intercept_is_told_by_the_values_and_the_slope_stays(
     exam = read_one(write(tmp_path / "exam", with_pixels(change)))
     assert np.array_equal(exam.volume, expected_volume(exam))
     message = next(n.message for n in exam.notices if n.code == "rescale_assumed")
-    assert "intercept is absent in 22 of 22 slices" in message and "slope" not in message
+    assert "intercept is absent or no usable number in 22 of 22 slices" in message and "slope" not in message
 
 
 def test_one_offset_is_assumed_for_all_slices(tmp_path):
@@ -313,3 +314,52 @@ def test_holes_within_the_head_are_not_called_padding(tmp_path):
 
     exam = read_one(write(tmp_path / "exam", with_pixels(change)))
     assert "padding_replaced" not in codes(exam)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 11])
+def test_fewer_bits_than_hounsfield_units_take_are_not_believed(tmp_path, bits):
+    def change(data, hu):
+        unsigned(data, bits)
+        store_hu(data, hu)
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert np.array_equal(exam.volume, expected_volume(exam))
+    assert codes(exam) == {"pixel_layout_contradicted"}
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["in the upper bits", "in the lower bits"])
+def test_values_lie_where_the_high_bit_says_if_they_do(tmp_path, moved):
+    def change(data, hu):
+        unsigned(data, 12)
+        data.HighBit = 15
+        store_hu(data, hu)
+        if moved:
+            data.PixelData = (np.frombuffer(data.PixelData, np.uint16) << 4).tobytes()
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert np.array_equal(exam.volume, expected_volume(exam)) and codes(exam) == ORDINARY
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        ["PixelRepresentation"],
+        ["BitsStored", "HighBit"],
+        ["SamplesPerPixel"],
+        ["PhotometricInterpretation"],
+        ["PixelRepresentation", "BitsStored", "HighBit", "SamplesPerPixel", "PhotometricInterpretation"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("syntax", ["", RLELossless, JPEGLSLossless], ids=["plain", "rle", "jpeg-ls"])
+def test_what_goes_without_saying_may_be_absent(tmp_path, absent, syntax):
+    def change(data, hu):
+        unsigned(data, 16)
+        store_hu(data, hu)
+        if syntax:
+            data.compress(syntax, generate_instance_uid=False)
+        for keyword in absent:
+            delattr(data, keyword)
+
+    exam = read_one(write(tmp_path / "exam", with_pixels(change)))
+    assert np.array_equal(exam.volume, expected_volume(exam)) and codes(exam) == ORDINARY

@@ -111,3 +111,48 @@ def test_two_kernels_whose_slices_all_have_their_own_uid_make_two_series():
 def test_few_fragments_are_left_alone():
     slices = own("series_uid")[:4]
     assert join_fragments(slices, None).headers == slices
+
+
+def exploded(slices, **changes):
+    """The same slices, each with a series of its own."""
+    return each(slices, series_uid=lambda k: f"{slices[k].sop_uid}.1", **changes)
+
+
+SCANS = {
+    "time": {"acquired": "20200101121500"},
+    "acquisition": {"acquisition": "2"},
+    "description": {"description": "HEAD AFTER"},
+    "the order of numbers": {},
+}
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0], ids=["same places", "a little beside"])
+@pytest.mark.parametrize("changes", SCANS.values(), ids=SCANS)
+def test_two_scans_whose_slices_all_have_their_own_uid_make_two_series(changes, offset):
+    plain = {"acquired": "20200101120000", "acquisition": "1"}
+    before, after = exploded(head(), **plain), exploded(head(first=101, base=offset), **{**plain, **changes})
+    joined = join_fragments(before + after, None)
+    series = {
+        uid: [h for h in joined.headers if h.series_uid == uid]
+        for uid in {h.series_uid for h in joined.headers}
+    }
+    assert sorted(sorted(uids(s)) for s in series.values()) == [list(range(1, 23)), list(range(101, 123))]
+
+
+@pytest.mark.parametrize(
+    "series",
+    [lambda k: f"s{k % 2}", lambda k: f"s{k % 4}", lambda k: f"s{k // 6}"],
+    ids=["two", "four", "slabs"],
+)
+def test_a_stack_dealt_out_to_a_few_series_is_joined(series):
+    joined = join_fragments(each(head(), series_uid=series), None)
+    assert {h.series_uid for h in joined.headers} == {"s0"} and [n.code for n in joined.notices] == [
+        "uids_joined"
+    ]
+
+
+def test_two_scans_with_gaps_in_the_same_places_are_not_joined():
+    slices = each(head(11, 10.0), thickness=5.0) + each(
+        head(11, 10.0, first=101), thickness=5.0, series_uid="other"
+    )
+    assert join_fragments(slices, None).headers == slices

@@ -29,6 +29,8 @@ DIFFERENCES = {
     "image type": {"image_type": ("DERIVED", "SECONDARY", "MPR")},
     "agent": {"contrast": "IOMERON"},
     "voltage": {"voltage": 80.0},
+    "description": {"description": "HEAD BONE"},
+    "series number": {"series_number": "3"},
     "thickness": {"thickness": 2.5},
     "acquisition": {"acquisition": "2"},
     "time": {"acquired": "20200101120500"},

@@ -16,7 +16,7 @@ from ichor.notices import Notice, notice
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.hounsfield import no_hounsfield_reason
-from ichor.reading.dicom.parts import parts_of
+from ichor.reading.dicom.parts import parts_of, without_shared_places
 from ichor.reading.dicom.series import (
     Candidate,
     exclusion,
@@ -28,7 +28,7 @@ from ichor.reading.dicom.series import (
     score,
 )
 from ichor.reading.dicom.stack import stack_slices
-from ichor.reading.dicom.tissues import brain_density, region_of
+from ichor.reading.dicom.tissues import brain_density, brain_noise, region_of
 from ichor.reading.dicom.volume import details, pixel_notices, read_middle, read_volume
 from ichor.uids import hashed_uid
 
@@ -132,6 +132,7 @@ def _choose(headers: Sequence[SliceHeader], context: ReadContext) -> _Choice:
             out[header.series_uid, code] += 1
         else:
             groups.setdefault(header.series_uid, []).append(header)
+    groups = {uid: without_shared_places(members) for uid, members in groups.items()}
     if context.series is None:
         for uid in [uid for uid, members in groups.items() if is_scout_series(members)]:
             out[uid, "localizer"] += len(groups.pop(uid))
@@ -183,7 +184,8 @@ def _looked_at(candidate: Candidate, context: ReadContext) -> Candidate:
     """Add to a candidate what its middle slices show."""
     context.check_time()
     slices = read_middle(candidate.headers, context.limits)
-    return candidate.with_region(region_of(slices) if slices else None, brain_density(slices))
+    region = region_of(slices) if slices else None
+    return candidate.with_pixels(region, brain_density(slices), brain_noise(slices))
 
 
 def _read_series(candidate: Candidate, context: ReadContext) -> Exam:

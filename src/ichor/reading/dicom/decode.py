@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.utils import iter_pixels
@@ -32,6 +33,7 @@ from pydicom.uid import (
 
 from ichor.errors import RefusedInput
 from ichor.reading.dicom.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
+from ichor.reading.dicom.elements import Elements
 from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.streams import plain_jpeg, stream_fault
 from ichor.reading.dicom.wavelets import bare_stream, is_wavelet
@@ -105,12 +107,14 @@ def decode_file(headers: Sequence[SliceHeader], limits: Limits) -> Iterator[Stor
     try:
         data = open_dataset(first.file, limits, pixels=True)
         with quiet_pydicom():
+            _write_plainly(data, first)
             syntax = _transfer_syntax(data)
             _check_pixels(first, data, syntax, limits)
             plugin = _prepare(data, syntax)
         several = first.n_frames > 1
         indices = [h.frame or 0 for h in headers] if several else None
-        frames = iter_pixels(data, indices=indices, decoding_plugin=plugin)
+        # All allocated bits: which of them count is found from the values.
+        frames = iter_pixels(data, indices=indices, decoding_plugin=plugin, correct_unused_bits=False)
         for header in headers:
             announce(header.file)
             with quiet_pydicom(), _mute_native_decoders(syntax):
@@ -140,6 +144,32 @@ def _transfer_syntax(data: Dataset) -> UID:
     syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     data.file_meta.TransferSyntaxUID = syntax
     return syntax
+
+
+def _write_plainly(data: Dataset, header: SliceHeader) -> None:
+    """Give the decoders the numbers that were read: whole ones, under their own representation, none absent.
+
+    pydicom takes no ``512,0`` and no text for a count, and decodes nothing where one that is taken for granted (one
+    sample a pixel, unsigned, all bits) is absent. What the values then show goes before the sign and the bits.
+    """
+    signed = Elements(data).integer("PixelRepresentation")
+    numbers = {
+        "Rows": header.rows,
+        "Columns": header.columns,
+        "SamplesPerPixel": header.samples,
+        "BitsAllocated": header.bits_allocated,
+        "BitsStored": header.bits_stored
+        if 0 < header.bits_stored <= header.bits_allocated
+        else header.bits_allocated,
+        "PixelRepresentation": signed if signed in (0, 1) else 0,
+    }
+    for keyword, number in numbers.items():
+        if 0 <= number < 1 << 16:
+            data.add_new(tag_for_keyword(keyword) or 0, "US", number)
+    if header.n_frames > 1:
+        data.NumberOfFrames = header.n_frames
+    if not header.photometric:
+        data.PhotometricInterpretation = "MONOCHROME2"
 
 
 def _prepare(data: Dataset, syntax: UID) -> str:

@@ -27,7 +27,7 @@ _LONGEST = 4096
 _NUMBER = r"[-+]?(?:\d+(?:[.,]\d+)*[.,]?|[.,]\d+)(?:[eEdD][-+]?\d+)?"
 _WHOLE = re.compile(rf"({_NUMBER})\s*([^\W\d_]{{1,8}}|[%°])?")
 _ANY = re.compile(_NUMBER)
-_UNITS = {"cm": 10.0, "um": 0.001, "µm": 0.001, "μm": 0.001}
+_UNITS = {"m": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001, "μm": 0.001}
 """Units of length other than the millimetre; any other unit (mm, kV, HU, ms) leaves the number as it is."""
 _CLEANED = str.maketrans(
     {"\u2212": "-", "\u2013": "-", "\u00a0": " ", **dict.fromkeys("\0\t\r\n\"'[](){}", " ")}
@@ -156,6 +156,8 @@ def parse_numbers(value: Any, n: int) -> NDArray[np.float64] | None:
         ``(n,)``; None where there are not exactly ``n`` usable ones.
     """
     parts = _values(value)
+    while len(parts) > n and isinstance(parts[-1], str) and not parts[-1].strip(" \0"):
+        parts = parts[:-1]
     found = [_number_of(part) for part in parts]
     if len(parts) != n and len(parts) == 1 and isinstance(parts[0], str):
         text = parts[0].translate(_CLEANED)

@@ -32,6 +32,8 @@ _TAGS = [
     "ConvolutionKernel",
     "ContrastBolusAgent",
     "ContrastBolusAgentSequence",
+    "FilterType",
+    "SeriesNumber",
     "AcquisitionNumber",
     "TemporalPositionIdentifier",
     "AcquisitionDateTime",
@@ -102,6 +104,8 @@ class SliceHeader:
         Stored with lossy compression.
     facts
         Manufacturer, model, kernel, tube voltage: to be shown.
+    series_number
+        Empty where absent.
     """
 
     file: InputFile
@@ -140,6 +144,7 @@ class SliceHeader:
     transfer_syntax: str
     lossy: bool
     facts: dict[str, str]
+    series_number: str = ""
 
 
 def read_headers(file: InputFile, limits: Limits) -> list[SliceHeader]:
@@ -185,7 +190,8 @@ def _object_header(data: Dataset, whole: Elements, file: InputFile, frames: int)
     """Header of the object, complete for a plain one; of several frames, what holds for the first."""
     meta = getattr(data, "file_meta", None)
     syntax = meta.get("TransferSyntaxUID", None) if meta is not None else None
-    kernel, voltage = whole.text("ConvolutionKernel"), whole.number("KVP")
+    kernel = whole.text("ConvolutionKernel") or whole.text("FilterType")
+    voltage, series_number = whole.number("KVP"), whole.integer("SeriesNumber")
     facts = {
         "manufacturer": whole.text("Manufacturer"),
         "model": whole.text("ManufacturerModelName"),
@@ -232,6 +238,7 @@ def _object_header(data: Dataset, whole: Elements, file: InputFile, frames: int)
         transfer_syntax=str(syntax or ""),
         lossy=whole.text("LossyImageCompression") == "01",
         facts={k: shown for k, v in facts.items() if (shown := _printable(v))},
+        series_number="" if series_number is None else str(series_number),
     )
 
 
@@ -248,7 +255,7 @@ def _frame_header(header: SliceHeader, frame: Elements, k: int) -> SliceHeader:
         location=None,
         number=frame.integer("InStackPositionNumber") or k + 1,
         image_type=_kinds(frame.text("FrameType") or frame.text("ImageType")),
-        kernel=frame.text("ConvolutionKernel").upper(),
+        kernel=(frame.text("ConvolutionKernel") or frame.text("FilterType")).upper(),
         contrast=folded(_agents(frame)),
         acquisition=_acquisition(frame),
         acquired=_acquired(frame),

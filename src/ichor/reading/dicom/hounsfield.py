@@ -15,9 +15,11 @@ from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.layout import (
     LEAST,
     Layout,
+    aligned,
     alternatives,
     contradictions,
     declared_layout,
+    has_more_bits,
     implausible,
     values_in,
 )
@@ -147,9 +149,11 @@ def _read(
     stored: Stored, slope: float | None, intercept: float | None, assumed: Assumption | None
 ) -> _Reading:
     """Read the values in the declared layout, or in the one that they show."""
-    data, raw = stored.dataset, stored.raw
+    data, raw = stored.dataset, aligned(stored.dataset, stored.raw)
     declared = declared_layout(data, raw)
     scale = (slope, intercept, None if assumed is None else assumed.intercept)
+    if has_more_bits(declared, raw):
+        return _in_layout(data, raw, Layout(raw.dtype.itemsize * 8, declared.signed), declared, scale)
     first = _in_layout(data, raw, declared, declared, scale)
     if assumed is not None:
         # Another slice's layout is taken where anything in this one, too, speaks against the header's.

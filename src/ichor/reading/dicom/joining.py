@@ -1,8 +1,9 @@
 """Slices that de-identification or export gave a series, a study or a patient of its own each: joined again.
 
-Only fragments are looked at (fewer slices than an exam has under one patient, study and series), and only those that
-agree in what makes a stack. They must share a study or a series, or a frame of reference and a folder: UIDs of these
-are unique in the world, so that slices of two patients are not joined.
+Only fragments are looked at (under one patient, study and series fewer slices than an exam has, or every second or
+fourth one, or a slab too thin for an exam), and only those that agree in what makes a stack. They must share a study or
+a series, or a frame of reference and a folder: UIDs of these are unique in the world, so that slices of two patients
+are not joined. What lies in the same place twice is parted first, as within one series.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import numpy as np
 from ichor.errors import RefusedInput
 from ichor.notices import Notice, notice
 from ichor.reading.dicom.headers import SliceHeader
-from ichor.reading.dicom.parts import slice_heights
+from ichor.reading.dicom.parts import parts_of, slice_heights
 from ichor.reading.dicom.series import exclusion
 from ichor.reading.dicom.stack import same_direction, same_matrix
-from ichor.reading.geometry_notices import MIN_SLICES
+from ichor.reading.geometry_notices import MIN_COVERAGE_MM, MIN_SLICES
 
 __all__ = ["Joined", "join_fragments", "scattered_refusal"]
 
 _SAME_PLACE_MM = 0.05
 _LEAST_DISTINCT = 0.9
 """Share of the slices that must lie at places of their own: fragments of several scans do not."""
+_GAP = 1.5
+"""Slices further apart than this many times their thickness leave others out between them."""
 _LINKS = ("study_uid", "series_uid", "frame_of_reference")
 
 
@@ -57,10 +60,10 @@ def join_fragments(headers: Sequence[SliceHeader], series: str | None) -> Joined
     series
         UID asked for, as stored; the joined slices take it where one of them has it.
     """
-    counts: dict[tuple[str, str, str], int] = {}
+    own: dict[tuple[str, str, str], list[SliceHeader]] = {}
     for h in headers:
-        counts[_identity(h)] = counts.get(_identity(h), 0) + 1
-    fragments = [h for h in headers if counts[_identity(h)] < MIN_SLICES and _may_join(h)]
+        own.setdefault(_identity(h), []).append(h)
+    fragments = [h for group in own.values() if not _is_whole(group) for h in group if _may_join(h)]
     if len(fragments) < MIN_SLICES:
         return Joined(list(headers))
     renamed: dict[int, SliceHeader] = {}
@@ -76,7 +79,8 @@ def join_fragments(headers: Sequence[SliceHeader], series: str | None) -> Joined
                 }
             rest = [h for h in rest if id(h) not in renamed]
         one_folder = len({h.file.path.parent for h in rest}) == 1
-        if one_folder and _is_stack(rest) and len({_identity(h) for h in rest}) >= MIN_SLICES:
+        stacks = all(_is_stack(part.headers) for part in parts_of(rest)) if one_folder and rest else False
+        if stacks and len({_identity(h) for h in rest}) >= MIN_SLICES:
             scattered += rest
     lost = {id(h) for h in scattered}
     kept = [renamed.get(id(h), h) for h in headers if id(h) not in lost]
@@ -96,6 +100,15 @@ def scattered_refusal(scattered: Sequence[SliceHeader], source: str) -> RefusedI
 
 def _identity(header: SliceHeader) -> tuple[str, str, str]:
     return header.patient, header.study_uid, header.series_uid
+
+
+def _is_whole(group: Sequence[SliceHeader]) -> bool:
+    """Return whether slices of one series may be an exam by themselves; without places or thickness, by number."""
+    along, thick = slice_heights(group), [h.thickness for h in group if h.thickness is not None]
+    if len(group) < MIN_SLICES or np.isnan(along).any() or not thick:
+        return len(group) >= MIN_SLICES
+    step, thickness = float(np.median(np.diff(np.sort(along)))), float(np.median(thick))
+    return step <= _GAP * thickness and float(np.ptp(along)) + thickness >= MIN_COVERAGE_MM
 
 
 def _may_join(header: SliceHeader) -> bool:
@@ -125,7 +138,8 @@ def _linked(alike: Sequence[SliceHeader], link: str) -> list[list[SliceHeader]]:
         if getattr(h, link):
             key = (getattr(h, link), h.file.path.parent if link == "frame_of_reference" else None)
             groups.setdefault(key, []).append(h)
-    return [group for group in groups.values() if len({_identity(h) for h in group}) > 1 and _is_stack(group)]
+    parts = [part.headers for group in groups.values() for part in parts_of(group)]
+    return [list(part) for part in parts if len({_identity(h) for h in part}) > 1 and _is_stack(part)]
 
 
 def _is_stack(group: Sequence[SliceHeader]) -> bool:

@@ -15,12 +15,24 @@ from pydicom.dataset import Dataset
 
 from ichor.reading.dicom.elements import Elements
 
-__all__ = ["LEAST", "Layout", "alternatives", "contradictions", "declared_layout", "implausible", "values_in"]
+__all__ = [
+    "LEAST",
+    "Layout",
+    "aligned",
+    "alternatives",
+    "contradictions",
+    "declared_layout",
+    "has_more_bits",
+    "implausible",
+    "values_in",
+]
 
 _LOWEST_HU, _HIGHEST_HU = -1200, 31_000
 """Scanners write no HU beyond these, but for padding; the highest is that of extended scales."""
 _DENSE_HU, _MOST_DENSE = 6000, 0.02
 """Metal is denser than this in a small share of the pixels only."""
+_LEAST_BITS = 12
+"""HU of air to bone take twelve bits."""
 LEAST = 4
 """Fewer pixels than these contradict nothing by themselves."""
 
@@ -46,6 +58,26 @@ def declared_layout(data: Dataset, raw: NDArray[np.integer]) -> Layout:
     width = raw.dtype.itemsize * 8
     bits = Elements(data).integer("BitsStored") or 0
     return Layout(bits if 0 < bits < width else width, raw.dtype.kind == "i")
+
+
+def aligned(data: Dataset, raw: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Move values down that lie in the upper bits, as the header's high bit says and empty lower bits confirm."""
+    elements = Elements(data)
+    high, bits = elements.integer("HighBit"), elements.integer("BitsStored") or 0
+    shift = 0 if high is None else high + 1 - bits
+    if not 0 < shift < raw.dtype.itemsize * 8 or high is None or high >= raw.dtype.itemsize * 8:
+        return raw
+    below = raw.view(np.dtype(f"u{raw.dtype.itemsize}")) & ((1 << shift) - 1)
+    return raw if below.any() or not raw.any() else np.asarray(raw >> shift)
+
+
+def has_more_bits(layout: Layout, raw: NDArray[np.integer]) -> bool:
+    """Return whether a header states fewer bits than HU need, and a slice has more."""
+    if layout.bits >= _LEAST_BITS or raw.dtype.itemsize == 1:
+        return False
+    above = raw.view(np.dtype(f"u{raw.dtype.itemsize}")) >> layout.bits
+    ones = (1 << (raw.dtype.itemsize * 8 - layout.bits)) - 1  # of a negative number
+    return bool(np.count_nonzero((above != 0) & (above != ones)) >= LEAST)
 
 
 def alternatives(declared: Layout, raw: NDArray[np.integer]) -> list[Layout]:

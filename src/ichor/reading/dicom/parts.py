@@ -8,7 +8,7 @@ stacks. What follows one after the other (a thin base, a thick vertex) is one, a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,8 +18,9 @@ from ichor.reading.dicom.headers import SliceHeader
 from ichor.reading.dicom.stack import same_direction, same_matrix
 from ichor.reading.geometry_notices import MIN_SLICES
 
-__all__ = ["Part", "parts_of", "slice_heights", "slice_normal"]
+__all__ = ["Part", "parts_of", "slice_heights", "slice_normal", "without_shared_places"]
 
+_SAME_MM = 0.05
 _SAME_PLACE = 0.75
 """Slices closer than this share of the step between them show the same tissue."""
 _OVERLAPPING = 0.3
@@ -48,14 +49,14 @@ class Part:
 
 @dataclass(frozen=True)
 class _Criterion:
-    """A reason to part slices: what of a header tells them apart, and how people call it.
+    """A reason to part slices: what of a header tells them apart, and how people call it in the k-th part.
 
     ``in_order`` is for what counts on from slice to slice in some series, as acquisition numbers do: groups are
     joined in that order, and slices whose thickness leaves a gap between them lie apart, since scans may interleave.
     """
 
     key: Callable[[SliceHeader], Hashable]
-    words: Callable[[SliceHeader], str]
+    words: Callable[[int, SliceHeader], str]
     in_order: bool = False
 
 
@@ -64,12 +65,14 @@ def _thickness(header: SliceHeader) -> float | None:
 
 
 _CRITERIA = (
-    _Criterion(lambda h: h.kernel, lambda h: f"kernel {h.kernel.lower() or 'unnamed'}"),
-    _Criterion(lambda h: h.image_type, lambda h: f"image type {' '.join(h.image_type[:4]).lower()}"),
-    _Criterion(lambda h: h.contrast, lambda h: "a contrast agent" if h.contrast else "no contrast agent"),
-    _Criterion(lambda h: h.voltage, lambda h: f"{h.voltage:g} kV" if h.voltage else "no tube voltage"),
-    _Criterion(_thickness, lambda h: f"slices of {h.thickness:g} mm" if h.thickness else "no thickness"),
-    _Criterion(lambda h: h.acquisition, lambda h: f"acquisition {h.acquisition or 'unnumbered'}", True),
+    _Criterion(lambda h: h.kernel, lambda _, h: f"kernel {h.kernel.lower() or 'unnamed'}"),
+    _Criterion(lambda h: h.image_type, lambda _, h: f"image type {' '.join(h.image_type[:4]).lower()}"),
+    _Criterion(lambda h: h.contrast, lambda _, h: "a contrast agent" if h.contrast else "no contrast agent"),
+    _Criterion(lambda h: h.description, lambda k, h: f"description {k + 1} of several"),
+    _Criterion(lambda h: h.series_number, lambda _, h: f"series number {h.series_number or 'absent'}"),
+    _Criterion(lambda h: h.voltage, lambda _, h: f"{h.voltage:g} kV" if h.voltage else "no tube voltage"),
+    _Criterion(_thickness, lambda _, h: f"slices of {h.thickness:g} mm" if h.thickness else "no thickness"),
+    _Criterion(lambda h: h.acquisition, lambda _, h: f"acquisition {h.acquisition or 'unnumbered'}", True),
 )
 
 
@@ -77,8 +80,9 @@ def parts_of(headers: Sequence[SliceHeader]) -> list[Part]:
     """Part the slices of one series.
 
     They are parted by matrix and direction (from :data:`MIN_SLICES` slices on; fewer are strays, which stacking
-    leaves out), then, where groups overlap along the normal, by kernel, image type, contrast agent, tube voltage,
-    thickness, acquisition number and time, and last by passes over the head in the order of their numbers.
+    leaves out), then, where groups overlap along the normal, by kernel, image type, contrast agent, description and
+    number of the series, tube voltage, thickness, acquisition number and time, and last by passes over the head in the
+    order of their numbers.
 
     Returns
     -------
@@ -91,6 +95,22 @@ def parts_of(headers: Sequence[SliceHeader]) -> list[Part]:
         parts = [finer for part in parts for finer in _by_criterion(part, criterion)]
     parts = [finer for part in parts for finer in _by_time(part)]
     return [finer for part in parts for finer in _by_pass(part)]
+
+
+def without_shared_places(headers: Sequence[SliceHeader]) -> list[SliceHeader]:
+    """Drop positions, then locations, that are the same for all slices: they say nothing of where each lies."""
+    out = list(headers)
+    if len(out) < 2:
+        return out
+    normal = slice_normal(out)
+    normal = np.array([0.0, 0, 1]) if normal is None else normal
+    along = [float(h.position @ normal) for h in out if h.position is not None]
+    if len(along) > 1 and np.ptp(along) < _SAME_MM:
+        out = [replace(h, position=None) for h in out]
+    locations = [h.location for h in out if h.location is not None]
+    if len(locations) > 1 and np.ptp(locations) < _SAME_MM:
+        out = [replace(h, location=None) for h in out]
+    return out
 
 
 def slice_normal(headers: Sequence[SliceHeader]) -> NDArray[np.float64] | None:
@@ -143,7 +163,7 @@ def _by_criterion(part: Part, criterion: _Criterion) -> list[Part]:
     ordered = [groups[key] for key in sorted(groups, key=lambda key: _natural(str(key)))]
     if not criterion.in_order:
         ordered.sort(key=len, reverse=True)
-    return _parted(part, ordered, criterion.in_order, lambda k, h: criterion.words(h))
+    return _parted(part, ordered, criterion.in_order, criterion.words)
 
 
 def _by_time(part: Part) -> list[Part]:

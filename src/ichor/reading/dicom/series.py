@@ -56,6 +56,8 @@ _BONE_KERNEL = re.compile(r"^(BONE|EDGE|LUNG|DETAIL|SHARP|[BHJTU][RVCPN]?[67]\d|
 """GE by name; Siemens B/H/J 60-79; Canon FC30-39 and FC80-89; Philips D, E, YA-YD."""
 _DENSER_HU = 3.0
 """Brain that is denser by this than in another series of the study took up contrast."""
+_NOISIER, _LEAST_NOISE_HU = 3.0, 2.0
+"""Brain that is noisier by this factor than in another series went through a sharper kernel, or is of thin slices."""
 _REFORMATTED = {"MPR", "CSA MPR", "REFORMATTED", "CSAPARALLEL", "PARALLEL", "AVERAGE"}
 _PROJECTED = re.compile(
     r"\bMIP\b|MAX_IP|MAXIMUM|MINIP|MIN_IP|\b3D\b|VOLREN|VOLUME RENDER|SUBTRACT|BONE ?REMOV"
@@ -69,6 +71,7 @@ RULES: dict[str, tuple[float, str]] = {
     "contrast": (-5.0, "contrast named"),
     "without": (1.0, "named as without contrast"),
     "denser": (-3.0, "denser brain than in another series, as after contrast"),
+    "noisier": (-2.0, "much noisier brain than in another series, as through a sharp kernel"),
     "elsewhere": (-4.0, "the header names another part of the body only"),
     "secondary": (-2.0, "stored as a secondary capture"),
     "bone": (-3.0, "sharp kernel"),
@@ -97,14 +100,15 @@ class Candidate:
         Its slices, those that are CT cross-sections.
     rules
         Keys of :data:`RULES` that apply.
-    density
-        Median HU of the brain in its middle slices; None where not measured.
+    density, noise
+        Median HU of the brain in its middle slices, and its noise in HU; None where not measured.
     """
 
     uid: str
     part: Part
     rules: tuple[str, ...]
     density: float | None = None
+    noise: float | None = None
 
     @property
     def headers(self) -> tuple[SliceHeader, ...]:
@@ -128,17 +132,20 @@ class Candidate:
         parted = [self.part.difference] if self.part.difference else []
         return f"{', '.join([f'{len(self.headers)} slices', *parted, *words])} ({self.points:g} points)"
 
-    def with_region(self, region: Region | None, density: float | None = None) -> Candidate:
-        """Add what the pixels show; None where they cannot be decoded."""
+    def with_pixels(self, region: Region | None, density: float | None, noise: float | None) -> Candidate:
+        """Add what the pixels show; no region where they cannot be decoded."""
         rules = {"head": ("looks",), "elsewhere": ("looks_elsewhere",), "unclear": (), None: ("undecodable",)}
-        return replace(self, rules=(*self.rules, *rules[region]), density=density)
+        return replace(self, rules=(*self.rules, *rules[region]), density=density, noise=noise)
 
     def against(self, others: Sequence[Candidate]) -> Candidate:
-        """Add that its brain is denser than in one of the others."""
-        known = [c.density for c in others if c.density is not None and "looks" in c.rules]
-        if self.density is None or not known or self.density < min(known) + _DENSER_HU:
-            return self
-        return replace(self, rules=(*self.rules, "denser"))
+        """Add that its brain is denser or much noisier than in one of the others."""
+        heads = [c for c in others if "looks" in c.rules]
+        densities = [c.density for c in heads if c.density is not None]
+        noises = [max(c.noise, _LEAST_NOISE_HU) for c in heads if c.noise is not None]
+        denser = self.density is not None and bool(densities) and self.density >= min(densities) + _DENSER_HU
+        noisier = self.noise is not None and bool(noises) and self.noise >= _NOISIER * min(noises)
+        found = {"denser": denser, "noisier": noisier}
+        return replace(self, rules=(*self.rules, *(rule for rule, applies in found.items() if applies)))
 
 
 def exclusion(header: SliceHeader, *, asked_for: bool = False) -> str | None:

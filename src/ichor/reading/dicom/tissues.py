@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Region", "brain_density", "region_of", "tissue_shares"]
+__all__ = ["Region", "brain_density", "brain_noise", "region_of", "tissue_shares"]
 
 Region = Literal["head", "elsewhere", "unclear"]
 
@@ -74,6 +74,23 @@ def brain_density(slices: Sequence[NDArray[np.int16]]) -> float | None:
         if brain.size:
             medians.append(float(np.median(brain)))
     return float(np.median(medians)) if medians else None
+
+
+def brain_noise(slices: Sequence[NDArray[np.int16]]) -> float | None:
+    """Noise in HU of what is as dense as brain: from neighbouring pixels; None where nothing is."""
+    found = []
+    for hu in slices:
+        blocks = _blocks(hu)
+        brain = np.kron(
+            (blocks > _DENSE_HU[0]) & (blocks < _DENSE_HU[1]), np.ones((_BLOCK, _BLOCK), np.bool_)
+        )
+        rows, columns = brain.shape
+        steps = np.abs(np.diff(hu[:rows, :columns].astype(np.float32), axis=1))
+        within = brain[:, 1:] & brain[:, :-1]
+        if within.any():
+            # Half of normal noise lies within 0.674 deviations, and a difference has the noise of two pixels.
+            found.append(float(np.median(steps[within])) / (0.6745 * np.sqrt(2)))
+    return float(np.median(found)) if found else None
 
 
 def _blocks(hu: NDArray[np.int16]) -> NDArray[np.float64]:

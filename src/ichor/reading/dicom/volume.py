@@ -86,7 +86,7 @@ def read_volume(stack: Stack, context: ReadContext) -> DecodedSeries:
     if n == 1 or all(r.code == "limit_exceeded" for r in refused):
         raise refused[0]
     if len(refused) > MOST_BROKEN * n:
-        found = f"{len(refused)} of {n} slices that cannot be decoded"
+        found = f"{len(refused)} of {n} slices that cannot be decoded (the first: {refused[0].found})"
         raise unreadable(context.source, found, "a whole series")
     return _without_broken(stack, volume, scales, context)
 
@@ -224,10 +224,14 @@ def _rescale_text(scales: Sequence[Scale], n: int) -> str:
     offsets = [s for s in scales if s.assumed.intercept is not None]
     sentences = []
     if slopes:
-        sentences.append(f"The rescale slope is absent in {len(slopes)} of {n} slices: 1 was assumed")
+        sentences.append(
+            f"The rescale slope is absent or no usable number in {len(slopes)} of {n} slices: 1 was assumed"
+        )
         if kept := [s for s in slopes if s.assumed.intercept is None]:
             sentences[-1] += f"; the header's intercept {intercepts(kept)} was used"
     if offsets:
         assumed = f"{intercepts(offsets)} was assumed, as the values show"
-        sentences.append(f"The rescale intercept is absent in {len(offsets)} of {n} slices: {assumed}")
+        sentences.append(
+            f"The rescale intercept is absent or no usable number in {len(offsets)} of {n} slices: {assumed}"
+        )
     return ". ".join(sentences) + "."
