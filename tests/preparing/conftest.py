@@ -127,7 +127,7 @@ def tilted_exam(request: pytest.FixtureRequest, shared_data: Path) -> Exam:
     from ichor.reading.limits import Limits
 
     files = [InputFile(p, p.name) for p in sorted((shared_data / request.param).rglob("*")) if p.is_file()]
-    found = read_dicom(files, ReadContext.begin(request.param, Limits()))
+    found = list(read_dicom(files, ReadContext.begin(request.param, Limits())))
     assert len(found) == 1
     assert isinstance(found[0], Exam)
     return found[0]

@@ -158,7 +158,7 @@ def read(
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     single = path.is_file() if single_file is None else single_file
     context = ReadContext.begin(path.name, limits, series=series, single_file=single)
-    return read_dicom([InputFile(p, str(p.relative_to(path.parent))) for p in files], context)
+    return list(read_dicom([InputFile(p, str(p.relative_to(path.parent))) for p in files], context))
 
 
 def read_one(path: Path, **options: object) -> Exam:

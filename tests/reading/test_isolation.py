@@ -136,16 +136,27 @@ def reads():
         frame = frame.f_back
     return frame
 
+def decodes():
+    frame = sys._getframe()
+    while frame and frame.f_code.co_name != "decode_file":
+        frame = frame.f_back
+    return frame
+
 def hook(event, args):
     if event != "open" or ".trap." not in str(args[0]) or not reads():
         return
     how = str(args[0]).split(".trap.")[1].split(".")[0]
+    if how.startswith("pixels-") and not decodes():
+        return
+    how = how.removeprefix("pixels-")
     if how == "abort":
         os.abort()
     if how == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if how == "hang":
         time.sleep(600)
+    if how == "slow":
+        time.sleep(1)
     if how == "bug":
         raise Warning("a value of the file")
     if how == "grow":
@@ -207,6 +218,49 @@ def test_the_other_studies_of_an_input_go_on(tmp_path, trap):
     assert [Path(r.source if isinstance(r, RefusedInput) else r.source.input).name for r in results] == [
         "a.png", "b.trap.abort.png", "c.png"
     ]  # fmt: skip
+
+
+def test_a_study_on_whose_pixels_a_reader_died_is_refused_by_its_own_name(tmp_path, trap):
+    """Its header was read: it is a study of the input that cannot be read, not a file that nobody misses."""
+    folder = tmp_path / "s"
+    for k in (0, 1, 2):
+        write(folder / f"{k}", head_series(Plan(n=6, step=9.0), study=f"2.25.{k}", series=f"2.25.9{k}"))
+    for k, path in enumerate(sorted((folder / "1").iterdir())[:2]):
+        path.rename(folder / "1" / f"{k}{trap('pixels-abort')}")
+    first, refused, last = ichor.read_all(folder, isolated=True)
+    assert [exam.source.study_uid for exam in (first, last)] == ["2.25.0", "2.25.2"]
+    assert isinstance(refused, RefusedInput) and refused.study_uid == "2.25.1"
+    assert "2 of 6 slices" in refused.found and "the decoder failed" in refused.found
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_studies_of_one_input_are_read_one_after_the_other(tmp_path, isolated):
+    """What was given may be let go: the second study is not decoded before it is asked for."""
+    folder = tmp_path / "s"
+    for k in (0, 1):
+        write(folder / f"{k}", head_series(study=f"2.25.{k}"))
+    results = ichor.read_all(folder, isolated=isolated)
+    assert isinstance(next(results), Exam)
+    if not isolated:
+        for path in (folder / "1").iterdir():
+            path.unlink()
+        (refused,) = results
+        assert isinstance(refused, RefusedInput) and refused.code == "unreadable"
+    else:
+        assert isinstance(next(results), Exam)
+
+
+def test_an_input_of_many_healthy_studies_takes_as_long_as_it_takes(tmp_path, trap):
+    folder = tmp_path / "s"
+    for k in range(7):
+        write(folder / f"{k}", head_series(Plan(n=6, step=9.0), study=f"2.25.{k}"))
+        slow = min((folder / f"{k}").iterdir())
+        slow.rename(slow.with_name(trap("pixels-slow")))
+    limits = Limits(seconds=6.0)
+    began = time.monotonic()
+    results = list(ichor.read_all(folder, isolated=True, limits=limits))
+    assert [str(r) for r in results if isinstance(r, RefusedInput)] == [] and len(results) == 7
+    assert time.monotonic() - began > limits.seconds
 
 
 def test_an_archive_entry_is_named(tmp_path, trap):

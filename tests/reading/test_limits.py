@@ -159,3 +159,5 @@ def test_time(tmp_path):
     with pytest.raises(RefusedInput) as caught:
         deadline.check()
     assert caught.value.source == "x.zip" and "(seconds)" in caught.value.expected
+    deadline.begin_again()
+    deadline.check()

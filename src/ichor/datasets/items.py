@@ -90,7 +90,7 @@ def read_files(paths: Sequence[Path], name: str) -> Exam:
     RefusedInput
         Where they are no exam, or more than one.
     """
-    found = read_dicom([InputFile(path, path.name) for path in paths], ReadContext.begin(name))
+    found = list(read_dicom([InputFile(path, path.name) for path in paths], ReadContext.begin(name)))
     exams = [exam for exam in found if isinstance(exam, Exam)]
     if len(exams) == 1 == len(found):
         return exams[0]

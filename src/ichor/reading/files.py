@@ -30,11 +30,11 @@ def shown(name: str) -> str:
     return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
 
 
-_watch: Callable[[InputFile | None], None] | None = None
+_watch: Callable[[InputFile | None, bool], None] | None = None
 
 
-def set_watch(watch: Callable[[InputFile | None], None]) -> None:
-    """Have ``watch`` called with each file before it is parsed or decoded.
+def set_watch(watch: Callable[[InputFile | None, bool], None]) -> None:
+    """Have ``watch`` called with each file before it is parsed or decoded, and whether its pixels are.
 
     Only for a process that reads for another one: it holds for the whole process.
     """
@@ -42,8 +42,11 @@ def set_watch(watch: Callable[[InputFile | None], None]) -> None:
     _watch = watch
 
 
-def announce(file: InputFile | None) -> None:
+def announce(file: InputFile | None, *, pixels: bool = False) -> None:
     """Say which file is parsed or decoded next, to whoever watches this process; None for work on no one file.
+
+    ``pixels`` tells the second reading of a file from that of its header: one that ends a decoder still has a header,
+    which says what study it is that cannot be read.
 
     Raises
     ------
@@ -51,4 +54,4 @@ def announce(file: InputFile | None) -> None:
         Where the file has ended a reader before.
     """
     if _watch is not None:
-        _watch(file)
+        _watch(file, pixels)

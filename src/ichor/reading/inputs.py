@@ -47,7 +47,11 @@ def read_here(path: Path, series: str | None, limits: Limits) -> Iterator[Result
     for result in _read_input(path, name, context):
         given = time.monotonic()
         yield result
-        context.deadline.pause(time.monotonic() - given)
+        if isinstance(result, RefusedInput):
+            context.deadline.pause(time.monotonic() - given)
+        else:
+            context.deadline.begin_again()
+        del result  # not held while the next one is read
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ class Limits:
     sequence_depth
         Nested DICOM sequences.
     seconds
-        Wall time for reading one input.
+        Wall time for reading one input, which begins again with each of its exams and pictures that was read.
     file_seconds
         Wall time for one file, or one slice of it, where reading is isolated.
     memory_bytes
@@ -107,6 +107,10 @@ class Deadline:
     def pause(self, seconds: float) -> None:
         """Leave out time in which nothing was read, such as while whoever asked detects in what was read."""
         self.started += seconds
+
+    def begin_again(self) -> None:
+        """Give the next study the whole time: an input of many healthy ones takes as long as it takes."""
+        self.started = time.monotonic()
 
     def check(self) -> None:
         """Raise :class:`~ichor.errors.RefusedInput` when the time is over."""

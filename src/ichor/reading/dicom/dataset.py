@@ -143,7 +143,7 @@ def open_dataset(
     RefusedInput
         ``unreadable`` or ``limit_exceeded``.
     """
-    announce(file)
+    announce(file, pixels=pixels)
     count = Count()
     try:
         size = file.path.stat().st_size

@@ -116,7 +116,7 @@ def decode_file(headers: Sequence[SliceHeader], limits: Limits) -> Iterator[Stor
         # All allocated bits: which of them count is found from the values.
         frames = iter_pixels(data, indices=indices, decoding_plugin=plugin, correct_unused_bits=False)
         for header in headers:
-            announce(header.file)
+            announce(header.file, pixels=True)
             with quiet_pydicom(), _mute_native_decoders(syntax):
                 values = next(frames, None)
             stored = Stored(_checked(values, header), data)

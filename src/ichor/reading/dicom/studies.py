@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ichor.errors import RefusedInput
@@ -38,8 +38,8 @@ class _Studies:
     scattered: tuple[SliceHeader, ...]
 
 
-def read_dicom(files: Sequence[InputFile], context: ReadContext) -> list[Exam | RefusedInput]:
-    """Read DICOM files.
+def read_dicom(files: Sequence[InputFile], context: ReadContext) -> Iterator[Exam | RefusedInput]:
+    """Read DICOM files, one study after the other: what was given may be let go before the next is decoded.
 
     Parameters
     ----------
@@ -49,31 +49,41 @@ def read_dicom(files: Sequence[InputFile], context: ReadContext) -> list[Exam | 
     context
         Of the reading.
 
-    Returns
-    -------
-    list of Exam or RefusedInput
-        One entry a study, in the order in which studies first appear; empty where no file is DICOM.
+    Yields
+    ------
+    Exam or RefusedInput
+        One a study, in the order in which studies first appear; nothing where no file is DICOM.
     """
     with quiet_pydicom():
         try:
             scan = _scan(files, context)
         except RefusedInput as refusal:
-            return [refusal]
+            yield refusal
+            return
         n_files = len({h.file.path for h in scan.headers}) + len(scan.broken)
         if scan.broken and len(scan.broken) > MOST_BROKEN * n_files:
-            return [_mostly_broken(context.source, scan.broken, n_files)]
+            yield _mostly_broken(context.source, scan.broken, n_files)
+            return
         studies = _studies(scan, len(files), context)
         if scan.headers and not studies.members and not studies.scattered:
-            return [_only_indexes(context.source)]
-        results = [_read_one(members, studies.notices, context) for members in studies.members]
+            yield _only_indexes(context.source)
+            return
+    for members in _asked_for(studies, context.series):
+        with quiet_pydicom():
+            result = _read_one(members, studies.notices, context)
+        yield result
+        del result
     if studies.scattered:
         scattered = scattered_refusal(studies.scattered, context.source)
-        results.append(scattered.with_context(notices=studies.notices))
-    if context.series is not None and len(results) > 1:
-        # The series asked for lies in one of the studies; the others need not complain.
-        found = [r for r in results if isinstance(r, Exam) or r.code != "series_not_found"]
-        return found or results[:1]
-    return results
+        yield scattered.with_context(notices=studies.notices)
+
+
+def _asked_for(studies: _Studies, series: str | None) -> list[list[SliceHeader]]:
+    """Return the studies that hold the series asked for; where none does, one is left to say so."""
+    if series is None:
+        return studies.members
+    found = [m for m in studies.members if any(series in (h.series_uid, hashed_uid(h.series_uid)) for h in m)]
+    return found or ([] if studies.scattered else studies.members[:1])
 
 
 def _read_one(

@@ -15,9 +15,9 @@ _SIZE = 16_384
 _COUNTER = 8
 
 
-def key_of(file: InputFile) -> str:
-    """Name one file of an input, the same in every process that reads this input."""
-    return f"{file.path.name}\n{file.name}"
+def key_of(file: InputFile, pixels: bool) -> str:
+    """Name one file of an input, or its pixels, the same in every process that reads this input."""
+    return f"{file.path.name}\n{file.name}" + ("\npixels" if pixels else "")
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Board:
         self._steps = 0
         self._key = ""
 
-    def show(self, file: InputFile | None) -> None:
-        """Count a step, in this file."""
-        key = "" if file is None else key_of(file)
+    def show(self, file: InputFile | None, pixels: bool = False) -> None:
+        """Count a step, in this file or its pixels."""
+        key = "" if file is None else key_of(file, pixels)
         if key != self._key:
             self._key = key
             text = b"" if file is None else json.dumps([key, file.name]).encode("ascii") + b"\n"

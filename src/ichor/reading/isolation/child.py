@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,16 +81,17 @@ class _Watch:
         self.board = board
         self.poisoned = poisoned
 
-    def __call__(self, file: Any) -> None:
+    def __call__(self, file: Any, pixels: bool = False) -> None:
         from ichor.reading.isolation.board import key_of
         from ichor.reading.refusals import refusal
 
-        self.board.show(file)
-        if self.poisoned and file is not None and (code := self.poisoned.get(key_of(file))):
+        self.board.show(file, pixels)
+        if self.poisoned and file is not None and (code := self.poisoned.get(key_of(file, pixels))):
             raise refusal(code, file.name)
 
 
 def _answer(request: dict[str, Any], answers: BinaryIO, watch: _Watch) -> None:
+    from ichor.errors import RefusedInput
     from ichor.reading.inputs import read_here
     from ichor.reading.isolation.memory import bound_own_memory
     from ichor.reading.isolation.wire import send
@@ -98,18 +101,28 @@ def _answer(request: dict[str, Any], answers: BinaryIO, watch: _Watch) -> None:
     os.chdir(request["folder"])
     for result in read_here(Path(request["path"]), request["series"], Limits(**request["limits"])):
         watch(None)
-        with _alarm_paused():  # it is the parent that takes its time now
+        with _alarm_paused() as alarm:  # it is the parent that takes its time now
             send(answers, result)
+            if not isinstance(result, RefusedInput):
+                alarm.left = request["limits"]["seconds"] + _GRACE_S
+        del result  # not held while the next one is read
+
+
+@dataclass
+class _Alarm:
+    """Seconds until this process is ended."""
+
+    left: float
 
 
 @contextlib.contextmanager
-def _alarm_paused() -> Any:
+def _alarm_paused() -> Iterator[_Alarm]:
     if not hasattr(signal, "setitimer"):
-        yield
+        yield _Alarm(0.0)
         return
-    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, left)
+    alarm = _Alarm(signal.setitimer(signal.ITIMER_REAL, 0)[0])
+    yield alarm
+    signal.setitimer(signal.ITIMER_REAL, alarm.left)
 
 
 @contextlib.contextmanager

@@ -102,11 +102,15 @@ def read_path(path: str | os.PathLike[str], series: str | None, limits: Limits) 
         reader = _pool.take()
         try:
             for number, result in enumerate(reader.read(request)):
+                read = not isinstance(result, RefusedInput)
                 if number >= given:
                     given += 1
                     taken = time.monotonic()
                     yield result
                     end += time.monotonic() - taken  # time of whoever asked, not of reading
+                if read:
+                    end = time.monotonic() + limits.seconds
+                del result  # not held while the next one is read
             return
         except Death as death:
             # Dead once more in a file that is left out already: not the file is to blame.

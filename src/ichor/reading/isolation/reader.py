@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ichor.errors import UsageError
+from ichor.errors import RefusedInput, UsageError
 from ichor.reading.isolation.board import Entry, look
 from ichor.reading.isolation.memory import resident_bytes
 from ichor.reading.isolation.wire import CorruptAnswer, Result, receive, receive_line, send_line
@@ -94,9 +94,16 @@ def _widen(pipe: BinaryIO) -> None:
 
 
 class _Stopwatch:
-    """Counts the time in which an answer is awaited, not that in which whoever asked does something with it."""
+    """Counts the time in which an answer is awaited, not that in which whoever asked does something with it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    allowed
+        Seconds that it may take.
+    """
+
+    def __init__(self, allowed: float) -> None:
+        self.allowed = allowed
         self._counted = 0.0
         self._began: float | None = time.monotonic()
 
@@ -113,6 +120,10 @@ class _Stopwatch:
     def go_on(self) -> None:
         """Count again."""
         self._began = time.monotonic()
+
+    def begin_again(self, allowed: float) -> None:
+        """Count from the beginning, with so many seconds."""
+        self.allowed, self._counted, self._began = allowed, 0.0, time.monotonic()
 
 
 class Reader:
@@ -193,7 +204,7 @@ class Reader:
         try:
             self._wait_until_started()
             send_line(self._requests, message)
-            spent = _Stopwatch()
+            spent = _Stopwatch(request.seconds)
             watch = threading.Thread(target=self._watch, args=(request, spent, done), daemon=True)
             watch.start()
             try:
@@ -204,7 +215,11 @@ class Reader:
                     result = receive(self._answers, answer, request.limits)
                     spent.pause()
                     yield result
-                    spent.go_on()
+                    if isinstance(result, RefusedInput):
+                        spent.go_on()
+                    else:
+                        spent.begin_again(request.limits.seconds)
+                    del result
             finally:
                 done.set()
                 watch.join()
@@ -245,11 +260,11 @@ class Reader:
             size = resident_bytes(self._process.pid)
             self.largest = max(self.largest, size or 0)
             entry = look(self._scratch / "board")
-            if entry.steps != before.steps:
+            if entry.steps != before.steps or now < moved:
                 before, moved = entry, now
             if size is not None and size > request.memory:
                 return self._end("limit_memory")
-            if now > request.seconds + _GRACE_S or now - moved > stand_still:
+            if now > spent.allowed + _GRACE_S or now - moved > stand_still:
                 return self._end("limit_time")
         return None
 
