@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pytest
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
@@ -318,84 +315,6 @@ def test_decimal_commas_in_functional_groups(tmp_path):
         holder[element.tag] = RawDataElement(element.tag, "DS", len(content), content, 0, False, True)
     exam = read_one(next(write(tmp_path / "study", [data]).iterdir()))
     assert the_head(exam) and codes(exam) == set()
-
-
-# -- what the header does not tell apart, and numbers in other forms ------------------------------------
-
-
-NAMELESS = {
-    "nothing but the order of numbers": ({}, {}),
-    "description": ({"SeriesDescription": "5.0 A"}, {"SeriesDescription": "5.0 B"}),
-    "protocol": ({"ProtocolName": "A"}, {"ProtocolName": "B"}),
-    "series number": ({"SeriesNumber": 2}, {"SeriesNumber": 3}),
-    "filter": ({"FilterType": "A"}, {"FilterType": "B"}),
-}
-
-
-@pytest.mark.parametrize("numbers", [-500, 500], ids=["bone first by number", "soft first by number"])
-@pytest.mark.parametrize("tags", NAMELESS.values(), ids=NAMELESS)
-@pytest.mark.parametrize("offset", [0, 1.0, 3.25])
-def test_a_bone_reconstruction_that_nothing_names_is_told_by_its_noise(tmp_path, offset, tags, numbers):
-    study, series = generate_uid(), generate_uid()
-    soft = changed(head_series(study=study, series=series), ConvolutionKernel=None, **tags[0])
-    bone = moved(noisy(head_series(study=study, series=series)), offset, numbers)
-    changed(bone, ConvolutionKernel=None, **tags[1])
-    exam = read_one(write(tmp_path / "study", bone + soft))
-    assert exam.n_slices == 22 and the_head(exam)
-    left = next(n.message for n in exam.notices if n.code == "series_left_out")
-    assert "much noisier brain" in left
-
-
-@pytest.mark.parametrize(
-    ("position", "location"), [((0, 0, 0), True), ((0, 0, 0), False), ((-90, -90, 5), True)]
-)
-def test_a_position_that_all_slices_share_places_none(tmp_path, position, location):
-    slices = head_series()
-    for data in slices:
-        if location:
-            data.SliceLocation = float(data.ImagePositionPatient[2])
-    exam = read_one(write(tmp_path / "study", changed(slices, ImagePositionPatient=list(position))))
-    assert exam.n_slices == 22 and not exam.geometry.positions_known
-    assert codes(exam) == {"position_missing"}
-    assert np.array_equal(exam.volume, read_one(write(tmp_path / "right", head_series())).volume)
-
-
-def rewritten(folder, **elements):
-    """Write other representations and bytes for elements of files in explicit little endian."""
-    for path in folder.iterdir():
-        raw = path.read_bytes()
-        for keyword, (vr, value) in elements.items():
-            tag = tag_for_keyword(keyword)
-            at = raw.index(struct.pack("<HH", tag >> 16, tag & 0xFFFF), 132)
-            end = at + 8 + struct.unpack_from("<H", raw, at + 6)[0]
-            value += b" " * (len(value) % 2)
-            raw = raw[: at + 4] + vr + struct.pack("<H", len(value)) + value + raw[end:]
-        path.write_bytes(raw)
-    return folder
-
-
-COUNTS = {
-    "rows as text": {"Rows": (b"IS", b"64"), "Columns": (b"IS", b"72")},
-    "rows with decimals": {"Rows": (b"DS", b"64,0"), "Columns": (b"DS", b"72.0")},
-    "rows of four bytes": {"Rows": (b"UL", struct.pack("<L", 64)), "Columns": (b"UL", struct.pack("<L", 72))},
-    "bits as text": {"BitsAllocated": (b"LO", b"16"), "BitsStored": (b"LO", b"16")},
-    "samples as text": {"SamplesPerPixel": (b"DS", b"1,0")},
-    "sign as text": {"PixelRepresentation": (b"IS", b"1")},
-}
-
-
-@pytest.mark.parametrize("elements", COUNTS.values(), ids=COUNTS)
-def test_counts_are_read_in_whatever_form(tmp_path, elements):
-    plan = Plan(shape=(64, 72))
-    exam = read_one(rewritten(write(tmp_path / "study", head_series(plan)), **elements))
-    assert the_head(exam) and codes(exam) == set()
-
-
-@pytest.mark.parametrize("count", [b"22,0", b"22.0", b"+22", b"022"])
-def test_a_number_of_frames_in_whatever_form(tmp_path, count):
-    folder = rewritten(write(tmp_path / "study", [enhanced()]), NumberOfFrames=(b"IS", count))
-    exam = read_one(folder)
-    assert exam.n_slices == 22 and the_head(exam)
 
 
 # -- contrast in words and pixels ----------------------------------------------------------------------

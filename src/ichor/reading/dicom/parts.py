@@ -98,19 +98,21 @@ def parts_of(headers: Sequence[SliceHeader]) -> list[Part]:
 
 
 def without_shared_places(headers: Sequence[SliceHeader]) -> list[SliceHeader]:
-    """Drop positions, then locations, that are the same for all slices: they say nothing of where each lies."""
+    """Drop positions that all slices share, where they say nothing: locations differ, or all are zeros.
+
+    What shares its location as well is the same slice several times.
+    """
     out = list(headers)
-    if len(out) < 2:
+    positions = np.array([h.position for h in out if h.position is not None])
+    if len(positions) < 2:
         return out
     normal = slice_normal(out)
-    normal = np.array([0.0, 0, 1]) if normal is None else normal
-    along = [float(h.position @ normal) for h in out if h.position is not None]
-    if len(along) > 1 and np.ptp(along) < _SAME_MM:
-        out = [replace(h, position=None) for h in out]
+    along = positions @ (np.array([0.0, 0, 1]) if normal is None else normal)
     locations = [h.location for h in out if h.location is not None]
-    if len(locations) > 1 and np.ptp(locations) < _SAME_MM:
-        out = [replace(h, location=None) for h in out]
-    return out
+    elsewhere = len(locations) > 1 and np.ptp(locations) > _SAME_MM
+    if np.ptp(along) > _SAME_MM or not (elsewhere or (positions == 0).all()):
+        return out
+    return [replace(h, position=None, location=h.location if elsewhere else None) for h in out]
 
 
 def slice_normal(headers: Sequence[SliceHeader]) -> NDArray[np.float64] | None:
