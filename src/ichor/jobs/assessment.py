@@ -9,16 +9,18 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ichor.detecting import Detector
+from ichor.detecting import Detector, Options
 from ichor.errors import IchorError, RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.jobs.artifacts import LAST_FILE, content_key, write_report_files, write_viewer_files
 from ichor.jobs.logs import log, places
+from ichor.jobs.objects import ResultObjects
 from ichor.jobs.queue import LeasedJob, LeaseLost, Queue, StudyDeleted, short_label
 from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, remove
 from ichor.jobs.tables import StoredFindings
 from ichor.notices import CAUTIONS
+from ichor.reading.limits import Limits
 from ichor.reporting.words import refusals
 from ichor.uids import hashed_uid
 
@@ -36,12 +38,15 @@ class Assessor:
         Where states and findings are written.
     storage
         Where files are kept.
+    limits
+        How much of an input is read.
     """
 
-    def __init__(self, bundle: str, queue: Queue, storage: Storage) -> None:
+    def __init__(self, bundle: str, queue: Queue, storage: Storage, limits: Limits) -> None:
         self.detector = Detector(bundle)
         self.queue = queue
         self.storage = storage
+        self.objects = ResultObjects(storage, self.detector, limits)
 
     def settle(self, leased: LeasedJob, study: str, result: Exam | Picture | RefusedInput) -> None:
         """Assess or refuse one result; an error in one study is not the end of the others.
@@ -65,6 +70,7 @@ class Assessor:
         try:
             if isinstance(result, RefusedInput):
                 self._refuse(leased, study, result)
+                self.objects.write(leased, study, self.detector.refused(result, Options()), None)
             else:
                 self._assess(leased, study, result)
         except StudyDeleted:
@@ -76,12 +82,18 @@ class Assessor:
             message = failure_message(error)
             self.queue.change(leased, study, state="refused", refusal_code="failed", refusal_message=message)
 
-    def complete(self, study: str, image: Exam | Picture) -> None:
-        """Write the report of a study that is done, where a worker that died left it without one."""
+    def complete(self, leased: LeasedJob, study: str, result: Exam | Picture | RefusedInput) -> None:
+        """Write what a worker that died has left out of a study that is done: its objects, its report."""
+        if isinstance(result, RefusedInput):
+            self.objects.write(leased, study, self.detector.refused(result, Options()), None)
+            return
         folder = self.storage.study(study)
-        if folder.is_dir() and not (folder / LAST_FILE).exists():
-            findings = _with_label(self.detector.detect(image), self._identity(image)["label"])
-            self._write_report(study, findings, image)
+        without_report = folder.is_dir() and not (folder / LAST_FILE).exists()
+        if without_report or self.objects.wanted(leased, study):
+            findings = _with_label(self.detector.detect(result), self._identity(result)["label"])
+            self.objects.write(leased, study, findings, result)
+            if without_report:
+                self._write_report(study, findings, result)
 
     def _refuse(self, leased: LeasedJob, study: str, refusal: RefusedInput) -> None:
         values: dict[str, Any] = {
@@ -100,6 +112,10 @@ class Assessor:
         identity = self._identity(image)
         if self.queue.mark_duplicate(leased, study, **identity):
             log("study_done", study=study, state="duplicate")
+            if self.objects.wanted(
+                leased, study
+            ):  # what was assessed for the page goes back to an archive, too
+                self.objects.write(leased, study, self.detector.detect(image), image)
             return
         self.queue.change(leased, study, state="detecting", **identity)
         findings = _with_label(self.detector.detect(image), identity["label"])
@@ -108,6 +124,7 @@ class Assessor:
         state = "ready" if findings.assessable else "refused"
         log("study_done", study=study, state=state, s=round(seconds, 2))
         print(f"done {seconds:.3f}", flush=True)
+        self.objects.write(leased, study, findings, image)
         self._write_report(study, findings, image)
 
     def _store(self, leased: LeasedJob, study: str, findings: Findings, image: Exam | Picture) -> None:

@@ -149,6 +149,11 @@ class Queue:
                 session.add(study)
                 add_event(session, study.id)
 
+    def is_known(self, upload: str) -> bool:
+        """Tell whether an upload was queued before, and none of its studies was deleted since."""
+        with self.database.read() as session:
+            return _exists(session, select(Job).where(col(Job.upload) == upload))
+
     def lease(self, worker: str) -> LeasedJob | None:
         """Take the job whose turn it is; None where none waits."""
         now = time.time()

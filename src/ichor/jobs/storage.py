@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from ichor.errors import UsageError
 
-__all__ = ["Storage", "StorageUnavailable", "is_about_storage", "new_id", "remove"]
+__all__ = ["Storage", "StorageUnavailable", "is_about_storage", "new_id", "remove", "settle"]
 
 _TROUBLES = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM)
 """What the disk says where nothing can be written: full, read-only, broken."""
@@ -45,9 +45,9 @@ class Storage:
 
     Attributes
     ----------
-    uploads, studies, scratch, reading
-        Folders of what is coming in, of what is kept of each study, of what may go at any time, and of what the
-        processes that read have unpacked.
+    uploads, studies, results, scratch, reading
+        Folders of what is coming in, of what is kept of each study, of DICOM objects that were asked for (they name
+        the patient), of what may go at any time, and of what the processes that read have unpacked.
 
     Raises
     ------
@@ -57,10 +57,11 @@ class Storage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        names = ("uploads", "studies", "scratch", "reading")
-        self.uploads, self.studies, self.scratch, self.reading = (root / name for name in names)
+        names = ("uploads", "studies", "results", "scratch", "reading")
+        folders = [root / name for name in names]
+        self.uploads, self.studies, self.results, self.scratch, self.reading = folders
         try:
-            for folder in (root, self.uploads, self.studies, self.scratch, self.reading):
+            for folder in (root, *folders):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
@@ -87,10 +88,10 @@ class Storage:
         """Put a finished folder of ``scratch`` in its place, instead of what an earlier attempt left there."""
         target = self.study(study)
         for path in (*made.iterdir(), made):  # on the disk before the database says that it is
-            _settle(path)
+            settle(path)
         remove(target)
         made.rename(target)
-        _settle(self.studies)
+        settle(self.studies)
         return target
 
     def new_scratch(self) -> Path:
@@ -153,7 +154,8 @@ def _lock(file: IO[bytes], *, wait: bool) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
-def _settle(path: Path) -> None:
+def settle(path: Path) -> None:
+    """Have the disk hold a file or a folder, before anybody is answered that it does."""
     if os.name == "nt" and path.is_dir():  # a folder cannot be opened there
         return
     number = os.open(path, os.O_RDONLY)

@@ -1,6 +1,7 @@
 """The tables of one database. Nothing in them names, dates or identifies a patient.
 
-``verdict`` and ``session`` are the page's alone; they stand here because one line of migrations makes all tables.
+``verdict`` and ``session`` are the page's alone, ``delivery`` is the node's; they stand here because one line of
+migrations makes all tables.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, Column, Float, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-__all__ = ["ClockReading", "Event", "Job", "Session", "StoredFindings", "Study", "Verdict"]
+__all__ = ["ClockReading", "Delivery", "Event", "Job", "Session", "StoredFindings", "Study", "Verdict"]
 
 
 class Job(SQLModel, table=True):
@@ -185,3 +186,38 @@ class ClockReading(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True)
     seen: float = Field(sa_column=Column(Float(53), nullable=False))
+
+
+class Delivery(SQLModel, table=True):
+    """That results of a study, or a series that is forwarded, are to go to a destination.
+
+    Attributes
+    ----------
+    upload, study
+        Whose; ``study`` is null for what is forwarded. Neither refers to a row: a study may be deleted meanwhile.
+    destination
+        Its name in the node's configuration.
+    state
+        ``waiting``, ``committing`` (sent, the archive's word is awaited), ``delivered``, ``given_up`` or ``withdrawn``.
+    attempts, next_at
+        Failures so far, and when it is tried next.
+    transaction_uid
+        Of the request for storage commitment.
+    error
+        A word of ours for the last failure.
+    """
+
+    __tablename__: ClassVar[Any] = "delivery"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("upload", "study", "destination"),)
+
+    id: str = Field(sa_column=Column(String(32), primary_key=True))
+    upload: str = Field(sa_column=Column(String(32), nullable=False, index=True))
+    study: str | None = Field(default=None, sa_column=Column(String(32)))
+    destination: str = Field(sa_column=Column(String(32), nullable=False))
+    state: str = Field(default="waiting", sa_column=Column(String(10), nullable=False, index=True))
+    attempts: int = 0
+    created: float = Field(sa_column=Column(Float(53), nullable=False))
+    next_at: float = Field(sa_column=Column(Float(53), nullable=False))
+    finished: float | None = Field(default=None, sa_column=Column(Float(53)))
+    transaction_uid: str | None = Field(default=None, sa_column=Column(String(64)))
+    error: str | None = Field(default=None, sa_column=Column(String(40)))

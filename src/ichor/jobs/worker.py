@@ -58,7 +58,7 @@ class Worker:
         self.storage = Storage(Path(settings.state))
         self.queue = Queue(Database(settings.database))
         self.limits = Limits.from_environment(**settings.limits)
-        self.assessor = Assessor(settings.bundle, self.queue, self.storage)
+        self.assessor = Assessor(settings.bundle, self.queue, self.storage, self.limits)
         self.ending = threading.Event()
         self._progress = time.monotonic()
         self._retry_s = _RETRY_S
@@ -137,8 +137,8 @@ class Worker:
                 # Counted from what is new: each turn brings an input further, however long it reads again.
                 turn_ends = turn_ends or self._progress + _turn_s(self._progress - began)
                 self.assessor.settle(leased, part.study, result)
-            elif not isinstance(result, RefusedInput):
-                self.assessor.complete(part.study, result)
+            else:
+                self.assessor.complete(leased, part.study, result)
             self.queue.close_part(leased)
             if self.ending.is_set():
                 return False
