@@ -22,6 +22,7 @@ from ichor.jobs.storage import Storage
 from ichor.jobs.supervisor import Supervisor
 from ichor.serving.access import Access
 from ichor.serving.api import about, results, studies, uploads, verdicts, watching
+from ichor.serving.companion import Companion
 from ichor.serving.errors import ApiError, add_handlers
 from ichor.serving.events import Hub
 from ichor.serving.metrics import Metrics
@@ -43,13 +44,15 @@ Where the server asks for a login, send `Authorization: Bearer TOKEN`, or the co
 Every error is `{code, message}`."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, companion: Companion | None = None) -> FastAPI:
     """Make the application; its database is migrated, its worker starts with it.
 
     Parameters
     ----------
     settings
         How to serve.
+    companion
+        What runs beside it, on the same database.
 
     Raises
     ------
@@ -94,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.server = server
     app.state.busy = set()
+    app.state.companion = companion
     add_handlers(app)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.include_router(about.health)
@@ -102,6 +106,9 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (studies, uploads, results, verdicts, watching):
         app.include_router(module.router, prefix="/api/v1", dependencies=guarded)
     app.include_router(about.private, prefix="/api/v1", dependencies=guarded)
+    if companion is not None:
+        for router in companion.routers:
+            app.include_router(router, dependencies=guarded)
     _add_pages(app)
     return app
 
@@ -125,6 +132,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(server.access.load)
     await anyio.to_thread.run_sync(server.room.load)
     await anyio.to_thread.run_sync(server.supervisor.start)
+    companion: Companion | None = app.state.companion
+    if companion is not None:
+        await anyio.to_thread.run_sync(companion.start, server)
     tasks = [asyncio.create_task(server.hub.run()), asyncio.create_task(_tidy(server))]
     log("started")
     try:
@@ -134,6 +144,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if companion is not None:
+            await anyio.to_thread.run_sync(companion.stop)
         await anyio.to_thread.run_sync(server.supervisor.stop)
         with contextlib.suppress(OSError):  # of a worker that had to be killed; else at the next start
             await anyio.to_thread.run_sync(server.storage.clear_scratch)

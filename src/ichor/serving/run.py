@@ -13,6 +13,7 @@ from ichor.errors import UsageError
 from ichor.jobs.logs import start_logs
 from ichor.jobs.storage import Storage
 from ichor.serving.app import create_app
+from ichor.serving.companion import Companion
 from ichor.serving.connections import Connections, bounded_protocol
 from ichor.serving.events import Hub
 from ichor.serving.settings import Settings
@@ -22,13 +23,15 @@ __all__ = ["serve"]
 _PATIENCE_S = 3
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, companion: Companion | None = None) -> None:
     """Serve until interrupted; prints the address on standard output once it listens.
 
     Parameters
     ----------
     settings
         How to serve.
+    companion
+        What runs beside it.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def serve(settings: Settings) -> None:
     storage = Storage(settings.state)
     try:
         with storage.lock("server", wait=False):
-            _run(settings)
+            _run(settings, companion)
     except BlockingIOError:
         raise UsageError(
             f"--state {settings.state}: found that another ichor serve uses this folder; expected one server a "
@@ -47,11 +50,11 @@ def serve(settings: Settings) -> None:
         ) from None
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, companion: Companion | None) -> None:
     listening = _listen(settings)
     start_logs("web")
     try:
-        app = create_app(settings)
+        app = create_app(settings, companion)
         config = uvicorn.Config(
             app,
             http=bounded_protocol(Connections(settings.is_trusted_proxy)),
