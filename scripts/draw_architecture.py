@@ -75,6 +75,7 @@ _ROOMS = (
     Box("results", ("segmentation, report,", "capture: back to a PACS"), "results", _X[5], _Y[0]),
     Box("jobs", ("queue, worker,", "database, storage"), "serve", _X[4], _Y[1]),
     Box("serving", ("the page and", "its API"), "serve", _X[4], _Y[2]),
+    Box("node", ("DICOM in and out, HL7,", "FHIR, worklist"), "results", _X[5], _Y[2]),
     Box("cli", ("the commands:", "may import every room"), "all", _X[0], _Y[2], 384),
 )
 ARROWS = (
@@ -89,8 +90,9 @@ ARROWS = (
     ("training", "evaluating"),
     ("training", "models"),
     ("results", "reporting"),
-    ("jobs", "reporting"),
+    ("jobs", "results"),
     ("serving", "jobs"),
+    ("node", "serving"),
 )
 """Who may import whom; and whatever that one may import."""
 _WAYS = {
@@ -156,7 +158,7 @@ def _rooms() -> str:
             ("core", "core: no torch, no pandas"),
             ("train", "extra train"),
             ("serve", "extra serve"),
-            ("results", "extra results"),
+            ("results", "extras results, node"),
         )
     ):
         x = (24, 260, 400, 540)[k]

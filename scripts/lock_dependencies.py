@@ -25,7 +25,7 @@ __all__ = ["pins", "requirements", "wrong"]
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "constraints.txt"
-EXTRAS = ("test", "serve", "test-serve", "results", "test-results")
+EXTRAS = ("test", "serve", "test-serve", "results", "test-results", "node", "test-node")
 _OLDEST_PYTHON = "3.11"
 _EDITABLE = "editables"
 """What an editable install asks of hatchling besides what pyproject.toml says."""
@@ -39,7 +39,10 @@ def requirements(project: dict[str, Any]) -> list[Requirement]:
     """Return what ``pyproject.toml`` asks for: to build, to run, for the extras that are pinned."""
     extras = project["project"]["optional-dependencies"]
     texts = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    return [Requirement(text) for text in (*texts, *(t for extra in EXTRAS for t in extras[extra]))]
+    asked = [Requirement(text) for text in (*texts, *(t for extra in EXTRAS for t in extras[extra]))]
+    return [
+        one for one in asked if one.name != project["project"]["name"]
+    ]  # an extra that names another extra
 
 
 def pins(text: str) -> dict[str, list[tuple[Version, int]]]:

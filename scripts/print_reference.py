@@ -30,6 +30,7 @@ from ichor.datasets.registry import DATASETS
 from ichor.detecting.manifest import Manifest
 from ichor.findings import Findings
 from ichor.labels import LABELS
+from ichor.node.config import NodeConfig
 from ichor.preparing import WINDOWS, Preparation
 from ichor.reading.dicom.series import RULES
 from ichor.reading.limits import Limits
@@ -58,6 +59,7 @@ def _pages() -> dict[str, dict[str, str] | str]:
         "docs/reference/findings.schema.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
         "docs/reference/findings-json.md": {"fields": _model_tables(Findings), "labels": _labels()},
         "docs/reference/bundle.md": {"fields": _model_tables(Manifest), "preparation": _preparation()},
+        "docs/reference/node.md": {"fields": _model_tables(NodeConfig)},
         "docs/reference/dicom-results.md": {"objects": _results(), "codes": _codes()},
         "docs/reference/limits.md": {"limits": _limits()},
         "docs/reference/windows.md": {"windows": _windows()},

@@ -32,10 +32,11 @@ MAY_IMPORT = {
     "exploring": SHARED | {"reading", "preparing", "datasets"},
     "training": SHARED | {"reading", "preparing", "detecting", "datasets", "models", "evaluating"},
     "results": SHARED | {"reading", "preparing", "detecting", "reporting"},
-    "jobs": SHARED | {"reading", "preparing", "detecting", "reporting"},
-    "serving": SHARED | {"reading", "preparing", "detecting", "reporting", "jobs"},
+    "jobs": SHARED | {"reading", "preparing", "detecting", "reporting", "results"},
+    "serving": SHARED | {"reading", "preparing", "detecting", "reporting", "results", "jobs"},
+    "node": SHARED | {"reading", "preparing", "detecting", "reporting", "results", "jobs", "serving"},
     "cli": SHARED
-    | {*CORE, "results", "datasets", "models", "evaluating", "exploring", "training", "jobs", "serving"},
+    | {*CORE, "results", "datasets", "models", "evaluating", "exploring", "training", "jobs", "serving", "node"},
 }
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 60

@@ -20,6 +20,7 @@ from ichor.cli.evaluate import evaluate
 from ichor.cli.explore import explore
 from ichor.cli.export import export
 from ichor.cli.info import info
+from ichor.cli.node import node
 from ichor.cli.serve import serve
 from ichor.cli.submit import submit
 from ichor.cli.train import train
@@ -54,7 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data", help="The data sets: list, info, get, check, convert.")
-for _command in (detect, demo, info, train, evaluate, explore, export, submit, serve):
+for _command in (detect, demo, info, train, evaluate, explore, export, submit, serve, node):
     app.command()(with_verbosity(_command))
 for _registered in data.registered_commands:
     if _registered.callback is not None:

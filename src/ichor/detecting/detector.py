@@ -37,21 +37,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Detection:
-    """One result.
-
-    Attributes
-    ----------
-    findings
-        What was found, or why nothing could be.
-    exam
-        What was assessed; None where it could not be read.
-    path
-        The input that was given; None where there was none.
-    """
+    """One result: the findings, and the exam or picture they are of (None where it could not be read)."""
 
     findings: Findings
     exam: Exam | Picture | None
-    path: Path | None = None
 
 
 class Detector:
@@ -182,10 +171,10 @@ class Detector:
             for result in read_all(path, series=series, limits=limits, isolated=isolated):
                 if isinstance(result, RefusedInput):
                     _log.info("refused: %s", result.code)
-                    yield Detection(findings_of_refusal(result, self.bundle, options), None, Path(path))
+                    yield Detection(findings_of_refusal(result, self.bundle, options), None)
                     continue
                 report(f"detecting {name}", 0.5)
-                yield Detection(self.detect(result, options), result, Path(path))
+                yield Detection(self.detect(result, options), result)
                 report(f"reading {name}", 1.0)
 
     def refused(self, refusal: RefusedInput, options: Options | None = None) -> Findings:

@@ -1,0 +1,257 @@
+"""Studies go in and results come out, with real peers on loopback, whatever dies or is away meanwhile."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
+pytest.importorskip("highdicom", reason="needs the extra 'node'")
+pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
+
+import httpx
+
+from node.peers import (
+    CANARY,
+    LEFT_BY_PYNETDICOM,
+    Archive,
+    MllpServer,
+    NodeProcess,
+    WebServer,
+    find,
+    noise,
+    peer,
+    send,
+    study,
+)
+from serving.served import until
+
+pytestmark = LEFT_BY_PYNETDICOM
+QUICK = {"first_seconds": 0.2, "most_seconds": 1.0}
+
+
+def deliveries(node: NodeProcess) -> list[tuple[str, str, int]]:
+    """Destination, state and failures of each delivery."""
+    with sqlite3.connect(node.state / "ichor.db") as database:
+        return database.execute(
+            "SELECT destination, state, attempts FROM delivery ORDER BY created"
+        ).fetchall()
+
+
+def settled(node: NodeProcess, n: int) -> bool:
+    found = deliveries(node)
+    return len(found) == n and all(state in ("delivered", "withdrawn", "given_up") for _, state, _ in found)
+
+
+def listed(node: NodeProcess) -> list[dict[str, Any]]:
+    return list(httpx.get(f"{node.url}/api/v1/studies").json()["items"])
+
+
+def test_a_study_goes_round_to_every_destination(
+    node: Callable[..., NodeProcess], archive: Callable[..., Archive]
+) -> None:
+    pacs = archive(commitment="later")
+    engine, server, hook = MllpServer(), WebServer(), WebServer()
+    one = node(
+        {
+            "peers": [peer("SENDER"), peer("PACS")],
+            "destinations": [
+                pacs.destination(commitment=True, kinds=["seg"]),
+                {"name": "engine", "type": "hl7", "host": "127.0.0.1", "port": engine.port},
+                {"name": "fhir", "type": "fhir", "url": server.url},
+                {"name": "hook", "type": "webhook", "url": hook.url},
+            ],
+        }
+    )
+    pacs.node_port = one.port
+    datasets = study(1)
+    began = time.monotonic()
+    assert send(one.port, datasets) == [0] * 6
+    until(lambda: settled(one, 4), "the deliveries", 60)
+    print(f"from the first slice until all was delivered and committed: {time.monotonic() - began:.1f} s")
+    assert {(d, s) for d, s, _ in deliveries(one)} == {
+        (name, "delivered") for name in ("pacs", "engine", "fhir", "hook")
+    }
+    assert pacs.kinds() == ["SEG"] and len(pacs.committed) == 1
+    (result,) = pacs.received
+    assert result.StudyInstanceUID == datasets[0].StudyInstanceUID
+    assert result.PatientName == datasets[0].PatientName
+    assert f"|{CANARY}ID1|" in engine.messages[0].replace("\r", "|")
+    assert json.loads(server.posts[0][1])["resourceType"] == "Bundle"
+    assert json.loads(hook.posts[0][1])["status"] == "suspected"
+    # The same page shows it, and the list of the archives has it.
+    (row,) = listed(one)
+    assert row["state"] == "ready" and row["flagged"]
+    (entry,) = find(one.port)
+    assert entry.StudyInstanceUID == datasets[0].StudyInstanceUID and "suspected" in entry.StudyComments
+
+    # The same again, and our own results that come back, start nothing.
+    assert send(one.port, datasets) == [0] * 6
+    assert send(one.port, pacs.received) == [0]
+    until(
+        lambda: any(e["reason"] == "own_result" for e in one.audit("dropped")), "the result to be dropped", 20
+    )
+    time.sleep(2)
+    assert len(deliveries(one)) == 4 and len(listed(one)) == 1
+
+    # A slice that comes late: assessed once more, under new objects.
+    late = study(1, step=3)[-1]
+    late.SOPInstanceUID = late.file_meta.MediaStorageSOPInstanceUID = late.SOPInstanceUID + ".9"
+    assert send(one.port, [late]) == [0]
+    until(lambda: settled(one, 8), "the deliveries", 60)
+    assert len(pacs.instances()) == 2 and len(listed(one)) == 2
+    assert len(find(one.port)) == 1
+
+    assert_no_canary(one, hook)
+    for peer_ in (engine, server, hook):
+        peer_.stop()
+
+
+def assert_no_canary(one: NodeProcess, hook: WebServer) -> None:
+    """Names stand in the spool and in the results, and nowhere else."""
+    private = [one.state / "node" / name for name in ("incoming", "identities", "receiving", "worklist.json")]
+    private.append(one.state / "results")
+    for path in one.state.rglob("*"):
+        if path.is_file() and not any(path == p or p in path.parents for p in private):
+            assert CANARY.encode() not in path.read_bytes(), path
+    assert not any(CANARY in line for line in one.log)
+    assert not any(CANARY.encode() in body for _, body in hook.posts)
+    texts = [httpx.get(f"{one.url}{path}").text for path in ("/metrics", "/api/v1/studies")]
+    for row in listed(one):
+        texts += [
+            httpx.get(f"{one.url}/api/v1/studies/{row['id']}/{n}").text for n in ("findings", "report.html")
+        ]
+    assert not any(CANARY in text for text in texts)
+    assert CANARY in (one.state / "node" / "worklist.json").read_text()  # the canary sings where it may
+
+
+def test_what_is_away_or_says_no_is_tried_again_until_it_is_there(
+    node: Callable[..., NodeProcess], archive: Callable[..., Archive]
+) -> None:
+    busy = archive(status=0xA700, title="BUSY")
+    liar = archive(commitment="lying", title="LIAR")
+    engine, server = MllpServer("AE", "AR", "silent", "close", "other"), WebServer(500, 429)
+    gone = archive(title="GONE")
+    gone_port = gone.port
+    gone.stop()
+    one = node(
+        {
+            "peers": [peer("SENDER"), peer("LIAR"), peer("GONE"), peer("BUSY")],
+            "retrying": QUICK,
+            "destinations": [
+                busy.destination(name="busy", kinds=["seg"]),
+                liar.destination(name="liar", kinds=["seg"], commitment=True, commitment_seconds=2.0),
+                gone.destination(name="gone", kinds=["seg"]),
+                {
+                    "name": "engine",
+                    "type": "hl7",
+                    "host": "127.0.0.1",
+                    "port": engine.port,
+                    "timeout_seconds": 1.0,
+                },
+                {"name": "fhir", "type": "fhir", "url": server.url},
+            ],
+        }
+    )
+    liar.node_port = one.port
+    assert send(one.port, study(1)) == [0] * 6
+    until(lambda: len(engine.messages) == 6 and len(server.posts) == 3, "the engine and the server", 60)
+    reasons = {e["reason"] for e in one.audit("delivered") if e["outcome"]}
+    assert {
+        "status_a700",
+        "unreachable",
+        "nak_ae",
+        "nak_ar",
+        "timeout",
+        "connection_lost",
+        "bad_answer",
+    } <= reasons
+    assert {"http_500", "http_429"} <= reasons
+    until(lambda: "not_committed" in {e.get("reason") for e in one.audit("delivered")}, "the lie", 20)
+    # The control id is the same at each try, and so is each resource.
+    assert len({m.split("\r")[0].split("|")[9] for m in engine.messages}) == 1
+    assert len({body for _, body in server.posts}) == 1
+    # A node that is killed meanwhile goes on where it was.
+    one.kill()
+    busy.status, liar.commitment = 0, "at_once"
+    back = archive(title="GONE", port=gone_port)
+    one.start()
+    until(lambda: settled(one, 5), "the deliveries", 90)
+    assert {s for _, s, _ in deliveries(one)} == {"delivered"}
+    assert len(back.instances()) == len(busy.instances()) == len(liar.instances()) == 1
+    engine.stop()
+    server.stop()
+
+
+def test_urgent_studies_come_first_and_only_to_whom_may_ask(node: Callable[..., NodeProcess]) -> None:
+    one = node({"peers": [peer("SENDER"), peer("VIEWER"), peer("OTHER", worklist=False)]})
+    for number, bleed in ((1, False), (2, True), (3, False)):
+        assert set(send(one.port, noise(study(number, bleed=bleed), number))) == {0}
+        time.sleep(0.3)
+
+    def names() -> list[str]:
+        return [str(e.PatientID).removeprefix(f"{CANARY}ID") for e in find(one.port, title="VIEWER")]
+
+    until(lambda: sorted(names()) == ["1", "2", "3"], "the list", 60)
+    until(lambda: all(r["state"] == "ready" for r in listed(one)), "the studies", 60)
+    until(lambda: names() == ["2", "1", "3"], "the order", 10)
+    assert find(one.port, title="OTHER") == []
+    assert [e["reason"] for e in one.audit("refused")] == ["worklist"]
+    (found,) = find(one.port, title="VIEWER", PatientID=f"{CANARY}ID3")
+    assert found.StudyInstanceUID.endswith(".77.3.1")
+    assert len(find(one.port, title="VIEWER", PatientName=f"{CANARY.lower()}*")) == 3
+    assert len(find(one.port, title="VIEWER", StudyDate="20260101-20260103")) == 3
+    assert find(one.port, title="VIEWER", StudyDate="20270101-") == []
+
+
+def test_rules_decide_and_nothing_is_dropped_silently(
+    node: Callable[..., NodeProcess], archive: Callable[..., Archive]
+) -> None:
+    pacs = archive()
+    rules = [
+        {"called": "RESEARCH", "action": "forward", "to": "pacs"},
+        {"station": "CT9*", "action": "drop"},
+        {"description": "*head*", "action": "detect"},
+    ]
+    one = node(
+        {
+            "listen": {"port": 0, "further_ae_titles": ["RESEARCH"]},
+            "rules": rules,
+            "destinations": [pacs.destination(results=False)],
+        }
+    )
+    dropped, unfit = study(2), study(3)
+    for data in dropped:
+        data.StationName = "CT99"
+    for data in unfit:
+        data.StudyDescription, data.SeriesDescription = "Chest", "Lung"
+    forwarded = study(4)
+    assert set(send(one.port, forwarded, called="RESEARCH")) == {0}
+    for datasets in (study(1), dropped, unfit):
+        assert set(send(one.port, datasets)) == {0}
+    until(lambda: len(pacs.received) == 6, "what is forwarded", 60)
+    assert sorted(d.SOPInstanceUID for d in pacs.received) == sorted(d.SOPInstanceUID for d in forwarded)
+    until(lambda: len(one.audit("dropped")) == 2 and len(listed(one)) == 1, "the rules", 30)
+    assert sorted(e["reason"] for e in one.audit("dropped")) == ["no_rule", "rule"]
+    text = httpx.get(f"{one.url}/metrics").text
+    assert 'ichor_node_events_total{event="series_dropped",reason="no_rule"} 1.0' in text
+    assert 'ichor_node_events_total{event="series_forwarded",reason="rule"} 1.0' in text
+
+
+def test_a_study_that_is_deleted_on_the_page_leaves_the_spool(node: Callable[..., NodeProcess]) -> None:
+    one = node()
+    assert set(send(one.port, study(1))) == {0}
+    until(lambda: [r["state"] for r in listed(one)] == ["ready"], "the study", 60)
+    httpx.delete(f"{one.url}/api/v1/studies/{listed(one)[0]['id']}").raise_for_status()
+
+    def left() -> list[Path]:
+        return [p for name in ("incoming", "identities") for p in (one.state / "node" / name).rglob("*.*")]
+
+    until(lambda: not left(), "the spool to be purged", 60)
+    assert find(one.port) == []

@@ -1,0 +1,245 @@
+"""What comes in: honest senders are served, whatever hostile ones do meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import ssl
+import stat
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
+pytest.importorskip("highdicom", reason="needs the extra 'node'")
+pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
+
+from node.peers import LEFT_BY_PYNETDICOM, ReceiverProcess, established, peer, save, send, study
+from serving.served import until
+
+pytestmark = [
+    *LEFT_BY_PYNETDICOM,
+    pytest.mark.filterwarnings("ignore:Invalid value for VR UI"),
+    pytest.mark.filterwarnings("ignore:The value length"),
+]
+
+
+def memory_mib(pid: int, what: str = "VmHWM") -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 1024
+    raise AssertionError
+
+
+def test_what_was_answered_with_success_lies_in_the_spool_under_hashes_for_its_owner_alone(
+    receiver: Callable[..., ReceiverProcess],
+) -> None:
+    one = receiver()
+    datasets = study(1)
+    assert send(one.port, datasets) == [0] * len(datasets)
+    files = one.files()
+    assert len(files) == len(datasets)
+    for path in one.root.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert not any("1.2.826" in str(path) for path in files)
+    assert len(one.audit("received")) == len(datasets)
+    # The same again is the same.
+    assert send(one.port, datasets) == [0] * len(datasets)
+    assert one.files() == files
+    assert list((one.root / "receiving").iterdir()) == []
+
+
+def test_whoever_is_not_on_the_list_is_refused_and_audited(receiver: Callable[..., ReceiverProcess]) -> None:
+    one = receiver(peers=[peer("SENDER"), {"ae_title": "FAR", "addresses": ["10.9.9.0/24"]}])
+    assert established(one.port)
+    assert not established(one.port, title="STRANGER")
+    assert not established(one.port, called="SOMEBODY")
+    assert not established(one.port, title="FAR")
+    reasons = [e["reason"] for e in one.audit("refused")]
+    assert reasons == ["calling_ae_title", "called_ae_title", "calling_ae_title"]
+    assert established(one.port)
+
+
+def test_an_address_that_is_no_peers_is_cut_before_a_byte_is_read(
+    receiver: Callable[..., ReceiverProcess],
+) -> None:
+    one = receiver(peers=[{"ae_title": "FAR", "addresses": ["10.9.9.9"]}])
+    with socket.create_connection(("127.0.0.1", one.port), 5) as stranger:
+        stranger.settimeout(5)
+        assert stranger.recv(1) == b""
+    until(lambda: [e["reason"] for e in one.audit("refused")] == ["address"], "the audit", 5)
+
+
+def test_a_length_of_four_gigabytes_takes_no_memory_and_no_time_of_others(
+    receiver: Callable[..., ReceiverProcess],
+) -> None:
+    one = receiver()
+    pid = one.pid
+    assert established(one.port)
+    before = memory_mib(pid)
+    hostile = [socket.create_connection(("127.0.0.1", one.port), 5) for _ in range(5)]
+    for connection in hostile:
+        connection.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF) + b"x" * 1000)
+    assert established(one.port)
+    for connection in hostile:
+        connection.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(100):
+                pass
+        connection.close()
+    assert memory_mib(pid) - before < 20
+    assert {e["bound"] for e in one.audit("bound_exceeded")} == {"pdu_bytes"}
+
+
+def test_silent_and_stalled_peers_are_cut_while_an_honest_one_is_served(
+    receiver: Callable[..., ReceiverProcess],
+) -> None:
+    one = receiver(bounds={"association_seconds": 1.0, "idle_seconds": 1.0, "object_seconds": 3.0})
+    silent = socket.create_connection(("127.0.0.1", one.port), 5)
+    stalled = socket.create_connection(("127.0.0.1", one.port), 5)
+    stalled.sendall(struct.pack(">BBL", 1, 0, 200) + b"\0" * 50)
+    assert send(one.port, study(1)) == [0] * 6
+    for connection in (silent, stalled):
+        connection.settimeout(15)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(100):
+                pass
+        assert time.monotonic() - began < 14
+        connection.close()
+
+
+def test_connections_are_bounded_in_number_and_rate(receiver: Callable[..., ReceiverProcess]) -> None:
+    one = receiver(bounds={"associations": 3, "connections_per_minute": 12})
+    held = [socket.create_connection(("127.0.0.1", one.port), 5) for _ in range(3)]
+    time.sleep(0.5)
+    assert not established(one.port)
+    for connection in held:
+        connection.close()
+    until(lambda: established(one.port), "room", 20)
+    for _ in range(12):
+        established(one.port)
+    assert {"associations", "rate"} <= {e["reason"] for e in one.audit("refused")}
+
+
+@pytest.mark.parametrize("uid", ["../../../../tmp/x", "1.2.3/../../4", "A" * 64, "1.2.\\3", "1" * 65, ""])
+def test_hostile_uids_are_no_paths_and_are_not_taken(
+    receiver: Callable[..., ReceiverProcess], uid: str
+) -> None:
+    one = receiver()
+    datasets = study(1)[:2]
+    before = {p for p in one.root.parent.rglob("*") if one.root not in p.parents}
+    import pydicom
+
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    try:
+        datasets[0].StudyInstanceUID = uid
+        statuses = send(one.port, datasets)
+    finally:
+        pydicom.config.settings.writing_validation_mode = pydicom.config.RAISE
+    assert statuses == [0xC001, 0]
+    assert len(one.files()) == 1
+    assert {p for p in one.root.parent.rglob("*") if one.root not in p.parents} == before
+    assert [e["reason"] for e in one.audit("not_taken")] == ["bad_uid"]
+
+
+def test_a_full_disk_is_said_and_nothing_is_kept_half(receiver: Callable[..., ReceiverProcess]) -> None:
+    one = receiver(bounds={"free_bytes": 1 << 60})
+    assert set(send(one.port, study(1))) == {0xA700}
+    assert one.files() == []
+    assert list((one.root / "receiving").iterdir()) == []
+
+
+def test_eight_senders_at_once_take_little_memory(receiver: Callable[..., ReceiverProcess]) -> None:
+    import threading
+
+    one = receiver()
+    results: list[list[int]] = []
+
+    def push(first: int) -> None:
+        for number in range(first, first + 5):
+            results.append(send(one.port, study(number)))
+
+    threads = [threading.Thread(target=push, args=(100 * k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[0] * 6] * 40
+    assert len(one.files()) == 240
+    peak = memory_mib(one.pid)
+    print(f"peak of the receiver: {peak:.0f} MiB")
+    assert peak < 150
+
+
+def test_a_receiver_that_dies_comes_back_on_the_same_port(receiver: Callable[..., ReceiverProcess]) -> None:
+    one = receiver()
+    assert send(one.port, study(1)[:3]) == [0] * 3
+    os.kill(one.pid, signal.SIGKILL)
+    until(lambda: established(one.port), "the next receiver", 30)
+    assert send(one.port, study(1)[3:]) == [0] * 3
+    assert len(one.files()) == 6
+
+
+def certificates(folder: Path) -> dict[str, Path]:
+    """An authority, a server's and a client's certificate by it, and one of a stranger."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, for certificates")
+    run = lambda *a: subprocess.run(["openssl", *map(str, a)], check=True, capture_output=True)  # noqa: E731
+    for name in ("authority", "other"):
+        run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+            "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem")  # fmt: skip
+    for name, signer in (("server", "authority"), ("client", "authority"), ("stranger", "other")):
+        run("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
+            "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr")  # fmt: skip
+        run("x509", "-req", "-in", folder / f"{name}.csr", "-CA", folder / f"{signer}.pem", "-CAkey",
+            folder / f"{signer}.key", "-CAcreateserial", "-days", "2", "-out", folder / f"{name}.pem")  # fmt: skip
+    return {p.stem + p.suffix: p for p in folder.iterdir()}
+
+
+def test_mutual_tls(receiver: Callable[..., ReceiverProcess], tmp_path: Path) -> None:
+    made = tmp_path / "pki"
+    made.mkdir()
+    files = certificates(made)
+    tls = {
+        "certificate": files["server.pem"],
+        "key": files["server.key"],
+        "authority": files["authority.pem"],
+    }
+    one = receiver(listen={"tls": {k: str(v) for k, v in tls.items()}}, bounds={"association_seconds": 2.0})
+
+    def context(name: str | None) -> ssl.SSLContext:
+        out = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        out.check_hostname = False
+        out.load_verify_locations(files["authority.pem"])
+        if name:
+            out.load_cert_chain(files[f"{name}.pem"], files[f"{name}.key"])
+        return out
+
+    silent = socket.create_connection(("127.0.0.1", one.port), 5)  # never shakes hands
+    assert established(one.port, tls=context("client"))
+    assert not established(one.port, tls=context(None))
+    assert not established(one.port, tls=context("stranger"))
+    assert not established(one.port)
+    assert established(one.port, tls=context("client"))
+    silent.close()
+
+
+def test_a_watched_folder(receiver: Callable[..., ReceiverProcess], tmp_path: Path) -> None:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    one = receiver(listen={"watch": str(folder)})
+    paths = save(study(1), folder / "in")
+    poison = folder / "poison.dcm"
+    poison.write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 500)
+    (folder / "link.dcm").symlink_to("/etc/passwd")
+    until(lambda: len(one.files()) == len(paths), "the files", 30)
+    until(lambda: not any(p.exists() for p in paths), "the files to go", 10)
+    assert poison.exists() and (folder / "link.dcm").is_symlink()
