@@ -20,12 +20,8 @@ from ichor.notices import NOTICES
         (["detect", "a", "--threshold", "3"], "--threshold: found 3; expected a probability between 0 and 1"),
         (["detect", "a", "--threshold", "x"], "'--threshold'"),
         (
-            ["detect", "a", "--write", "seg", "-o", "out"],
-            "found a format of a later version (DICOM segmentation)",
-        ),
-        (
-            ["detect", "a", "--write", "html,sr", "-o", "out"],
-            "found a format of a later version (DICOM structured",
+            ["detect", "a", "--write", "html,gsps", "-o", "out"],
+            "expected json, csv, html, overlay, nifti, dicom, seg, sr",
         ),
         (["detect", "a", "--write", "gif", "-o", "out"], "--write gif: found no such format"),
         (["detect", "a", "--write", "nifti"], "expected -o DIR"),

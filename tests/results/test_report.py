@@ -20,7 +20,6 @@ from ichor.results.sentences import ascii_text
 from reading.phantoms import write
 from results.made import SOURCES, Study, complete, errors_of, even, study_of, tool, written
 
-
 DCMTK_REMARKS = ("W: Check for template constraints not yet supported",)
 """What dsrdump says of every key object selection."""
 

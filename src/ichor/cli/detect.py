@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from ichor.detecting.bundle import BundleCard
     from ichor.findings import Findings
     from ichor.reading.limits import Limits
+    from ichor.results import Results
 
 __all__ = ["detect"]
 
 EXIT_REFUSED = 3
+_RESULTS = "dicom"
+"""Folder of DICOM objects within that of a result."""
 
 
 class Device(StrEnum):
@@ -59,7 +62,8 @@ def detect(
         list[str] | None,
         typer.Option(
             metavar="LIST",
-            help="With -o, what to write besides findings.json, slices.csv and report.html: nifti, overlay.",
+            help="With -o, what to write besides findings.json, slices.csv and report.html: nifti, overlay; or DICOM "
+            "objects for a PACS: dicom (seg, sr, sc and ko), or any of seg, sr, sc, ko, pdf, sr-planar.",
         ),
     ] = None,
     series: Annotated[
@@ -91,7 +95,7 @@ def detect(
     Exit status: 0 every input was assessed, whatever was found; 2 bad usage; 3 at least one input could not
     be assessed (the others are, and each says why).
     """
-    formats = _formats(write, output)
+    formats, kinds = _formats(write, output)
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"--threshold: found {threshold:g}; expected a probability between 0 and 1")
     if threshold is not None and sensitivity is not None:
@@ -110,7 +114,7 @@ def detect(
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
         detector, limits = _load(bundle, device, limit or [], reports=output is not None)
-        writer = _Writer(output, formats, detector.bundle.card, set())
+        writer = _Writer(output, formats, kinds, detector.bundle.card, limits)
         show = _Show(as_json, progress)
         for detection in detector.detect_all(
             *inputs, options=options, series=series, limits=limits, isolated=True, progress=progress
@@ -139,14 +143,31 @@ def _load(bundle: str, device: Device, overrides: list[str], *, reports: bool) -
     return opening.result(), limits
 
 
-def _formats(write: list[str] | None, output: Path | None) -> tuple[str, ...]:
-    from ichor.reporting import DEFAULT_FORMATS, check_formats
+def _formats(write: list[str] | None, output: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the files of the report, and the kinds of DICOM objects, that were asked for."""
+    from ichor.reporting import DEFAULT_FORMATS, FORMATS, check_formats
 
     names = [name.strip() for text in write or [] for name in text.split(",") if name.strip()]
-    formats = check_formats([*DEFAULT_FORMATS, *names])
+    formats = check_formats([*DEFAULT_FORMATS, *(name for name in names if name in FORMATS)])
+    kinds = _kinds([name for name in names if name not in FORMATS], FORMATS)
     if write is not None and output is None:
         raise UsageError("--write: found no folder to write to; expected -o DIR with it")
-    return formats
+    return formats, kinds
+
+
+def _kinds(names: list[str], formats: tuple[str, ...]) -> tuple[str, ...]:
+    """Check the kinds of DICOM objects, and that what makes them is installed."""
+    if not names:
+        return ()
+    from ichor.results import check_installed, check_kinds
+    from ichor.results.kinds import GROUP, KINDS
+
+    for name in names:
+        if name != GROUP and name not in KINDS:
+            known = ", ".join((*formats, GROUP, *KINDS))
+            raise UsageError(f"--write {name}: found no such format; expected {known}")
+    check_installed()
+    return check_kinds(names)
 
 
 def _limits(overrides: list[str]) -> Limits:
@@ -183,8 +204,10 @@ class _Writer:
 
     output: Path | None
     formats: tuple[str, ...]
+    kinds: tuple[str, ...]
     card: BundleCard
-    taken: set[Path]
+    limits: Limits
+    taken: set[Path] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
     def write(self, detection: Detection) -> tuple[Findings, list[Path]]:
@@ -193,15 +216,37 @@ class _Writer:
             return detection.findings, []
         import time
 
+        from ichor.findings import FindingsWarning
         from ichor.reporting import not_written, report_folder, write_report
 
         started = time.perf_counter()
         folder = report_folder(self.output, detection.findings.input, self.taken)
-        written = write_report(detection.findings, detection.exam, folder, self.formats, self.card)
-        for reason in not_written(detection.findings, detection.exam, self.formats):
-            self.notes.append(f"{detection.findings.input}: {reason}")
-        seconds = detection.findings.seconds.replace(report=round(time.perf_counter() - started, 4))
-        return detection.findings.replace(seconds=seconds), written
+        results = self._results(detection)
+        noticed = (
+            [FindingsWarning(code=n.code, message=n.message) for n in results.notices] if results else []
+        )
+        findings = detection.findings.replace(warnings=[*detection.findings.warnings, *noticed])
+        written = write_report(findings, detection.exam, folder, self.formats, self.card)
+        written += results.save(folder / _RESULTS) if results else []
+        for reason in not_written(findings, detection.exam, self.formats):
+            self.notes.append(f"{findings.input}: {reason}")
+        seconds = findings.seconds.replace(report=round(time.perf_counter() - started, 4))
+        return findings.replace(seconds=seconds), written
+
+    def _results(self, detection: Detection) -> Results | None:
+        """Make DICOM objects where they are asked for."""
+        if not self.kinds or detection.path is None:
+            return None
+        from ichor.results import make_results
+
+        return make_results(
+            detection.findings,
+            detection.exam,
+            detection.path,
+            self.kinds,
+            card=self.card,
+            limits=self.limits,
+        )
 
 
 class _Show:

@@ -37,10 +37,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Detection:
-    """One result: the findings, and the exam or picture they are of (None where it could not be read)."""
+    """One result.
+
+    Attributes
+    ----------
+    findings
+        What was found, or why nothing could be.
+    exam
+        What was assessed; None where it could not be read.
+    path
+        The input that was given; None where there was none.
+    """
 
     findings: Findings
     exam: Exam | Picture | None
+    path: Path | None = None
 
 
 class Detector:
@@ -171,10 +182,10 @@ class Detector:
             for result in read_all(path, series=series, limits=limits, isolated=isolated):
                 if isinstance(result, RefusedInput):
                     _log.info("refused: %s", result.code)
-                    yield Detection(findings_of_refusal(result, self.bundle, options), None)
+                    yield Detection(findings_of_refusal(result, self.bundle, options), None, Path(path))
                     continue
                 report(f"detecting {name}", 0.5)
-                yield Detection(self.detect(result, options), result)
+                yield Detection(self.detect(result, options), result, Path(path))
                 report(f"reading {name}", 1.0)
 
     def refused(self, refusal: RefusedInput, options: Options | None = None) -> Findings:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
-    "LATER_FORMATS",
     "check_formats",
     "not_written",
     "report_folder",
@@ -30,12 +29,6 @@ __all__ = [
 
 FORMATS: tuple[str, ...] = ("json", "csv", "html", "overlay", "nifti")
 DEFAULT_FORMATS: tuple[str, ...] = ("json", "csv", "html")
-LATER_FORMATS: dict[str, str] = {
-    "seg": "DICOM segmentation",
-    "sr": "DICOM structured report",
-    "sc": "DICOM secondary capture",
-}
-"""Formats of the contract that this version cannot write yet."""
 
 _SUFFIXES = re.compile(r"(\.nii\.gz|\.tar\.gz|\.(nii|zip|dcm|dicom|ima|png|jpe?g|bmp|tiff?))$", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\w.+=@-]+")
@@ -47,15 +40,10 @@ def check_formats(names: Iterable[str]) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        For a name that is no format, or one that a later version will write.
+        For a name that is no format.
     """
     wanted = set(names)
     for name in sorted(wanted):
-        if name in LATER_FORMATS:
-            raise UsageError(
-                f"--write {name}: found a format of a later version ({LATER_FORMATS[name]}); "
-                f"expected {', '.join(FORMATS)}; write nifti for a mask now"
-            )
         if name not in FORMATS:
             raise UsageError(f"--write {name}: found no such format; expected {', '.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in wanted)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from ichor.results.identity import is_own_result
 from ichor.results.kinds import DEFAULT_KINDS, KINDS, check_kinds
-from ichor.results.making import ResultObject, Results, make_results
+from ichor.results.making import ResultObject, Results, check_installed, make_results
 
 __all__ = [
     "DEFAULT_KINDS",
     "KINDS",
     "ResultObject",
     "Results",
+    "check_installed",
     "check_kinds",
     "is_own_result",
     "make_results",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ichor.reading.limits import Limits
     from ichor.reading.originals import Originals
 
-__all__ = ["ResultObject", "Results", "make_results"]
+__all__ = ["ResultObject", "Results", "check_installed", "make_results"]
 
 _MISSING = (
     "DICOM results: found no package highdicom; expected the extra 'results'; in the clone, run "
@@ -80,20 +81,36 @@ class Results:
         Parameters
         ----------
         folder
-            Made where it does not exist.
+            Made where it does not exist. Results of an earlier run in it are removed, so that none is taken for one of
+            this run; nothing is written through a link.
 
         Returns
         -------
         list of pathlib.Path
             In the order of :attr:`objects`.
+
+        Raises
+        ------
+        UsageError
+            Where the folder is a link or cannot be written to.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for made in self.objects:
-            path = folder / made.kind.file
-            path.write_bytes(made.content)
-            paths.append(path)
-        return paths
+        try:
+            if folder.is_symlink():
+                raise UsageError(
+                    f"{folder}: found a link; expected a folder of this run's own; remove it, or give another"
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".ichor-", dir=folder) as name:
+                for made in self.objects:
+                    (Path(name) / made.kind.file).write_bytes(made.content)
+                for kind in KINDS.values():
+                    (folder / kind.file).unlink(missing_ok=True)
+                return [(Path(name) / o.kind.file).replace(folder / o.kind.file) for o in self.objects]
+        except OSError as error:
+            raise UsageError(
+                f"{folder}: found that it cannot be written to ({error.strerror or type(error).__name__}); "
+                "expected a folder with room and permission to write; give another"
+            ) from error
 
 
 def make_results(
@@ -140,7 +157,7 @@ def make_results(
     except RefusedInput as refusal:
         text = f"No DICOM results were written: found {refusal.found}; expected {refusal.expected}."
         return Results(notices=(notice("result_left_out", text),))
-    _check_installed()
+    check_installed()
     identity = identity_of(findings, originals)
     exam = image if isinstance(image, Exam) else None
     return _made(Case(findings, exam, originals, identity, card), wanted)
@@ -231,8 +248,19 @@ def _reason_against(case: Case, name: str) -> str:
     return ""
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Check that the extra is there, before time is spent.
+
+    Raises
+    ------
+    UsageError
+        Where it is not.
+    """
     from importlib.util import find_spec
 
-    if find_spec("highdicom") is None:
+    try:
+        found = find_spec("highdicom")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
         raise UsageError(_MISSING)
