@@ -246,6 +246,20 @@ FORMS = {
     "scan.npy": (b"\x93NUMPY\1\0" + bytes(200), "NumPy", "NIfTI"),
     "slice.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(200), "JPEG 2000", "PNG or JPEG"),
     "slice.jxl": (b"\xff\x0a" + bytes(200), "JPEG XL", "PNG or JPEG"),
+    "study.lz4": (b"\x04\x22\x4d\x18" + bytes(200), "lz4", "unpack"),
+    "slice.Z": (b"\x1f\x9d\x90" + bytes(200), "compress", "unpack"),
+    "slice.pgm": (b"P5\n64 64\n255\n" + bytes(4096), "PNM", "PNG or JPEG"),
+    "slice.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n" + bytes(200), "PostScript", "PNG or JPEG"),
+    "slice.svg": (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "PNG or JPEG"),
+    "study.zip": (b"\xef\xbb\xbf\r\n<!DOCTYPE html><html><body>404</body></html>", "web page", "again"),
+    "scan.mgh": (b"\0\0\0\1\0\0\1\0" + bytes(400), "FreeSurfer", "NIfTI"),
+    "report.doc": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "Office", "PNG or JPEG"),
+    "report.docx": (
+        hostile.zipped({"[Content_Types].xml": b"<Types/>", "word/media/image1.png": b"\x89PNG"}),
+        "Office",
+        "PNG or JPEG",
+    ),
+    "slice.dcm": (b"", "an empty file", "again"),
 }
 
 
@@ -276,7 +290,6 @@ def test_archives_within_the_input(tmp_path):
 
 def test_what_is_read_has_no_such_form():
     starts = (
-        b"",
         b"PK\x03\x04",
         b"\x89PNG",
         b"GIF89a",

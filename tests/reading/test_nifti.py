@@ -228,6 +228,20 @@ def test_without_a_word_on_orientation(tmp_path):
     assert not exam.geometry.coordinates_known
 
 
+def test_two_words_on_orientation_that_differ_give_no_side(tmp_path):
+    affine = affine_of("xyz", (-1, -1, 1))
+    mirrored = np.diag([-1.0, 1, 1, 1]) @ affine
+    for name, other, known in (("same", affine, True), ("mirrored", mirrored, False)):
+        path = save(tmp_path / f"{name}.nii", affine)
+        image = nib.load(path)
+        image.set_sform(affine, 1)
+        image.set_qform(other, 1)
+        nib.save(image, tmp_path / f"{name}-twice.nii")
+        (exam,) = ichor.read_all(tmp_path / f"{name}-twice.nii")
+        assert exam.geometry.orientation_known is known
+        assert ("orientation_missing" in {n.code for n in exam.notices}) is not known
+
+
 def test_thick_slices(tmp_path):
     affine = PLAIN.copy()
     affine[:3, 2] *= 10 / 7

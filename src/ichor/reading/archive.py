@@ -13,6 +13,7 @@ from pathlib import Path
 from ichor.errors import RefusedInput
 from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile
+from ichor.reading.forms import OFFICE
 from ichor.reading.limits import Limits
 from ichor.reading.unpacking import Unpacker, cannot_unpack, is_junk, unsafe
 
@@ -114,6 +115,9 @@ def unpack(path: Path, folder: Path, context: ReadContext) -> list[InputFile]:
 def _check_entries(entries: list[zipfile.ZipInfo], unpacker: Unpacker, name: str) -> None:
     """Refuse what an honest archive of a study does not have, before anything is unpacked."""
     unpacker.check_count(len(entries))
+    if any(entry.filename == "[Content_Types].xml" for entry in entries):
+        what = "DICOM, NIfTI, or a picture of a slice"
+        raise RefusedInput(name, "no_image", found=OFFICE.what, expected=what, remedy=OFFICE.remedy)
     spans = sorted((e.header_offset, e.header_offset + e.compress_size) for e in entries)
     # An entry of no bytes still has a header of its own.
     if any(start < max(end, first + 1) for (first, end), (start, _) in pairwise(spans)):

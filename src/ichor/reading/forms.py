@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["START_BYTES", "Form", "known_form"]
+__all__ = ["OFFICE", "START_BYTES", "Form", "known_form"]
 
 START_BYTES = 512
 """Bytes from the start of a file that :func:`known_form` looks at."""
@@ -35,6 +35,8 @@ _STARTS = (
     (b"BZh", Form("a file packed by bzip2", _ARCHIVE)),
     (b"\xfd7zXZ\x00", Form("a file packed by xz", _ARCHIVE)),
     (b"\x28\xb5\x2f\xfd", Form("a file packed by zstd", _ARCHIVE)),
+    (b"\x04\x22\x4d\x18", Form("a file packed by lz4", _ARCHIVE)),
+    (b"\x1f\x9d", Form("a file packed by compress", _ARCHIVE)),
     (b"%PDF-", Form("a PDF document", f"{_EXPORT}, or give the DICOM files")),
     (b"NRRD0", Form("an NRRD volume", _CONVERT)),
     (b"\x93NUMPY", Form("a NumPy array", _CONVERT)),
@@ -46,8 +48,18 @@ _STARTS = (
     (b"\xff\x0a", Form("a JPEG XL picture", _EXPORT)),
     (b"\x00\x00\x00\x0cJXL ", Form("a JPEG XL picture", _EXPORT)),
     (b"8BPS", Form("a Photoshop picture", _EXPORT)),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Form("an Office document", _EXPORT)),
-    (b"<svg", Form("an SVG drawing", _EXPORT)),
+    (b"%!PS", Form("a PostScript drawing", _EXPORT)),
+    (b"\xc5\xd0\xd3\xc6", Form("a PostScript drawing", _EXPORT)),
+    (b"{\\rtf", Form("a text document", _EXPORT)),
+    (b"\x00\x00\x01\x00", Form("an icon", _EXPORT)),
+    (b"\x76\x2f\x31\x01", Form("an OpenEXR picture", _EXPORT)),
+    (b"SIMPLE  =", Form("a FITS image", _CONVERT)),
+    *(
+        (b"P%d" % k + end, Form("a PNM picture", _EXPORT))
+        for k in range(1, 8)
+        for end in (b"\n", b" ", b"\r", b"\t")
+    ),
+    (b"\x00\x00\x00\x01\x00\x00", Form("a FreeSurfer volume", _CONVERT)),
     (b"\x1a\x45\xdf\xa3", Form("a video", _EXPORT)),
     (b"\x00\x00\x01\xba", Form("a video", _EXPORT)),
     (b"\x00\x00\x01\xb3", Form("a video", _EXPORT)),
@@ -62,6 +74,16 @@ _BRANDS = (
     ((b"crx ",), Form("a camera's raw picture", "export it as JPEG")),
 )
 _VIDEO = Form("a video", _EXPORT)
+_EMPTY = Form("an empty file", "send it again from its source")
+_MARKED_UP = (
+    (("<svg", "<!doctype svg"), Form("an SVG drawing", _EXPORT)),
+    (
+        ("<html", "<!doctype html"),
+        Form("a web page, as comes where a download failed", "fetch the study again"),
+    ),
+)
+OFFICE = Form("an Office document", _EXPORT)
+"""What old ones and new ones (a zip archive with parts of their own) are."""
 _META_IMAGE = Form("a MetaImage volume", _CONVERT)
 
 
@@ -73,6 +95,10 @@ def known_form(start: bytes) -> Form | None:
     start
         The file's first :data:`START_BYTES` bytes.
     """
+    if not start:
+        return _EMPTY
+    if start.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return OFFICE
     for magic, form in _STARTS:
         if start.startswith(magic):
             return form
@@ -83,7 +109,10 @@ def known_form(start: bytes) -> Form | None:
         return next((form for names, form in _BRANDS if brands & set(names)), _VIDEO)
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return _VIDEO
-    head = start[:256].decode("latin-1")
+    head = start.decode("latin-1")
+    if head.lstrip("\xef\xbb\xbf \r\n\t").startswith("<"):
+        text = head.lower()
+        return next((form for marks, form in _MARKED_UP if any(mark in text for mark in marks)), None)
     if head.startswith(("ObjectType", "NDims")) and "=" in head:
         return _META_IMAGE
     return None

@@ -49,6 +49,8 @@ class NiftiHeader:
         ``(4, 4)`` from voxel to RAS, in millimetres whatever the file's unit.
     oriented
         Whether the file says where its axes point.
+    contradicted
+        Whether it says so twice, and differently.
     slope, intercept
         From stored values to HU.
     unscaled
@@ -61,6 +63,7 @@ class NiftiHeader:
     dtype: np.dtype[Any]
     affine: NDArray[np.float64]
     oriented: bool
+    contradicted: bool
     slope: float
     intercept: float
     unscaled: bool
@@ -99,11 +102,24 @@ def read_header(file: NiftiFile, context: ReadContext) -> NiftiHeader:
         dtype=dtype,
         affine=affine,
         oriented=int(header["qform_code"]) != 0 or int(header["sform_code"]) != 0,
+        contradicted=_contradicts_itself(header),
         slope=slope,
         intercept=intercept,
         unscaled=unscaled,
         offset=offset,
     )
+
+
+def _contradicts_itself(header: Any) -> bool:
+    """Return whether an axis points one way by the quaternion, and the other by the matrix."""
+    if not (int(header["qform_code"]) and int(header["sform_code"])):
+        return False
+    try:
+        quaternion, matrix = header.get_qform()[:3, :3], header.get_sform()[:3, :3]
+    except _read_errors():
+        return False  # a quaternion that is none: the matrix goes before it anyway
+    agreement = (quaternion * matrix).sum(axis=0)
+    return bool(np.isfinite(agreement).all() and (agreement < 0).any())
 
 
 def read_voxels(file: NiftiFile, header: NiftiHeader, context: ReadContext) -> NDArray[np.generic]:

@@ -141,6 +141,11 @@ def _notices(header: NiftiHeader, geometry: Geometry) -> tuple[Notice, ...]:
     if not header.oriented:
         text = "The file says nothing of its orientation; the usual one for NIfTI was assumed."
         out.append(notice("orientation_missing", text))
+    if header.contradicted:
+        text = (
+            "The file says twice where its axes point (qform, sform), and differently: sides are not known."
+        )
+        out.append(notice("orientation_missing", text))
     return (*out, *geometry_notices(geometry))
 
 
@@ -191,7 +196,7 @@ def _geometry(
         row_direction=row_direction,
         column_direction=column_direction / np.linalg.norm(column_direction),
         spacing=spacing,
-        orientation_known=header.oriented,
+        orientation_known=header.oriented and not header.contradicted,
         thickness=np.full(n, np.nan if n > 1 else np.linalg.norm(along)),
     )
 
