@@ -290,6 +290,7 @@ def test_archives_within_the_input(tmp_path):
 
 def test_what_is_read_has_no_such_form():
     starts = (
+        b"",
         b"PK\x03\x04",
         b"\x89PNG",
         b"GIF89a",

@@ -74,7 +74,6 @@ _BRANDS = (
     ((b"crx ",), Form("a camera's raw picture", "export it as JPEG")),
 )
 _VIDEO = Form("a video", _EXPORT)
-_EMPTY = Form("an empty file", "send it again from its source")
 _MARKED_UP = (
     (("<svg", "<!doctype svg"), Form("an SVG drawing", _EXPORT)),
     (
@@ -95,8 +94,6 @@ def known_form(start: bytes) -> Form | None:
     start
         The file's first :data:`START_BYTES` bytes.
     """
-    if not start:
-        return _EMPTY
     if start.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return OFFICE
     for magic, form in _STARTS:

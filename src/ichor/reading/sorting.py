@@ -115,6 +115,8 @@ def nothing_to_read(name: str, files: SortedFiles) -> RefusedInput:
             found = f"{counted(len(files.forms), 'file')} that ichor does not read ({_kinds(files.forms)})"
     elif files.archives:
         found, remedy = "archives within the input", "unpack them, or give each by its own name"
+    elif files.single and files.other and files.other[0].path.stat().st_size == 0:
+        found, remedy = "an empty file", "send it again from its source"
     elif files.single:
         found = "a file that is neither DICOM, NIfTI nor a picture"
         remedy = "give the study in one of these forms"
