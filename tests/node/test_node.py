@@ -27,6 +27,7 @@ from node.peers import (
     find,
     noise,
     peer,
+    save,
     send,
     study,
 )
@@ -242,6 +243,30 @@ def test_rules_decide_and_nothing_is_dropped_silently(
     text = httpx.get(f"{one.url}/metrics").text
     assert 'ichor_node_events_total{event="series_dropped",reason="no_rule"} 1.0' in text
     assert 'ichor_node_events_total{event="series_forwarded",reason="rule"} 1.0' in text
+
+
+def test_a_study_by_stow(node: Callable[..., NodeProcess], tmp_path: Path) -> None:
+    one = node()
+    files = [path.read_bytes() for path in save(study(1), tmp_path / "in")]
+    uid = study(1)[0].StudyInstanceUID
+
+    def stow(
+        contents: list[bytes], path: str = "/studies", kind: str = "application/dicom"
+    ) -> httpx.Response:
+        body = b"".join(b"--b\r\nContent-Type: application/dicom\r\n\r\n" + c + b"\r\n" for c in contents)
+        headers = {"Content-Type": f'multipart/related; type="{kind}"; boundary=b'}
+        return httpx.post(f"{one.url}/dicom-web{path}", content=body + b"--b--\r\n", headers=headers)
+
+    answer = stow(files[:3], f"/studies/{uid}")
+    assert answer.status_code == 200 and len(answer.json()["00081199"]["Value"]) == 3
+    answer = stow([*files[3:], b"poison"])
+    assert answer.status_code == 202 and len(answer.json()["00081198"]["Value"]) == 1
+    assert stow([files[0]], "/studies/1.2.3").status_code == 409
+    assert stow([b"poison"]).status_code == 409 and stow([]).status_code == 400
+    assert stow(files[:1], kind="application/dicom+json").status_code == 415
+    until(lambda: [r["state"] for r in listed(one)] == ["ready"], "the study", 60)
+    assert listed(one)[0]["n_slices"] == 6
+    assert list((one.state / "node" / "receiving").iterdir()) == []
 
 
 def test_a_study_that_is_deleted_on_the_page_leaves_the_spool(node: Callable[..., NodeProcess]) -> None:

@@ -15,7 +15,7 @@ from ichor.errors import UsageError
 if TYPE_CHECKING:
     from ichor.node.config import NodeConfig
 
-__all__ = ["node"]
+__all__ = ["check_installed", "node"]
 
 EXIT_REFUSED = 3
 
@@ -70,12 +70,7 @@ def node(
     Nobody may send who is not named by --allow or in the configuration. Serves the page as well. Ctrl-C ends it, and
     what is queued or not yet delivered goes on at the next start.
     """
-    missing = [n for n in ("pynetdicom", "highdicom", "fastapi", "sqlmodel") if find_spec(n) is None]
-    if missing:
-        raise UsageError(
-            f"found no {missing[0]}; expected the packages of the extra 'node'; install them, from the clone, "
-            "with: pip install '.[node]'"
-        )
+    check_installed()
     from ichor.node.config import with_flags
 
     flags: dict[str, Any] = {
@@ -96,6 +91,22 @@ def node(
         _check(settings)
     else:
         _run(settings)
+
+
+def check_installed() -> None:
+    """Refuse to go on without the packages of the extra.
+
+    Raises
+    ------
+    UsageError
+        Naming the first that is missing.
+    """
+    missing = [n for n in ("pynetdicom", "highdicom", "fastapi", "sqlmodel") if find_spec(n) is None]
+    if missing:
+        raise UsageError(
+            f"found no {missing[0]}; expected the packages of the extra 'node'; install them, from the clone, "
+            "with: pip install '.[node]'"
+        )
 
 
 def _check(settings: NodeConfig) -> None:

@@ -61,6 +61,13 @@ def serve(
     keep_originals: Annotated[
         bool, typer.Option("--keep-originals", help="Keep uploaded files as long as their studies.")
     ] = False,
+    node: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Run a node beside the page, as in this configuration; state, page and bundle are as given here.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the page: drag studies in, read them, the urgent ones first.
 
@@ -98,4 +105,13 @@ def serve(
     )
     from ichor.serving.run import serve as run
 
-    run(settings)
+    if node is None:
+        run(settings)
+        return
+    from ichor.cli.node import check_installed
+
+    check_installed()
+    from ichor.node.config import load_config
+    from ichor.node.node import Node
+
+    run(settings, Node(load_config(node)))

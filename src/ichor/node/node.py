@@ -27,6 +27,7 @@ from ichor.node.intake import Intake
 from ichor.node.outbox import Outbox
 from ichor.node.receiving import Receiving
 from ichor.node.spool import Spool, load_json
+from ichor.node.stow import stow_router
 from ichor.node.urgency import UrgencyList
 from ichor.serving.state import Server
 
@@ -55,8 +56,8 @@ class Node:
 
     @property
     def routers(self) -> Sequence[APIRouter]:
-        """No routes yet."""
-        return ()
+        """STOW-RS."""
+        return (stow_router(lambda: self.spool, self.config.bounds, self._count),)
 
     def start(self, server: Server) -> None:
         """Listen, and take up what was left.
@@ -67,7 +68,9 @@ class Node:
             Where the address cannot be listened at.
         """
         self.storage, self.queue = server.storage, server.queue
-        self.spool = Spool(server.storage.root / "node", server.settings.limits)
+        self.spool = Spool(
+            server.storage.root / "node", server.settings.limits, self.config.bounds.study_instances
+        )
         self.audit = Audit(self.spool.root / "audit.jsonl")
         self.outbox = Outbox(server.database, self.config.retrying)
         self.receiving = Receiving(self.config, self.spool.root, self._count)

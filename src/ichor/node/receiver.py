@@ -256,7 +256,8 @@ def main() -> int:
     settings = json.loads(sys.stdin.readline())
     os.umask(0o077)
     config = parse_config(settings["config"], "the node's configuration")
-    spool = Spool(Path(settings["spool"]), Limits.from_environment())
+    most = config.bounds.study_instances
+    spool = Spool(Path(settings["spool"]), Limits.from_environment(), most)
     spool.clear_receiving()
     receiver = Receiver(config, spool)
     try:

@@ -115,6 +115,8 @@ class Spool:
         Made, for its owner only, where it does not exist.
     limits
         How much of one file is parsed.
+    most_instances
+        Of one study.
 
     Attributes
     ----------
@@ -123,8 +125,9 @@ class Spool:
         storage commitment.
     """
 
-    def __init__(self, root: Path, limits: Limits) -> None:
+    def __init__(self, root: Path, limits: Limits, most_instances: int = 10_000) -> None:
         self.root = root
+        self.most_instances = most_instances
         self.limits = limits
         names = ("receiving", "incoming", "identities", "commitments")
         self.receiving, self.incoming, self.identities, self.commitments = (root / name for name in names)
@@ -135,7 +138,13 @@ class Spool:
 
     # -- taking files ----------------------------------------------------------------------------------
 
-    def take(self, file: Path, origin: Origin, expected: tuple[str, str] | None = None) -> Taken:
+    def take(
+        self,
+        file: Path,
+        origin: Origin,
+        expected: tuple[str, str] | None = None,
+        study: str | None = None,
+    ) -> Taken:
         """Keep a file: when this returns, the disk holds it.
 
         Parameters
@@ -146,6 +155,8 @@ class Spool:
             Where it came from.
         expected
             SOP class and instance that the sender announced.
+        study
+            Study instance UID that it announced.
 
         Raises
         ------
@@ -155,12 +166,13 @@ class Spool:
             Where the disk is full or broken.
         """
         head = self._head(file)
-        sop_class, instance, study, series = (str(head.get(tag, "") or "").strip() for tag in _TAGS)
-        if not all(_usable(uid) for uid in (instance, study, series)):
+        sop_class, instance, own_study, series = (str(head.get(tag, "") or "").strip() for tag in _TAGS)
+        if not all(_usable(uid) for uid in (instance, own_study, series)):
             raise NotTaken("bad_uid")
-        if expected is not None and (sop_class, instance) != expected:
+        if (expected is not None and (sop_class, instance) != expected) or study not in (None, own_study):
             raise NotTaken("mismatch")
-        folder = self.incoming / hashed(study) / hashed(series)
+        self.check_study(own_study)
+        folder = self.incoming / hashed(own_study) / hashed(series)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / _ORIGIN).exists():
             write_json(folder / _ORIGIN, asdict(origin))
@@ -200,7 +212,7 @@ class Spool:
         if self._used > most or shutil.disk_usage(self.root).free < free:
             raise NotTaken("full")
 
-    def check_study(self, study: str, most: int) -> None:
+    def check_study(self, study: str) -> None:
         """Refuse a study of more files than any has.
 
         Raises
@@ -209,7 +221,7 @@ class Spool:
             ``too_many``.
         """
         folder = self.incoming / hashed(study)
-        if sum(1 for _ in folder.glob("*/*.dcm")) >= most:
+        if sum(1 for _ in folder.glob("*/*.dcm")) >= self.most_instances:
             raise NotTaken("too_many")
 
     # -- complete studies ------------------------------------------------------------------------------
