@@ -53,12 +53,12 @@ def test_planes_and_voxels_are_the_sources_own(name, tmp_path):
     assert errors_of(path) == []
 
 
-def test_thickness_is_each_slices_own_and_spacing_is_given_only_where_it_is_even(tmp_path):
+def test_no_thickness_is_claimed_that_a_slice_has_not_and_spacing_only_where_it_is_even(tmp_path):
     uneven = study_of(written(tmp_path / "uneven", "uneven")).results("seg").objects[0].dataset
-    assert "PixelMeasuresSequence" not in uneven.SharedFunctionalGroupsSequence[0]
-    measures = [g.PixelMeasuresSequence[0] for g in uneven.PerFrameFunctionalGroupsSequence]
-    assert {float(m.SliceThickness) for m in measures} == {3.0, 6.0}
-    assert not any("SpacingBetweenSlices" in m for m in measures)
+    (measures,) = uneven.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert float(measures.SliceThickness) == 3.0
+    assert "SpacingBetweenSlices" not in measures
+    assert [float(v) for v in measures.PixelSpacing] == [3.4, 3.0]
     even = study_of(written(tmp_path / "even", "even")).results("seg").objects[0].dataset
     (measures,) = even.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
     assert (float(measures.SliceThickness), float(measures.SpacingBetweenSlices)) == (6.5, 6.5)

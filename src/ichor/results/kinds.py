@@ -28,7 +28,7 @@ class Kind:
     series_number
         Of its series: far above what scanners give.
     description
-        Of its series, in ASCII, which every character set holds.
+        Of its series, in ASCII, which every character set holds; lists of series show its first words only.
     words
         For messages and documentation.
     """
@@ -54,7 +54,7 @@ KINDS: dict[str, Kind] = {
             "1.2.840.10008.5.1.4.1.1.66.4",
             "SEG",
             9701,
-            "ichor: suspected hemorrhage, regions",
+            "ichor regions (research use)",
             "DICOM segmentation",
         ),
         Kind(
@@ -62,7 +62,7 @@ KINDS: dict[str, Kind] = {
             "1.2.840.10008.5.1.4.1.1.88.33",
             "SR",
             9702,
-            "ichor: suspected hemorrhage, report",
+            "ichor report (research use)",
             "DICOM structured report (TID 1500)",
         ),
         Kind(
@@ -70,7 +70,7 @@ KINDS: dict[str, Kind] = {
             "1.2.840.10008.5.1.4.1.1.7",
             "OT",
             9703,
-            "ichor: suspected hemorrhage, summary page",
+            "ichor summary page (research use)",
             "DICOM secondary capture",
         ),
         Kind(
@@ -78,7 +78,7 @@ KINDS: dict[str, Kind] = {
             "1.2.840.10008.5.1.4.1.1.88.59",
             "KO",
             9704,
-            "ichor: suspicious slices",
+            "ichor key slices (research use)",
             "DICOM key object selection",
         ),
         Kind(
@@ -86,7 +86,7 @@ KINDS: dict[str, Kind] = {
             "1.2.840.10008.5.1.4.1.1.104.1",
             "DOC",
             9705,
-            "ichor: suspected hemorrhage, PDF",
+            "ichor PDF (research use)",
             "DICOM encapsulated PDF",
         ),
         Kind(
@@ -94,7 +94,7 @@ KINDS: dict[str, Kind] = {
             "1.2.840.10008.5.1.4.1.1.88.33",
             "SR",
             9706,
-            "ichor: suspected hemorrhage, outlines",
+            "ichor outlines (research use)",
             "DICOM structured report with outlines in the image plane, for viewers",
         ),
     )

@@ -134,7 +134,9 @@ def frames_by_instance(instances: Iterable[Instance]) -> list[tuple[Instance, li
 def _exam_group(case: Case) -> Any:
     findings = case.findings
     measurements = [*_probabilities(findings.probabilities.any, findings.thresholds.any)]
-    if findings.volume_ml is not None:
+    if (
+        findings.regions and findings.volume_ml is not None
+    ):  # 0 mL would be read as a finding that there is none
         measurements.append(measurement("volume", findings.volume_ml, "millilitre"))
     sentences = [*conclusion(case), *LIMITS, *inputs_notices(case), model_sentence(case)]
     return _group(case, "Exam", "any", measurements, call(case), sentences)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -167,7 +166,10 @@ def _planes(case: Case, slices: list[int]) -> list[Dataset]:
 
 
 def _measures(case: Case) -> Any:
-    """Pixel measures of all frames; the thickness is set for each where it differs."""
+    """Pixel measures of all frames: where slices differ in thickness, that of the thinnest.
+
+    Measures of each frame's own would be valid, but OHIF 3.13 opens no segmentation that has them.
+    """
     from highdicom import PixelMeasuresSequence
 
     geometry = case.exam.geometry
@@ -175,28 +177,18 @@ def _measures(case: Case) -> Any:
     even = len(gaps) > 0 and float(np.ptp(gaps)) < _EVEN_MM
     return PixelMeasuresSequence(
         pixel_spacing=geometry.spacing,
-        slice_thickness=float(case.thickness_or_step[0]),
+        slice_thickness=float(case.thickness_or_step.min()),
         spacing_between_slices=float(np.median(gaps)) if even else None,
     )
 
 
 def _refer_to_originals(made: Dataset, case: Case, slice_of: dict[str, int]) -> None:
-    """Put the source's own references in place of those to the planes, and each slice's own thickness."""
+    """Put the source's own references in place of those to the planes."""
     instances = case.originals.instances
-    thickness = case.thickness_or_step
-    shared = made.SharedFunctionalGroupsSequence[0]
-    uneven = float(np.ptp(thickness)) > _EVEN_MM
-    measures = shared.PixelMeasuresSequence[0]
     for frame in made.PerFrameFunctionalGroupsSequence:
         derivation = frame.DerivationImageSequence[0]
         k = slice_of[derivation.SourceImageSequence[0].ReferencedSOPInstanceUID]
         derivation.SourceImageSequence = DicomSequence([source_image(instances[k])])
-        if uneven:
-            own = deepcopy(measures)
-            own.SliceThickness = _decimals([thickness[k]])[0]
-            frame.PixelMeasuresSequence = DicomSequence([own])
-    if uneven:
-        del shared.PixelMeasuresSequence
     refer_to_series(made, [instances[k] for k in slice_of.values()], case.identity.study_uid)
     if "SourceImageSequence" in made:
         del made.SourceImageSequence
