@@ -127,7 +127,8 @@ class _Column:
 
 def _heading(column: _Column, case: Case) -> None:
     found = verdict(case.findings)
-    column.put(column.left, ascii_text(found.headline).upper(), 28, _COLOUR_OF[call(case)])
+    headline = found.headline + (", uncertain" if case.findings.uncertain else "")
+    column.put(column.left, ascii_text(headline).upper(), 28, _COLOUR_OF[call(case)])
     column.put(column.right, "ichor: research software, not a medical device", 15, _FAINT, "ra")
     column.top += 24
     n = case.findings.n_slices

@@ -74,7 +74,7 @@ def conclusion(case: Case) -> list[str]:
     """Say in sentences what was found, by what threshold, and how sure that is."""
     findings = case.findings
     first = verdict(findings)
-    out = [f"{first.headline}. {first.sentence}"]
+    out = [f"{first.headline}{', uncertain' if findings.uncertain else ''}. {first.sentence}"]
     if findings.assessable:
         out.append(threshold_origin(findings, case.card))
         out.append(findings.uncertainty or "")
