@@ -94,7 +94,10 @@ def _trained_on(card: BundleCard) -> str:
 
 def _thresholds(card: BundleCard) -> str:
     heading = ["label", "probability", "sensitivity", "specificity", "chosen for"]
-    both = {"An exam": card.thresholds, "A single slice, or a picture": card.slice_thresholds}
+    slices = "A single slice" if card.picture_thresholds else "A single slice, or a picture"
+    tables = {"An exam": card.thresholds, slices: card.slice_thresholds}
+    if card.picture_thresholds:
+        tables["A picture"] = card.picture_thresholds
     return "\n\n".join(
         f"{what}:\n\n"
         + table(
@@ -104,13 +107,16 @@ def _thresholds(card: BundleCard) -> str:
                 for name, t in thresholds.items()
             ],
         )
-        for what, thresholds in both.items()
+        for what, thresholds in tables.items()
     )
 
 
 def _calibration(manifest: Manifest) -> str:
     c = manifest.calibration
-    columns = {"slice of an exam": c.slice, "exam": c.exam, "single slice or picture": c.single_slice}
+    slices = "single slice" if c.picture else "single slice or picture"
+    columns = {"slice of an exam": c.slice, "exam": c.exam, slices: c.single_slice}
+    if c.picture:
+        columns["picture"] = c.picture
     rows: list[list[object]] = []
     for place, label in enumerate(manifest.labels):
         pairs = [scalings[place] for scalings in columns.values()]

@@ -92,7 +92,7 @@ def test_a_binary_model_of_pictures_says_what_it_is(made, capfd):
         manifest.calibration.exam_probabilities(logits),
     ):
         assert p[0, 0] > 0.9 and (p[0, 1:] < 0.001).all()
-    assert all(bundle.thresholds(single_slice=single)[1:].min() == 1 for single in (True, False))
+    assert all(bundle.thresholds(unit=unit)[1:].min() == 1 for unit in ("exam", "slice", "picture"))
     limits = " ".join(manifest.limits)
     assert "Measured on 32 pictures of folder" in limits and "of a whole exam was not" in limits
     assert "Volumes" not in limits and "66" not in limits

@@ -28,7 +28,11 @@ from ichor.preparing import GridSpec
 
 
 def same(a, b):
-    assert a.patients == b.patients and a.hu_range == b.hu_range and np.array_equal(a.exam, b.exam)
+    assert (
+        a.patients == b.patients
+        and np.array_equal(a.hu_ranges, b.hu_ranges)
+        and np.array_equal(a.exam, b.exam)
+    )
     assert np.array_equal(a.labels, b.labels) and np.array_equal(a.distances, b.distances)
     every = np.arange(len(a.exam))
     assert np.array_equal(a.hu[every], b.hu[every]) and np.array_equal(a.blood[every], b.blood[every])

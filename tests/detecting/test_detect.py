@@ -157,7 +157,7 @@ def test_probabilities_are_the_stated_rules(head_exam: Exam) -> None:
     stacking = open_model(bundle, "cpu").stacking
     distances = prepared.transform.slice_distances
     scores = score(Prediction(maps, hottest, pooled), distances, m.scoring_rules, stacking)
-    slices, exam = calibrated(scores, m.calibration)
+    slices, exam = calibrated(scores, m.calibration, "exam")
     weights, half = m.slice_rule.weights, len(m.slice_rule.weights) // 2
     logits = np.empty((n, 6))
     for k in range(n):

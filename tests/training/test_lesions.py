@@ -9,9 +9,10 @@ from ichor.labels import LABEL_NAMES
 from ichor.training.lesions import draw_bleed, draw_distraction, intracranial
 
 ROWS, COLUMNS = 320, 256
+WHOLE, BRAIN, WIDE = (-1024.0, 3071.0), (0.0, 80.0), (-60.0, 140.0)
 
 
-def head(windowed=False):
+def head(limits=WHOLE):
     """Three slices of a head: skin, bone, brain with its noise, sulci, two ventricles."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:ROWS, :COLUMNS] - np.array([ROWS / 2, COLUMNS / 2])[:, None, None]
@@ -24,19 +25,19 @@ def head(windowed=False):
     folds = (np.abs(np.sin(14 * np.arctan2(y, x))) < 0.12) & (radius > 0.7) & (radius < 0.88)
     plane[folds] = 8
     hu = np.repeat(plane[None], 3, axis=0) + rng.normal(0, 4, (3, ROWS, COLUMNS))
-    return (np.clip(hu, 0, 80) if windowed else hu).astype(np.float32)
+    return np.clip(hu, *limits).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def drawn():
     """Some hundred bleeds in one head."""
     rng = np.random.default_rng(1)
-    return [b for b in (draw_bleed(head(), False, rng) for _ in range(120)) if b is not None]
+    return [b for b in (draw_bleed(head(), WHOLE, rng) for _ in range(120)) if b is not None]
 
 
 def test_the_space_within_the_bone_is_found():
-    for windowed in (False, True):
-        inside = intracranial(head(windowed)[1], windowed)
+    for limits in (WHOLE, BRAIN, WIDE):
+        inside = intracranial(head(limits)[1], limits)
         assert 0.85 < inside.sum() / (np.pi * 145 * 115 * 0.81) <= 1
 
 
@@ -47,7 +48,7 @@ def test_an_open_skull_gives_no_space():
         -1000,
         plane[:, COLUMNS // 2 - 20 : COLUMNS // 2 + 20],
     )
-    assert not intracranial(plane, False).any()
+    assert not intracranial(plane, WHOLE).any()
 
 
 def test_blood_is_brighter_and_the_rest_stays(drawn):
@@ -89,7 +90,7 @@ def test_the_edge_is_unknown(drawn):
 
 
 def test_the_same_chance_gives_the_same_bleed():
-    a, b = (draw_bleed(head(), False, np.random.default_rng(5)) for _ in range(2))
+    a, b = (draw_bleed(head(), WHOLE, np.random.default_rng(5)) for _ in range(2))
     assert (a is None) == (b is None)
     if a is not None:
         np.testing.assert_array_equal(a.hu, b.hu)
@@ -97,16 +98,16 @@ def test_the_same_chance_gives_the_same_bleed():
 
 def test_a_slice_without_a_head_gets_none():
     air = np.full((3, ROWS, COLUMNS), -1000, np.float32)
-    assert draw_bleed(air, False, np.random.default_rng(0)) is None
+    assert draw_bleed(air, WHOLE, np.random.default_rng(0)) is None
 
 
-@pytest.mark.parametrize("windowed", [False, True])
-def test_distractions_leave_the_brain_without_blood(windowed):
-    plane = head(windowed)
-    inside = intracranial(plane[1], windowed)
+@pytest.mark.parametrize("limits", [WHOLE, BRAIN, WIDE])
+def test_distractions_leave_the_brain_without_blood(limits):
+    plane = head(limits)
+    inside = intracranial(plane[1], limits)
     changed = 0
     for seed in range(30):
-        after = draw_distraction(plane, windowed, np.random.default_rng(seed))
+        after = draw_distraction(plane, limits, np.random.default_rng(seed))
         difference = np.abs(after - plane)[1]
         changed += bool((difference > 5).any())
         within = ndimage.binary_erosion(inside, iterations=3) & (difference > 5)

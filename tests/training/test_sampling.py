@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from ichor.datasets.labelled import UNKNOWN  # noqa: E402
-from ichor.training.augment import Chance, move, paste  # noqa: E402
+from ichor.training.augment import Chance, move, paste, shade  # noqa: E402
 from ichor.training.plain import PlainSampler, label_weights  # noqa: E402
 from ichor.training.recipe import AugmentationRecipe  # noqa: E402
 from training.made import made_store, recipe_of, sampler_of  # noqa: E402
@@ -162,3 +162,58 @@ def test_doubtful_blood_is_no_donor():
     from ichor.training.sampling import MixedSampler
 
     assert not len(MixedSampler(recipe_of("map"), (store, set(store.patients)), []).target.donors)
+
+
+def test_slices_of_other_sets_are_drawn_by_their_weights_and_only_what_they_hold():
+    from ichor.training.sampling import MixedSampler
+
+    target, one, other = made_store(), made_store("one", 1, (0.0, 80.0)), made_store("other", 2)
+    other.labels[:] = 0  # a set without any bleed
+    other.blood[:] = 0
+    recipe = recipe_of(
+        "map", extra=["one", "other"], sampling={"kind": "mixed", "weights": {"one": 1, "other": 3}}
+    )
+    pairs = [(store, set(store.patients)) for store in (one, other)]
+    sampler = MixedSampler(recipe, (target, set(target.patients)), pairs)
+    rng = np.random.default_rng(0)
+    drawn = [sampler._one_of_extra("extra_negative", rng).store.name for _ in range(400)]
+    assert drawn.count("other") / 400 == pytest.approx(0.75, abs=0.08)
+    assert {sampler._one_of_extra("extra_positive", rng).store.name for _ in range(20)} == {"one"}
+    sampler.batch(0, range(4))
+    with pytest.raises(ValueError, match="found nothere; expected names that extra has"):
+        MixedSampler(
+            recipe_of("map", sampling={"kind": "mixed", "weights": {"nothere": 1}}),
+            (target, set(target.patients)),
+            pairs,
+        )
+
+
+PLAIN = {"hu_gain": 0, "hu_offset": 0, "noise_hu": 0, "blur": 0, "clip": 0, "lone": 0}
+
+
+def test_a_source_in_a_window_stays_in_it_and_its_air_is_its_lower_end():
+    hu = torch.linspace(-200, 300, 96 * 64).reshape(1, 1, 96, 64).repeat(2, 3, 1, 1)
+    limits = torch.tensor([[-1024.0, 3071.0], [15.0, 55.0]])
+    shaded = shade(hu, limits, AugmentationRecipe(**PLAIN | {"noise_hu": 5}), chance(2))
+    assert shaded[0].min() < -190 and shaded[0].max() > 290
+    assert shaded[1].min() == 15 and shaded[1].max() == 55
+
+
+def test_a_slice_shown_as_a_picture_is_in_a_window_that_may_be_another_and_be_taken_wrongly():
+    hu = torch.linspace(-1000, 1000, 96 * 64).reshape(1, 1, 96, 64).repeat(400, 3, 1, 1)
+    limits = torch.tensor([[-1024.0, 3071.0]]).repeat(400, 1)
+
+    def ends(**changes):
+        shaded = shade(hu, limits, AugmentationRecipe(**PLAIN | {"clip": 1} | changes), chance(400))
+        return shaded.amin(dim=(1, 2, 3)), shaded.amax(dim=(1, 2, 3))
+
+    low, high = ends()
+    assert (low == 0).all() and (high == 80).all()
+    low, high = ends(other_window=0.5)
+    other = (low != 0) | (high != 80)
+    assert 0.4 < other.float().mean() < 0.6
+    width = (high - low)[other]
+    assert width.min() >= 60 and width.max() <= 300
+    low, high = ends(window_error=0.1, window_error_hu=6.0)
+    assert torch.log((high - low) / 80).std() == pytest.approx(0.09, abs=0.02)
+    assert ((high + low) / 2).std() == pytest.approx(5.3, abs=1)

@@ -91,6 +91,8 @@ def _print(facts: dict[str, Any], card_text: str) -> None:
     table.add_row("ONNX Runtime", f"{facts['onnxruntime']}: {', '.join(facts['providers'])}")
     table.add_row("bundle", f"{card['name']} {card['version']}")
     table.add_row("", f"sha256 {card['sha256']}")
+    for place, line in enumerate(card["restrictions"]):
+        table.add_row("its terms" if place == 0 else "", line)
     for place, (name, value) in enumerate(facts["limits"].items()):
         table.add_row("limits" if place == 0 else "", f"{name} = {value:,}")
     console.print(table)

@@ -45,6 +45,7 @@ class Aisd(Dataset):
         citation="Liang et al., Symmetry-Enhanced Attention Network for Acute Ischemic Infarct Segmentation with "
         "Non-Contrast CT Images, MICCAI 2021",
         licence="research use",
+        restriction="research",
         url="https://github.com/GriffinLiang/AISD",
         kind="exams",
         access="the publisher's repository; a sample of 3 exams is re-published",

@@ -46,6 +46,7 @@ class Bhsd(Dataset):
         title="BHSD: a 3D multi-class brain hemorrhage segmentation dataset",
         citation="Wu et al., BHSD: A 3D Multi-Class Brain Hemorrhage Segmentation Dataset, MLMI 2023",
         licence="MIT by its repository; the images are RSNA's: non-commercial research",
+        restriction="non-commercial research",
         url="https://github.com/White65534/BHSD",
         kind="exams",
         access="the publisher's repository; no login",

@@ -54,6 +54,7 @@ class Cq500(Dataset):
         citation="Chilamkurthy et al., Deep learning algorithms for detection of critical findings in head CT scans, "
         "Lancet 2018; 392: 2388-96",
         licence="CC BY-NC-SA 4.0",
+        restriction="non-commercial use, shared alike (CC BY-NC-SA 4.0)",
         url="http://headctstudy.qure.ai/dataset",
         kind="exams",
         access="the publisher's page or Academic Torrents; accept the licence there",

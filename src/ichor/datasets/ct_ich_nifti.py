@@ -49,6 +49,7 @@ class CtIchNifti(Dataset):
         title=CtIch.info.title,
         citation=CtIch.info.citation,
         licence="PhysioNet Restricted Health Data License 1.5.0",
+        restriction="research under its own data use agreement",
         url="https://physionet.org/content/ct-ich/1.3.1/",
         kind="exams",
         access="PhysioNet; needs a login and a signed data use agreement",

@@ -49,6 +49,7 @@ class HeadCt(Dataset):
         title="Head CT - hemorrhage",
         citation="Kitamura F., Head CT - hemorrhage, Kaggle 2018",
         licence="research use",
+        restriction="research",
         url="https://www.kaggle.com/datasets/felipekitamura/head-ct-hemorrhage",
         kind="pictures",
         access="Kaggle; needs a login and its client's token",

@@ -91,6 +91,9 @@ class DatasetInfo:
         Where ``ichor data get`` fetches it from; None where it can only be fetched by hand.
     after_fetching
         What is still to be done by hand with the fetched files.
+    restriction
+        What its terms allow only, as a bundle that learned from it must tell; empty where any use is free, with
+        citation.
     private
         Whether these are a user's own files, whose names may name a person.
     slow_to_count
@@ -109,6 +112,7 @@ class DatasetInfo:
     remark: str = ""
     source: Source | None = None
     after_fetching: str = ""
+    restriction: str = ""
     private: bool = False
     slow_to_count: bool = False
 
@@ -163,6 +167,10 @@ class Dataset(ABC):
     def images(self, patient: str) -> list[str] | None:
         """Return the names of an exam's slices in its order; None where they have none. A picture has its own."""
         return [patient] if self.info.kind == "pictures" else None
+
+    def path(self, patient: str) -> Path | None:
+        """Return the file of a picture, as it was published; None where an exam has none of its own."""
+        return None
 
     def label_files(self) -> list[Path]:
         """Return the tables that labels are read from: where one changes, a prepared store is built anew."""

@@ -47,6 +47,7 @@ class PheSich(Dataset):
         title="PHE-SICH-CT-IDS: spontaneous intraparenchymal hemorrhage with perihematomal edema",
         citation="Ma et al. 2023, PHE-SICH-CT-IDS, figshare",
         licence="not verified: research use",
+        restriction="research: its licence was not verified",
         url="https://figshare.com/articles/dataset/PHE-SICH-CT-IDS/23957937",
         kind="exams",
         access="figshare; no login",

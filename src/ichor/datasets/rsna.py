@@ -70,6 +70,7 @@ class Rsna(Dataset):
         citation="Flanders et al., Construction of a Machine Learning Dataset through Collaboration: The RSNA 2019 "
         "Brain CT Hemorrhage Challenge, Radiology: Artificial Intelligence 2020, 2(3):e190211",
         licence="RSNA's terms: non-commercial research and teaching",
+        restriction="non-commercial use, academic research and education",
         url="https://www.kaggle.com/competitions/rsna-intracranial-hemorrhage-detection",
         kind="exams",
         access="Kaggle; accept the competition's rules there; needs its client's token; 180 GB",

@@ -83,6 +83,7 @@ class RsnaSlices(Dataset):
         citation="Flanders et al., Construction of a Machine Learning Dataset through Collaboration: The RSNA 2019 "
         "Brain CT Hemorrhage Challenge, Radiology: Artificial Intelligence 2020, 2(3):e190211",
         licence="RSNA 2019 terms: non-commercial use, academic research and education only",
+        restriction="non-commercial use, academic research and education",
         url="https://www.kaggle.com/competitions/rsna-intracranial-hemorrhage-detection",
         kind="pictures",
         access="re-published by repositories; the whole of it is Kaggle's: accept the competition's rules there",

@@ -152,13 +152,6 @@ class Store:
     hu_confidence: tuple[Confidence, ...]
 
     @property
-    def hu_range(self) -> tuple[float, float]:
-        """Range of all exams where they have one in common, else that of a source that is not clipped."""
-        low, high = self.hu_ranges.T
-        same = (low == low[0]).all() and (high == high[0]).all()
-        return (float(low[0]), float(high[0])) if same else ALL_HU
-
-    @property
     def single(self) -> NDArray[np.bool_]:
         """``(N,)`` whether a slice is the only one of its exam: its neighbours are not known."""
         return np.asarray(np.bincount(self.exam, minlength=len(self.patients))[self.exam] == 1)

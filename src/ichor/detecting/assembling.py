@@ -27,10 +27,10 @@ from ichor.uids import hashed_uid
 if TYPE_CHECKING:
     from ichor.detecting.bundle import Bundle
     from ichor.detecting.localise import Regions
-    from ichor.detecting.manifest import Calibration, UncertainBand
+    from ichor.detecting.manifest import Calibration, UncertainBand, Unit
     from ichor.detecting.scoring import Scores
 
-__all__ = ["Options", "Outcome", "calibrated", "findings_of", "findings_of_refusal"]
+__all__ = ["Options", "Outcome", "calibrated", "findings_of", "findings_of_refusal", "unit_of"]
 
 _OUT_OF_DISTRIBUTION = ("unlike_training", "contrast")
 """Notices of an exam that none of the measured ones was like."""
@@ -65,7 +65,7 @@ class Options:
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"threshold: found {self.threshold:g}; expected a probability between 0 and 1")
 
-    def thresholds(self, bundle: Bundle, *, single_slice: bool) -> NDArray[np.float64]:
+    def thresholds(self, bundle: Bundle, unit: Unit) -> NDArray[np.float64]:
         """``(6,)`` probabilities from which on a label is positive.
 
         Raises
@@ -73,7 +73,7 @@ class Options:
         UsageError
             Where the bundle has no operating point for the sensitivity.
         """
-        found = bundle.thresholds(single_slice=single_slice, sensitivity=self.sensitivity)
+        found = bundle.thresholds(unit=unit, sensitivity=self.sensitivity)
         if self.threshold is not None:
             found[0] = self.threshold
         return found
@@ -98,14 +98,23 @@ class Outcome:
     regions: Regions | None
 
 
-def calibrated(scores: Scores, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def unit_of(subject: Exam | Picture) -> Unit:
+    """Return what the verdict on a subject is on."""
+    if isinstance(subject, Picture):
+        return "picture"
+    return "slice" if subject.n_slices == 1 else "exam"
+
+
+def calibrated(
+    scores: Scores, calibration: Calibration, unit: Unit
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Calibrated probabilities of native slices ``(n, 6)`` and of the exam ``(6,)``.
 
     No subtype is more probable than a hemorrhage at all: where it came out so, it is lowered to ``any``.
     """
     native = scores.native
-    if len(native) == 1:  # a single slice is assessed as a slice, and nothing could be smoothed
-        single = calibration.single_slice_probabilities(native)
+    if unit != "exam":  # nothing could be smoothed
+        single = calibration.single_slice_probabilities(native, unit)
         both = single, single[0]
     else:
         both = calibration.slice_probabilities(native), calibration.exam_probabilities(scores.exam)
@@ -148,11 +157,11 @@ def findings_of(
     if isinstance(subject, Exam) and subject.geometry.spacing_known:
         rows, columns = subject.geometry.spacing
         spacing = [round(float(v), 4) for v in (subject.geometry.slice_step, rows, columns)]
-    single = subject.n_slices == 1
+    unit = unit_of(subject)
     exam = thresholds = np.full(len(LABEL_NAMES), np.nan)
     if outcome is not None:
-        exam, thresholds = outcome.exam, options.thresholds(bundle, single_slice=single)
-    band = None if single or outcome is None else bundle.manifest.uncertain_band
+        exam, thresholds = outcome.exam, options.thresholds(bundle, unit)
+    band = None if unit != "exam" or outcome is None else bundle.manifest.uncertain_band
     regions = outcome.regions if outcome else None
     findings = Findings(
         input=subject.source.input,

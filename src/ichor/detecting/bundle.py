@@ -27,6 +27,9 @@ from ichor.detecting.manifest import (
     Threshold,
     TrainedOn,
     UncertainBand,
+    Unit,
+    operating_points_of,
+    thresholds_of,
 )
 from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
@@ -53,12 +56,14 @@ class BundleCard(BaseModel):
     licence: str
     thresholds: dict[str, Threshold]
     slice_thresholds: dict[str, Threshold]
+    picture_thresholds: dict[str, Threshold] = {}
     operating_points: OperatingPoints = OperatingPoints()
     uncertain_band: UncertainBand | None = None
     untrusted_labels: dict[str, str]
     trained_on: tuple[TrainedOn, ...]
     measured: tuple[Measured, ...]
     limits: tuple[str, ...]
+    restrictions: tuple[str, ...] = ()
     card_text: str
 
 
@@ -105,24 +110,24 @@ class Bundle:
             licence=m.licence,
             thresholds=m.thresholds,
             slice_thresholds=m.slice_thresholds,
+            picture_thresholds=m.picture_thresholds,
             operating_points=m.operating_points,
             uncertain_band=m.uncertain_band,
             untrusted_labels=m.untrusted_labels,
             trained_on=m.trained_on,
             measured=m.measured,
             limits=m.limits,
+            restrictions=m.restrictions,
             card_text=self.card_text,
         )
 
-    def thresholds(
-        self, *, single_slice: bool = False, sensitivity: float | None = None
-    ) -> NDArray[np.float64]:
-        """``(6,)`` probabilities from which on a label is positive: of an exam, or of a single slice.
+    def thresholds(self, *, unit: Unit = "exam", sensitivity: float | None = None) -> NDArray[np.float64]:
+        """``(6,)`` probabilities from which on a label is positive.
 
         Parameters
         ----------
-        single_slice
-            Of a single slice or a picture.
+        unit
+            What the verdict is on.
         sensitivity
             Aim of an operating point, for ``any``.
 
@@ -131,12 +136,10 @@ class Bundle:
         UsageError
             Where the bundle has no operating point of this aim.
         """
-        table = self.manifest.slice_thresholds if single_slice else self.manifest.thresholds
+        table = thresholds_of(self.manifest, unit)
         found = np.array([table[name].probability for name in LABEL_NAMES])
         if sensitivity is not None:
-            points = (
-                self.manifest.operating_points.slice if single_slice else self.manifest.operating_points.exam
-            )
+            points = operating_points_of(self.manifest, unit)
             known = {point.aim: point.probability for point in points}
             if sensitivity not in known:
                 there = ", ".join(f"{aim:g}" for aim in known) or "none"

@@ -8,13 +8,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from ichor.detecting.assembling import Options, Outcome, calibrated, findings_of, findings_of_refusal
+from ichor.detecting.assembling import (
+    Options,
+    Outcome,
+    calibrated,
+    findings_of,
+    findings_of_refusal,
+    unit_of,
+)
 from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.localise import localise
+from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import outside_ranges, quantities
 from ichor.detecting.quality import assess
 from ichor.detecting.scoring import score
@@ -200,8 +208,8 @@ class Detector:
         UsageError
             Where the bundle has no operating point for the sensitivity.
         """
-        for single_slice in (False, True):
-            options.thresholds(self.bundle, single_slice=single_slice)
+        for unit in get_args(Unit):
+            options.thresholds(self.bundle, unit)
 
     def _notices(self, subject: Exam | Picture, prepared: Prepared) -> tuple[list[Notice], bool]:
         """All that is noticed of a subject, and whether it cannot be assessed."""
@@ -226,6 +234,6 @@ class Detector:
             regions = localise(prediction.maps, volume, prepared.transform, manifest.localisation)
         distances = prepared.transform.slice_distances
         scores = score(prediction, distances, manifest.scoring_rules, self.model.stacking)
-        slices, exam = calibrated(scores, manifest.calibration)
+        slices, exam = calibrated(scores, manifest.calibration, unit_of(subject))
         # Rounded before the verdict: what is shown and what is decided must not contradict each other.
         return Outcome(np.round(slices, 4), np.round(exam, 4), regions)

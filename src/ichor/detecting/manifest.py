@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ichor.detecting.rules import ExamRule, ScoringRules, SliceRule
 from ichor.detecting.scoring import sigmoid
@@ -30,7 +38,10 @@ __all__ = [
     "Threshold",
     "TrainedOn",
     "UncertainBand",
+    "Unit",
+    "operating_points_of",
     "scaled_probabilities",
+    "thresholds_of",
 ]
 
 _FORMS: tuple[dict[str, tuple[set[str], set[str]]], ...] = (
@@ -49,6 +60,8 @@ def _no_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+Unit = Literal["exam", "slice", "picture"]
+"""What a verdict is on: an exam; a single slice of one; a picture, whose Hounsfield units are estimated."""
 Number = Annotated[float | None, BeforeValidator(_no_nan)]
 """A measured figure; null (or NaN, as some writers put it) where it is not defined."""
 
@@ -85,14 +98,19 @@ class Calibration(_Model):
     single_slice: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling] = Field(
         validation_alias="lone", serialization_alias="lone"
     )
+    picture: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling] | None = None
+    """Without it a picture is taken for a single slice."""
 
     def slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of slices' logits ``(..., 6)``."""
         return scaled_probabilities(logits, self.slice)
 
-    def single_slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities ``(..., 6)`` of single slices or pictures, where nothing was smoothed."""
-        return scaled_probabilities(logits, self.single_slice)
+    def single_slice_probabilities(
+        self, logits: NDArray[np.floating], unit: Unit = "slice"
+    ) -> NDArray[np.float64]:
+        """Probabilities ``(..., 6)`` of single slices or of pictures, where nothing was smoothed."""
+        pictures = self.picture if unit == "picture" else None
+        return scaled_probabilities(logits, pictures or self.single_slice)
 
     def exam_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of exams' logits ``(..., 6)``."""
@@ -171,6 +189,7 @@ class OperatingPoints(_Model):
 
     exam: tuple[OperatingPoint, ...] = ()
     slice: tuple[OperatingPoint, ...] = ()
+    picture: tuple[OperatingPoint, ...] = ()
 
 
 class UncertainBand(_Model):
@@ -213,6 +232,7 @@ class Manifest(_Model):
     calibration: Calibration
     thresholds: dict[str, Threshold]
     slice_thresholds: dict[str, Threshold]
+    picture_thresholds: dict[str, Threshold] = {}
     operating_points: OperatingPoints = OperatingPoints()
     uncertain_band: UncertainBand | None = None
     input_profile: dict[str, ReferenceRange] = {}
@@ -221,6 +241,8 @@ class Manifest(_Model):
     trained_on: tuple[TrainedOn, ...]
     measured: tuple[Measured, ...]
     limits: tuple[str, ...]
+    restrictions: tuple[str, ...] = ()
+    """What the terms of the data that the weights learned from forbid; nothing where they are open."""
 
     @field_validator("labels")
     @classmethod
@@ -229,9 +251,13 @@ class Manifest(_Model):
             raise ValueError(f"expected {list(LABEL_NAMES)} in this order")
         return labels
 
-    @field_validator("thresholds", "slice_thresholds")
+    @field_validator("thresholds", "slice_thresholds", "picture_thresholds")
     @classmethod
-    def _one_for_each_label(cls, thresholds: dict[str, Threshold]) -> dict[str, Threshold]:
+    def _one_for_each_label(
+        cls, thresholds: dict[str, Threshold], info: ValidationInfo
+    ) -> dict[str, Threshold]:
+        if info.field_name == "picture_thresholds" and not thresholds:
+            return thresholds
         if set(thresholds) != set(LABEL_NAMES):
             raise ValueError(f"expected one for each of {list(LABEL_NAMES)}")
         return {name: thresholds[name] for name in LABEL_NAMES}
@@ -249,6 +275,12 @@ class Manifest(_Model):
             if set(graphs[name].inputs) != inputs or not outputs <= set(graphs[name].outputs):
                 raise ValueError(f"expected {name!r} to take {sorted(inputs)} and to give {sorted(outputs)}")
         return graphs
+
+    @model_validator(mode="after")
+    def _pictures_have_both(self) -> Manifest:
+        if bool(self.picture_thresholds) != (self.calibration.picture is not None):
+            raise ValueError("expected both picture_thresholds and calibration.picture, or neither")
+        return self
 
     @model_validator(mode="after")
     def _rule_fits_graphs(self) -> Manifest:
@@ -277,3 +309,28 @@ def scaled_probabilities(logits: NDArray[np.floating], scalings: Sequence[Scalin
     scale = np.array([s.scale for s in scalings])
     offset = np.array([s.offset for s in scalings])
     return np.asarray(sigmoid(scale * np.asarray(logits, np.float64) + offset))
+
+
+class _HasThresholds(Protocol):
+    @property
+    def thresholds(self) -> dict[str, Threshold]: ...
+    @property
+    def slice_thresholds(self) -> dict[str, Threshold]: ...
+    @property
+    def picture_thresholds(self) -> dict[str, Threshold]: ...
+    @property
+    def operating_points(self) -> OperatingPoints: ...
+
+
+def thresholds_of(model: _HasThresholds, unit: Unit) -> dict[str, Threshold]:
+    """Return a model's thresholds by label for what a verdict is on; of a picture those of a slice, if it has none."""
+    own = {"exam": model.thresholds, "slice": model.slice_thresholds, "picture": model.picture_thresholds}
+    return own[unit] or model.slice_thresholds
+
+
+def operating_points_of(model: _HasThresholds, unit: Unit) -> tuple[OperatingPoint, ...]:
+    """Return a model's operating points; of a picture those of a slice, where pictures have no thresholds."""
+    if unit == "picture" and not model.picture_thresholds:
+        unit = "slice"
+    points = model.operating_points
+    return {"exam": points.exam, "slice": points.slice, "picture": points.picture}[unit]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ichor.detecting.manifest import operating_points_of, thresholds_of
 from ichor.findings import Findings, FindingsWarning, Region
 from ichor.labels import SUBTYPES, Label
 from ichor.notices import NOTICES
@@ -81,13 +82,12 @@ def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
     used = findings.thresholds.any
     if used is None or card is None:
         return ""
-    # A lone slice or a picture is judged by the thresholds for slices.
-    own = (card.slice_thresholds if findings.n_slices == 1 else card.thresholds).get("any")
+    unit = "picture" if findings.kind == "picture" else "slice" if findings.n_slices == 1 else "exam"
+    own = thresholds_of(card, unit).get("any")
     if own is None:
         return ""
     if abs(used - own.probability) > 1e-6:
-        points = card.operating_points.slice if findings.n_slices == 1 else card.operating_points.exam
-        for point in points:
+        for point in operating_points_of(card, unit):
             if abs(used - point.probability) < 1e-6:
                 return _of_point(point)
         return f"This threshold was set for this run; the model's own is {probability(own.probability)}."

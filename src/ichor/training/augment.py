@@ -19,6 +19,10 @@ _DEEPEST_CUT = 0.2
 """Share of the grid that a small field of view loses at one edge."""
 _MOST_LOST = 0.3
 """Share of a bleed that it may lose with it."""
+_WIDEST_WINDOW = 1000.0
+"""HU: a source that shows more is not one in a window."""
+_WIDEST_DRAWN = 300.0
+"""HU of the widest window that a slice is shown in."""
 
 
 class Chance:
@@ -146,15 +150,15 @@ def _cut_off(marks: Tensor, probability: float, chance: Chance) -> Tensor:
     return cut & ~lost.view(n, 1, 1)
 
 
-def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, chance: Chance) -> Tensor:
-    """Change what the scanner and the source would: gain, offset, noise, sharpness, clipping, single slices.
+def shade(hu: Tensor, limits: Tensor, recipe: AugmentationRecipe, chance: Chance) -> Tensor:
+    """Change what the scanner and the source would: gain, offset, noise, sharpness, window, single slices.
 
     Parameters
     ----------
     hu
         ``(n, 3, rows, columns)`` float HU.
-    clipped
-        ``(n,)`` bool: the source shows the brain window only.
+    limits
+        ``(n, 2)`` HU below and above which each slice's source is clipped.
     recipe
         How far.
     chance
@@ -170,8 +174,10 @@ def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, chance: Chanc
     def column(values: Tensor) -> Tensor:
         return values.view(n, 1, 1, 1)
 
-    # A source that shows the brain window only has 0 where others have air; it must stay as quiet as air.
-    background = (hu <= 0.5) & column(clipped)
+    low, high = (column(side) for side in limits.to(hu.dtype).unbind(1))
+    windowed = column(limits[:, 1] - limits[:, 0] < _WIDEST_WINDOW)
+    # A source in a window has its lower end where others have air; it must stay as quiet as air.
+    background = (hu <= low + 0.5) & windowed
     single = column(chance.happens(recipe.lone))
     swapped = column(chance.happens(0.5))
     # Below and above change places: a bleed does not know which way the stack runs.
@@ -187,14 +193,36 @@ def shade(hu: Tensor, clipped: Tensor, recipe: AugmentationRecipe, chance: Chanc
     hu = hu + amount * (soft - hu)  # above 0 blurs, below 0 sharpens
     strength = column(chance.uniform() * recipe.noise_hu * chance.happens(0.5))
     grainy = column(chance.happens(0.5))
-    # A brain window is all that some sources show: any source may look like them.
-    brain_only = column(clipped | chance.happens(recipe.clip))
+    # A window is all that some sources show: any source may look like them.
+    shown = chance.happens(recipe.clip)
     noise = chance.noise(hu.shape[1:], strength.flatten() > 0)
     # Noise of a soft kernel is grainy, not white.
     coarse = F.avg_pool2d(noise, 3, stride=1, padding=1) * 3
     hu = hu + strength * torch.where(grainy, coarse, noise)
-    hu = torch.where(background, 0.0, hu)
-    return torch.where(brain_only, hu.clamp(0, 80), hu)
+    hu = torch.where(background, low, hu)
+    bottom, top = (column(side) for side in _drawn_windows(n, recipe, chance))
+    bottom, top = torch.maximum(bottom, low), torch.minimum(top, high)
+    as_picture = column(shown) | windowed
+    bottom, top = (torch.where(column(shown), a, b) for a, b in ((bottom, low), (top, high)))
+    hu = torch.where(as_picture, torch.maximum(torch.minimum(hu, top), bottom), hu)
+    if recipe.window_error or recipe.window_error_hu:
+        # A picture's window is estimated, or what somebody wrote down: both of its numbers may be wrong.
+        middle = (bottom + top) / 2
+        wider = column(torch.exp(recipe.window_error * chance.normal()))
+        moved = column(recipe.window_error_hu * chance.normal())
+        hu = torch.where(as_picture, (hu - middle) * wider + middle + moved, hu)
+    return hu
+
+
+def _drawn_windows(n: int, recipe: AugmentationRecipe, chance: Chance) -> tuple[Tensor, Tensor]:
+    """Draw the windows that slices are shown in, ``(n,)`` HU at the lower and at the upper end: mostly the brain's."""
+    bottom, top = torch.zeros(n), torch.full((n,), 80.0)
+    if not recipe.other_window:
+        return bottom, top
+    other = chance.happens(recipe.other_window)
+    width = 60 * (_WIDEST_DRAWN / 60) ** chance.uniform()
+    level = 38 + 0.25 * (width - 80).clamp(min=0) * chance.uniform() + chance.symmetric(8)
+    return torch.where(other, level - width / 2, bottom), torch.where(other, level + width / 2, top)
 
 
 def paste(

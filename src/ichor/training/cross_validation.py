@@ -96,12 +96,16 @@ class CrossValidation:
             if not self.folder.finished(part) and is_first_process():
                 (self._average if part == AVERAGED else self._stack)()
             return
-        if self.folder.predictions(part).exists() or (part == ALL and self.folder.finished(ALL)):
+        folders = [self.folder, *(self.folder.of_folded(name) for name in self.recipe.folded)]
+        if all(folder.predictions(part).exists() for folder in folders) or (
+            part == ALL and self.folder.finished(ALL)
+        ):
             return
         weights = self._fit(part)
         if part != ALL and is_first_process():
             network = load_model(self.recipe, weights).to(inference_device(self.hardware.accelerator))
             self._predict(network, part)
+            self._predict_folded(network, part)
         wait_for_all()
 
     def _fit(self, part: str) -> Path:
@@ -114,7 +118,8 @@ class CrossValidation:
             training, watched = train_validation(
                 {p: labels[p] for p in training}, recipe.early_stopping.share, recipe.seed
             )
-        first, *others = data.stores
+        first, *rest = data.stores
+        others = [(store, set(store.patients) - data.held_out_of(store.name, part)) for store in rest]
         slices = TrainingSlices(first, training, others, self._features)
         return fit(
             recipe,
@@ -144,6 +149,15 @@ class CrossValidation:
             scores = recipe.family.scores(prediction, distances, recipe.family.rules(recipe))
             rows += prediction_rows(target.name, patient, scores, distances)
         write_predictions(self.folder.predictions(part), rows)
+
+    def _predict_folded(self, network: nn.Module, part: str) -> None:
+        """Write the predictions of the patients of folded sets that a part did not see."""
+        for dataset in self.data.others:
+            if dataset.name in self.recipe.folded:
+                patients = sorted(self.data.held_out_of(dataset.name, part))
+                path = self.folder.of_folded(dataset.name).predictions(part)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_predictions(path, predict(network, dataset, patients, self.recipe))
 
     def _from_features(
         self, network: nn.Module, inside: NDArray[np.bool_], n_slices: int

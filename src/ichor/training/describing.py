@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor import __version__
-from ichor.datasets.registry import open_dataset
 from ichor.detecting.manifest import (
     Calibration,
     GraphFile,
@@ -40,6 +39,7 @@ from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABEL_NAMES
 from ichor.training.card import limits_of, provenance
 from ichor.training.families.family import Graph
+from ichor.training.picture_calibration import Pictures, fair_threshold, picture_figures
 from ichor.training.reference_ranges import exam_quantities, input_profile
 from ichor.training.reliability import measured, operating_points, uncertain_band
 from ichor.training.run_data import RunData
@@ -70,11 +70,14 @@ class Measurements:
     exams
         By what ships: of exams, and of their slices.
     single
-        Of slices by themselves, without their neighbours: what a single slice or a picture gets.
+        Of slices by themselves, without their neighbours: what a single slice gets.
+    pictures
+        Of pictures, read as such; None where none were predicted: then they are taken for single slices.
     """
 
     exams: OutOfFold
     single: OutOfFold
+    pictures: Pictures | None = None
 
 
 def manifest_of(
@@ -100,13 +103,17 @@ def manifest_of(
     oof, single = found.exams, found.single
     exam, native = _calibrated(oof, "exam"), _calibrated(oof, "slice")
     alone = _calibrated(single, "slice")
+    shown = found.pictures.predictions if found.pictures else None
+    of_pictures = _calibrated(shown, "slice") if shown else None
     profile = input_profile(exam_quantities(data)) if oof.kind == "exams" else {}
     return Manifest(
         format="ichor.bundle/1",
         name=name,
         version=__version__,
         description=recipe.description.strip(),
-        licence="Apache-2.0; trained on data under the licences listed in trained_on",
+        licence="Apache-2.0 as far as the data allow: see restrictions"
+        if any(_restrictions(data))
+        else "Apache-2.0; trained on data under the licences listed in trained_on",
         labels=LABEL_NAMES,
         preparation=recipe.preparation,
         graphs={graph.name: _graph_file(folder, graph) for graph in graphs},
@@ -114,7 +121,12 @@ def manifest_of(
         slice_rule=rules.slice_rule,
         exam_rule=rules.exam_rule,
         calibration=Calibration.model_validate(
-            {"slice": _rounded(native), "exam": _rounded(exam), "lone": _rounded(alone)}
+            {
+                "slice": _rounded(native),
+                "exam": _rounded(exam),
+                "lone": _rounded(alone),
+                "picture": of_pictures and _rounded(of_pictures),
+            }
         ),
         thresholds=_thresholds(
             oof.exam_labels,
@@ -125,9 +137,11 @@ def manifest_of(
         slice_thresholds=_thresholds(
             single.labels, scaled_probabilities(single.logits, alone), [_SLICES] * len(LABEL_NAMES)
         ),
+        picture_thresholds=_picture_thresholds(found.pictures, of_pictures) if found.pictures else {},
         operating_points=OperatingPoints(
             exam=tuple(operating_points(oof, "exam", exam)),
             slice=tuple(operating_points(single, "slice", alone)),
+            picture=tuple(operating_points(shown, "slice", of_pictures)) if shown and of_pictures else (),
         ),
         uncertain_band=uncertain_band(oof, exam),
         input_profile={
@@ -137,10 +151,12 @@ def manifest_of(
         localisation=Localisation(),
         untrusted_labels=_untrusted(oof),
         trained_on=tuple(_trained_on(data)),
-        measured=tuple(
-            measured(f.name, f.interval, f"{f.name.split()[0]}s", f.protocol) for f in figures(oof)
+        measured=(
+            *(measured(f.name, f.interval, f"{f.name.split()[0]}s", f.protocol) for f in figures(oof)),
+            *(picture_figures(found.pictures) if found.pictures else ()),
         ),
         limits=tuple(limits_of(data, oof, int8=int8)),
+        restrictions=tuple(_restrictions(data)),
     )
 
 
@@ -191,6 +207,23 @@ def _thresholds(
     return out
 
 
+def _picture_thresholds(pictures: Pictures, scaling: Sequence[Scaling] | None) -> dict[str, Threshold]:
+    """Choose the thresholds of pictures: of any hemorrhage one that serves every set, of subtypes by specificity."""
+    run = pictures.predictions
+    known = ~np.isnan(run.labels[:, 0])
+
+    def fair(labels: NDArray[np.floating], p: NDArray[np.floating]) -> float:
+        return fair_threshold(labels, p, pictures.sources[known])
+
+    names = " and ".join(sorted(set(pictures.sources.tolist())))
+    rule: _Rule = (
+        fair,
+        f"the highest mean accuracy on {names}, pictures that the network did not learn from",
+    )
+    probabilities = scaled_probabilities(run.logits, scaling or ())
+    return _thresholds(run.labels, probabilities, [rule, *[_SLICES] * (len(LABEL_NAMES) - 1)])
+
+
 def _untrusted(oof: OutOfFold) -> dict[str, str]:
     reasons = {}
     for j, name in enumerate(LABEL_NAMES):
@@ -206,10 +239,16 @@ def _untrusted(oof: OutOfFold) -> dict[str, str]:
     return reasons
 
 
+def _restrictions(data: RunData) -> Iterator[str]:
+    """Say what the terms of the data allow only: whoever uses the weights should not be caught by them."""
+    for dataset in (data.target, *data.others):
+        if dataset.info.restriction:
+            yield f"Learned from {dataset.name}, which is for {dataset.info.restriction} only."
+
+
 def _trained_on(data: RunData) -> list[TrainedOn]:
-    recipe, rows = data.folder.recipe, []
-    for name in (recipe.target, *recipe.extra):
-        dataset = open_dataset(name, data.root)
+    rows = []
+    for dataset in (data.target, *data.others):
         patients = dataset.patients()
         slices = sum(len(dataset.slice_labels(p)) for p in patients)
         source = provenance(dataset.info)

@@ -116,7 +116,6 @@ def _plain(
 def _changed(
     recipe: Recipe, network: SliceClassifier, store: Store, view: int
 ) -> Iterator[NDArray[np.float32]]:
-    clipped = store.hu_range == (0.0, 80.0)
     device = network.mean.device
     with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):  # type: ignore[arg-type]
         for start in range(0, len(store.labels), INFERENCE_BATCH):
@@ -126,7 +125,9 @@ def _changed(
             nothing = torch.zeros(len(index), *hu.shape[2:], dtype=torch.uint8)
             labels = torch.from_numpy(store.labels[index])
             seeds = [[recipe.seed, view, int(store.exam[i])] for i in index]
-            batch = shaded_batch(recipe, hu, nothing, labels, torch.full((len(index),), clipped), seeds)
+            batch = shaded_batch(
+                recipe, hu, nothing, labels, torch.from_numpy(store.hu_ranges[store.exam[index]]), seeds
+            )
             stack = channels_of(batch.hu, recipe.preparation).contiguous(memory_format=torch.channels_last)
             yield network.features(stack.to(device)).float().cpu().numpy()  # type: ignore[arg-type]
 

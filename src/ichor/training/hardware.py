@@ -18,7 +18,7 @@ class Hardware:
     devices, nodes
         Processes a machine (GPUs, or CPU processes) and machines; a batch is shared by all of them.
     precision
-        ``auto`` (bf16 where it helps), ``32`` or ``bf16``.
+        ``auto`` (bf16 on a GPU, and on a CPU that has instructions for it; else 32), ``32`` or ``bf16``.
     workers
         Processes that draw batches, each process's own.
     threads

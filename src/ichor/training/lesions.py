@@ -7,6 +7,7 @@ calcified spots are drawn, too, and are no bleeds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,10 @@ SLICE_MM = 5.0
 _PIXEL_MM = 0.65
 """About that of the grid: a head of 190 mm on 290 of 320 rows."""
 _BONE_HU = 250.0
-_BONE_OF_WINDOWED_HU = 74.0
+_SHORT_OF_WHITE_HU = 6.0
+"""Bone of a source in a window is what is this close to its upper end."""
+_ABOVE_BLACK_HU = 8.0
+"""Tissue of such a source is at least so far above its lower end, which is air, too."""
 _BLOOD_MEETS_BONE_HU = 130.0
 _LEAST_SPACE = 0.05
 """Of a slice: with less brain in it nothing is drawn."""
@@ -38,6 +42,7 @@ _SHARES = {
 }
 
 Plane = NDArray[np.float32]
+Limits = Sequence[float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -59,17 +64,19 @@ class Bleed:
     subtype: int
 
 
-def intracranial(plane: Plane, windowed: bool) -> NDArray[np.bool_]:
+def intracranial(plane: Plane, limits: Limits) -> NDArray[np.bool_]:
     """Mark the space within the bone of a slice; nothing where the bone is open.
 
     Parameters
     ----------
     plane
         ``(rows, columns)`` HU.
-    windowed
-        Whether the source shows the brain window only, so that bone is what is white in it.
+    limits
+        HU below and above which the source is clipped: in a window, bone is what is white.
     """
-    bone = plane >= (_BONE_OF_WINDOWED_HU if windowed else _BONE_HU)
+    bone_hu = _bone_hu(limits)
+    windowed = bone_hu < _BONE_HU
+    bone = plane >= bone_hu
     bone = ndimage.binary_closing(np.pad(bone, 4), iterations=3)[4:-4, 4:-4]
     space = ndimage.binary_fill_holes(bone) & ~ndimage.binary_dilation(bone, iterations=2 if windowed else 1)
     labels, count = ndimage.label(ndimage.binary_opening(space, iterations=2))
@@ -77,20 +84,20 @@ def intracranial(plane: Plane, windowed: bool) -> NDArray[np.bool_]:
         return np.zeros(plane.shape, bool)
     inside = np.asarray(labels == 1 + np.bincount(labels.ravel())[1:].argmax())
     smooth = ndimage.gaussian_filter(np.clip(plane, -20, 90), 1)[inside]
-    tissue = (smooth > (8 if windowed else -5)) & (smooth < 74)  # in a brain window air is 0
+    tissue = (smooth > max(-5.0, limits[0] + _ABOVE_BLACK_HU)) & (smooth < 74)
     if inside.mean() < _LEAST_SPACE or tissue.mean() < 0.8:
         return np.zeros(plane.shape, bool)
     return inside
 
 
-def draw_bleed(hu: Plane, windowed: bool, rng: np.random.Generator) -> Bleed | None:
+def draw_bleed(hu: Plane, limits: Limits, rng: np.random.Generator) -> Bleed | None:
     """Draw one bleed into a slice without any and its neighbours.
 
     Parameters
     ----------
     hu
         ``(3, rows, columns)`` HU of a slice between its neighbours.
-    windowed
+    limits
         As for :func:`intracranial`.
     rng
         Decides everything.
@@ -100,7 +107,7 @@ def draw_bleed(hu: Plane, windowed: bool, rng: np.random.Generator) -> Bleed | N
     Bleed or None
         None where the slice has no room for it.
     """
-    inside = np.stack([intracranial(p, windowed) for p in hu])
+    inside = np.stack([intracranial(p, limits) for p in hu])
     if not inside[1].any():
         return None
     subtype = LABEL_NAMES[1 + rng.choice(5, p=np.array(list(_SHARES.values())))]
@@ -147,12 +154,12 @@ def draw_bleed(hu: Plane, windowed: bool, rng: np.random.Generator) -> Bleed | N
     return Bleed(out.astype(np.float32), blood, number)
 
 
-def draw_distraction(hu: Plane, windowed: bool, rng: np.random.Generator) -> Plane:
+def draw_distraction(hu: Plane, limits: Limits, rng: np.random.Generator) -> Plane:
     """Draw what is bright and no bleed: a bruise of the scalp, or calcified spots.
 
     Parameters
     ----------
-    hu, windowed, rng
+    hu, limits, rng
         As for :func:`draw_bleed`.
 
     Returns
@@ -160,9 +167,9 @@ def draw_distraction(hu: Plane, windowed: bool, rng: np.random.Generator) -> Pla
     numpy.ndarray
         Like ``hu``.
     """
-    if rng.random() < 0.6 or windowed:
-        return _bruise(hu, windowed, rng)
-    inside = np.stack([intracranial(p, windowed) for p in hu])
+    if rng.random() < 0.6 or _bone_hu(limits) < _BONE_HU:
+        return _bruise(hu, limits, rng)
+    inside = np.stack([intracranial(p, limits) for p in hu])
     depth = ndimage.distance_transform_edt(inside[1]) * _PIXEL_MM
     rows, columns = np.nonzero(depth > 18)
     if not len(rows):
@@ -175,8 +182,13 @@ def draw_distraction(hu: Plane, windowed: bool, rng: np.random.Generator) -> Pla
     return np.asarray(hu + share * np.maximum(rng.uniform(150, 400) - hu, 0), np.float32)
 
 
-def _bruise(hu: Plane, windowed: bool, rng: np.random.Generator) -> Plane:
-    bone = hu >= (_BONE_OF_WINDOWED_HU if windowed else _BONE_HU)
+def _bone_hu(limits: Limits) -> float:
+    """HU from which a voxel of a source is taken for bone."""
+    return min(_BONE_HU, float(limits[1]) - _SHORT_OF_WHITE_HU)
+
+
+def _bruise(hu: Plane, limits: Limits, rng: np.random.Generator) -> Plane:
+    bone = hu >= _bone_hu(limits)
     whole = np.stack([ndimage.binary_fill_holes(ndimage.binary_closing(b, iterations=3)) for b in bone])
     if whole[1].mean() < _LEAST_SPACE:
         return hu

@@ -75,8 +75,8 @@ class PlainSampler:
         hu = torch.from_numpy(self.store.hu[near].astype(np.float32))
         blood = torch.from_numpy(self.store.blood[np.maximum(index, 0)])
         hu[torch.from_numpy(index < 0)] = _AIR
-        clipped = torch.full((len(index),), self.store.hu_range == (0.0, 80.0))
-        return shaded_batch(self.recipe, hu, blood, known, clipped, exams, self.length)
+        limits = torch.from_numpy(self.store.hu_ranges[self.store.exam[np.maximum(index, 0)]])
+        return shaded_batch(self.recipe, hu, blood, known, limits, exams, self.length)
 
     def _draw(self, step: int, slot: int, rng: np.random.Generator) -> int:
         if self.sampling.balance == "oversample":

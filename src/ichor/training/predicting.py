@@ -10,7 +10,7 @@ from torch import nn
 from ichor.datasets.labelled import Dataset
 from ichor.detecting.scoring import Scores
 from ichor.evaluating.prediction_files import prediction_rows
-from ichor.exam import Exam
+from ichor.exam import Exam, Picture
 from ichor.preparing import prepare
 from ichor.preparing.grid import SliceDistances
 from ichor.training.recipe import Recipe
@@ -24,7 +24,7 @@ def inference_device(accelerator: str) -> torch.device:
 
 
 def predict_exam(
-    network: nn.Module, exam: Exam, recipe: Recipe
+    network: nn.Module, exam: Exam | Picture, recipe: Recipe
 ) -> tuple[Mapping[str, Scores], SliceDistances]:
     """Predict and score one exam.
 

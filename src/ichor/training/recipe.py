@@ -68,6 +68,10 @@ class MixedSampling(_Strict):
     distract: float = Field(
         default=0, ge=0, le=1, description="slices that get a bruise of the scalp or calcified spots"
     )
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="how often a slice of an extra set is drawn, beside those of the others; 1 by default",
+    )
 
 
 class PlainSampling(_Strict):
@@ -101,7 +105,16 @@ class AugmentationRecipe(_Strict):
     hu_offset: float = 4.0
     noise_hu: float = 7.0
     blur: float = 0.2
-    clip: float = 0.5
+    clip: float = Field(default=0.5, description="chance that a slice is shown in a window, as a picture is")
+    other_window: float = Field(
+        default=0.0, ge=0, le=1, description="chance that this window is not the brain's, 0 to 80 HU"
+    )
+    window_error: float = Field(
+        default=0.0,
+        ge=0,
+        description="of a slice in a window: spread of the logarithm of its width as it is taken",
+    )
+    window_error_hu: float = Field(default=0.0, ge=0, description="the same, of its level")
     lone: float = Field(default=0.15, description="chance that a slice is shown without its neighbours")
 
 
@@ -179,8 +192,8 @@ def _of_its_kind(value: Any) -> Any:
 class Recipe(_Strict):
     """A whole training run.
 
-    ``target`` is the data set whose patients are folded and on which the run is measured; the patients of
-    ``extra`` only ever train.
+    ``target`` is the data set whose patients are folded and on which the run is measured; the patients of ``extra``
+    only ever train, but those of sets that ``folded`` names are held out in turn, as the target's are.
     """
 
     name: str
@@ -188,6 +201,15 @@ class Recipe(_Strict):
     claim: Claim | None = None
     target: str = "ct-ich"
     extra: tuple[str, ...] = ()
+    folded: tuple[str, ...] = Field(
+        default=(),
+        description="sets of extra that are dealt to as many folds, and predicted out of fold, too",
+    )
+    pictures: tuple[str, ...] = Field(
+        default=(),
+        description="sets of pictures by which pictures are calibrated and get their threshold: folded ones, and "
+        "others that nothing is trained on",
+    )
     n_folds: int = Field(default=5, ge=2)
     seed: int = 1
     border: int = Field(default=16, ge=0)
@@ -233,6 +255,15 @@ class Recipe(_Strict):
             raise ValueError(
                 f"preparation.channels: found an offset of {self.preparation.reach} places; expected -1, 0 or 1: a "
                 "slice is trained on with the one below and the one above"
+            )
+        unknown = set(self.folded) - set(self.extra)
+        if unknown:
+            raise ValueError(f"folded: found {', '.join(sorted(unknown))}; expected names that extra has")
+        seen = set(self.pictures) & ({self.target, *self.extra} - set(self.folded))
+        if seen:
+            raise ValueError(
+                f"pictures: found {', '.join(sorted(seen))}, which every network learns from; expected folded sets, "
+                "or others"
             )
         self.family.check(self)
         return self

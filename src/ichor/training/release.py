@@ -19,6 +19,7 @@ from ichor.training.describing import Measurements, manifest_of
 from ichor.training.export import export_graphs, export_stacker
 from ichor.training.families.family import Graph
 from ichor.training.fitting import load_model
+from ichor.training.picture_calibration import predict_pictures, read_pictures
 from ichor.training.quantise import quantised_graphs, quantised_run
 from ichor.training.run_data import RunData
 from ichor.training.run_folder import STACKING, RunFolder
@@ -73,6 +74,9 @@ def release(
     oof = read_predictions(predicted.path, data.target)
     _has_both_classes(oof, predicted.path)
     single = read_predictions(folder.path, data.target, "map" if "map" in recipe.family.heads else "rule")
+    if folder.recipe.pictures:
+        predict_pictures(data, data.progress)
+    pictures = read_pictures(data)
     differences = compare(oof, read_predictions(folder.path, data.target)) if int8 else []
     home.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place until all is well: a bundle that was there before stays whole where something fails.
@@ -80,7 +84,9 @@ def release(
         new = Path(temporary)
         graphs, rounding = part_graphs(data, part, new, int8=int8)
         own_name = name or recipe.name + ("-int8" if int8 else "")
-        manifest = manifest_of(data, Measurements(oof, single), new, graphs, name=own_name, int8=int8)
+        manifest = manifest_of(
+            data, Measurements(oof, single, pictures), new, graphs, name=own_name, int8=int8
+        )
         facts = CardFacts(part, rounding, predicted.path, differences)
         (new / "card.md").write_text(card_text(manifest, data, oof, facts), encoding="utf-8")
         content = manifest.model_dump(mode="json", by_alias=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
-from ichor.datasets.splits import load_split, save_split, split_of
+from ichor.datasets.splits import Split, load_split, save_split, split_of
 from ichor.datasets.store import Store
 from ichor.datasets.store_build import build_store
 from ichor.evaluating.prediction_files import prediction_rows, write_predictions
@@ -54,12 +54,23 @@ class RunData:
         return dataset
 
     @cached_property
+    def others(self) -> list[Dataset]:
+        """The data sets of ``extra``."""
+        return [open_dataset(name, self.root) for name in self.folder.recipe.extra]
+
+    @cached_property
     def split(self) -> dict[str, int]:
         """Fold of each patient of the target; dealt once a run, and kept beside its recipe."""
-        recipe, path = self.folder.recipe, self.folder.split
-        if not path.exists():
-            save_split(split_of(self.target, recipe.n_folds, recipe.seed), path)
-        return dict(load_split(path, self.target).folds)
+        return self._dealt(self.target, self.folder.split)
+
+    @cached_property
+    def folded(self) -> dict[str, dict[str, int]]:
+        """Fold of each patient of each set of ``extra`` that is folded."""
+        return {
+            dataset.name: self._dealt(dataset, self.folder.of_folded(dataset.name).split)
+            for dataset in self.others
+            if dataset.name in self.folder.recipe.folded
+        }
 
     @cached_property
     def folds(self) -> dict[str, int]:
@@ -70,12 +81,15 @@ class RunData:
     @cached_property
     def stores(self) -> list[Store]:
         """Slices on the grid: of the target, then of the sets that only train."""
-        others = [open_dataset(name, self.root) for name in self.folder.recipe.extra]
-        return [self._store(dataset) for dataset in (self.target, *others)]
+        return [self._store(dataset) for dataset in (self.target, *self.others)]
 
     def held_out(self, part: str) -> set[str]:
         """Return the patients that a part does not train on."""
         return {patient for patient, fold in self.folds.items() if f"fold-{fold}" == part}
+
+    def held_out_of(self, name: str, part: str) -> set[str]:
+        """Return the patients of a set of ``extra`` that a part does not train on: none where it is not folded."""
+        return {patient for patient, fold in self.folded.get(name, {}).items() if f"fold-{fold}" == part}
 
     def grid_labels(self) -> dict[str, NDArray[np.float32]]:
         """Return ``(m, 6)`` labels of the grid's slices of each patient that can be trained on."""
@@ -109,6 +123,20 @@ class RunData:
         path = RunFolder(folder, recipe).predictions(STACKING)
         path.parent.mkdir(exist_ok=True)
         write_predictions(path, rows)
+
+    def pictures_split(self, dataset: Dataset) -> Split:
+        """Return the folds of a set of ``pictures``: its networks' where it is folded."""
+        if dataset.name in self.folded:
+            return load_split(self.folder.of_folded(dataset.name).split, dataset)
+        path = self.folder.of_pictures(dataset.name).split
+        self._dealt(dataset, path)
+        return load_split(path, dataset)
+
+    def _dealt(self, dataset: Dataset, path: Path) -> dict[str, int]:
+        recipe = self.folder.recipe
+        if not path.exists():
+            save_split(split_of(dataset, recipe.n_folds, recipe.seed), path)
+        return dict(load_split(path, dataset).folds)
 
     def _store(self, dataset: Dataset) -> Store:
         recipe = self.folder.recipe

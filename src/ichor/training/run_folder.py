@@ -36,6 +36,8 @@ RECIPE = "recipe.yaml"
 SPLIT = "split.json"
 WEIGHTS = "weights.safetensors"
 PREDICTIONS = "predictions.csv"
+_FOLDED = "folded"
+_PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,14 @@ class RunFolder:
     def split(self) -> Path:
         """File of the patients' folds."""
         return self.path / SPLIT
+
+    def of_folded(self, name: str) -> RunFolder:
+        """Return where the split and the predictions of a folded set of ``extra`` are: laid out as the run is."""
+        return RunFolder(self.path / _FOLDED / name, self.recipe)
+
+    def of_pictures(self, name: str) -> RunFolder:
+        """Return where predictions of a set's pictures are, read as pictures: laid out as the run is."""
+        return RunFolder(self.path / _PICTURES / name, self.recipe)
 
     def checked(self, part: str) -> str:
         """Check the name of a part.

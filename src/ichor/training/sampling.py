@@ -25,7 +25,6 @@ __all__ = ["Batch", "MixedSampler", "Sampler", "shaded_batch"]
 
 _PLACE_TOLERANCE = 0.1
 """A bleed is pasted into slices whose height in the head is within this share of its own."""
-_BRAIN_ONLY = (0.0, 80.0)
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class _Pool:
         self.positive = np.flatnonzero(allowed & (any_label == 1))
         self.negative = np.flatnonzero(allowed & (any_label == 0))
         # A patient's weight is the root of how many slices he has; a rare subtype's, the inverse root.
+        self.limits = store.hu_ranges[store.exam]
         exams = store.exam[self.positive]
         per_exam = np.bincount(exams, minlength=len(store.patients))
         subtypes = np.nan_to_num(store.labels[self.positive, 1:])
@@ -119,6 +119,11 @@ class MixedSampler:
         self.share = recipe.sampling
         self.target = _Pool(*target, recipe.preparation.max_gap_mm)
         self.extra = [_Pool(*pair, recipe.preparation.max_gap_mm) for pair in extra]
+        unknown = set(self.share.weights) - set(recipe.extra)
+        if unknown:
+            raise ValueError(
+                f"sampling.weights: found {', '.join(sorted(unknown))}; expected names that extra has"
+            )
         if not len(self.target.positive) or not len(self.target.negative):
             raise ValueError("the training patients hold only one class")
         slices = len(self.target.positive) + len(self.target.negative)
@@ -127,12 +132,12 @@ class MixedSampler:
     def batch(self, step: int, slots: Sequence[int]) -> Batch:
         """See :meth:`Sampler.batch`."""
         kinds = self._kinds(np.random.default_rng([self.recipe.seed, step]))
-        hus, bloods, labels, clipped, seeds = [], [], [], [], []
+        hus, bloods, labels, shown, seeds = [], [], [], [], []
         for slot in slots:
             seed = [self.recipe.seed, step, slot]
             rng = np.random.default_rng(seed)
             kind = kinds[slot]
-            pool = self.target if kind.startswith("target") else self.extra[rng.integers(len(self.extra))]
+            pool = self.target if kind.startswith("target") else self._one_of_extra(kind, rng)
             if kind.endswith("positive"):
                 index = rng.choice(pool.positive, 1, p=pool.positive_weight)
             else:
@@ -140,17 +145,18 @@ class MixedSampler:
             hu, blood = pool.read(index)
             label = torch.from_numpy(pool.store.labels[index].copy())
             planes, marks = torch.from_numpy(hu), torch.from_numpy(blood[:, 1])
-            brain_only = windowed = pool.store.hu_range == _BRAIN_ONLY
+            limits = pool.limits[index[0]]
             if kind == "target_negative" and rng.random() < self.share.paste:
                 pasted = self._paste(planes, float(pool.place[index[0]]), rng, Chance([[*seed, 1]]))
                 if pasted is not None:
-                    planes, marks, label, from_brain_only = pasted
-                    brain_only = brain_only or from_brain_only
+                    planes, marks, label, donor_limits = pasted
+                    # What either source does not show, the mixture does not.
+                    limits = np.array([max(limits[0], donor_limits[0]), min(limits[1], donor_limits[1])])
                     kind = "pasted"
             if self.share.distract and rng.random() < self.share.distract:
-                planes = torch.from_numpy(draw_distraction(planes[0].numpy(), windowed, rng)[None])
+                planes = torch.from_numpy(draw_distraction(planes[0].numpy(), limits, rng)[None])
             if kind.endswith("negative") and self.share.simulate and rng.random() < self.share.simulate:
-                bleed = draw_bleed(planes[0].numpy(), windowed, rng)
+                bleed = draw_bleed(planes[0].numpy(), limits, rng)
                 if bleed is not None:
                     planes, marks = torch.from_numpy(bleed.hu[None]), torch.from_numpy(bleed.blood[None])
                     label = torch.zeros_like(label)
@@ -158,11 +164,18 @@ class MixedSampler:
             hus.append(planes)
             bloods.append(marks)
             labels.append(label)
-            clipped.append(brain_only)
+            shown.append(limits)
             seeds.append([*seed, 2])
+        limits_of_all = torch.from_numpy(np.stack(shown)).float()
         return shaded_batch(
-            self.recipe, torch.cat(hus), torch.cat(bloods), torch.cat(labels), torch.tensor(clipped), seeds
+            self.recipe, torch.cat(hus), torch.cat(bloods), torch.cat(labels), limits_of_all, seeds
         )
+
+    def _one_of_extra(self, kind: str, rng: np.random.Generator) -> _Pool:
+        """Draw one of the other sets, of those that hold such slices, by their weights."""
+        pools = [p for p in self.extra if len(p.positive if kind.endswith("positive") else p.negative)]
+        weights = np.array([self.share.weights.get(p.store.name, 1.0) for p in pools])
+        return pools[rng.choice(len(pools), p=weights / weights.sum())]
 
     def _kinds(self, rng: np.random.Generator) -> list[str]:
         names = ["target_positive", "target_negative"]
@@ -180,7 +193,7 @@ class MixedSampler:
 
     def _paste(
         self, planes: Tensor, place: float, rng: np.random.Generator, chance: Chance
-    ) -> tuple[Tensor, Tensor, Tensor, bool] | None:
+    ) -> tuple[Tensor, Tensor, Tensor, NDArray[np.float64]] | None:
         """Paste a bleed from either source; None where no donor of this height fits."""
         pools = [self.target, *self.extra]
         pool = pools[0] if rng.random() < 0.6 else pools[rng.integers(len(pools))]
@@ -199,7 +212,7 @@ class MixedSampler:
         for subtype in range(1, 6):
             if label[0, subtype] == 1 and subtype not in seen:
                 label[0, subtype] = torch.nan
-        return mixed, marks, label, pool.store.hu_range == _BRAIN_ONLY
+        return mixed, marks, label, pool.limits[donor[0]]
 
 
 def shaded_batch(
@@ -207,7 +220,7 @@ def shaded_batch(
     hu: Tensor,
     blood: Tensor,
     labels: Tensor,
-    clipped: Tensor,
+    limits: Tensor,
     seeds: Sequence[Sequence[int]],
     length: int = 0,
 ) -> Batch:
@@ -223,8 +236,8 @@ def shaded_batch(
         ``(n, r, c)`` uint8.
     labels
         ``(n, 6)``.
-    clipped
-        ``(n,)`` bool: from a source that shows the brain window only.
+    limits
+        ``(n, 2)`` HU below and above which each slice's source is clipped.
     seeds
         One a slice.
     length
@@ -233,4 +246,4 @@ def shaded_batch(
     size = (recipe.preparation.rows, recipe.preparation.columns)
     chance = Chance(seeds)
     moved, marks = move(hu, blood, size, recipe.augmentation, chance)
-    return Batch(shade(moved, clipped, recipe.augmentation, chance), marks, labels, length)
+    return Batch(shade(moved, limits, recipe.augmentation, chance), marks, labels, length)

@@ -51,14 +51,14 @@ class TrainingSlices:
     target, patients
         Slices of the target set, and whose may be drawn.
     others
-        Sets that only ever train.
+        Slices of other sets, and whose may be drawn.
     features
         Computed once, where the backbone is frozen.
     """
 
     target: Store
     patients: set[str]
-    others: Sequence[Store] = ()
+    others: Sequence[tuple[Store, set[str]]] = ()
     features: FrozenFeatures | None = None
 
 

@@ -96,8 +96,7 @@ class MapFamily(ModelFamily):
     def sampler(self, recipe: Recipe, slices: TrainingSlices) -> Sampler:
         """Draw from all sets by the shares of the recipe, or plainly from the target."""
         if isinstance(recipe.sampling, MixedSampling):
-            others = [(store, set(store.patients)) for store in slices.others]
-            return MixedSampler(recipe, (slices.target, slices.patients), others)
+            return MixedSampler(recipe, (slices.target, slices.patients), slices.others)
         return PlainSampler(recipe, slices.target, slices.patients)
 
     def graphs(self, network: nn.Module, preparation: Preparation) -> list[Graph]:
