@@ -269,3 +269,81 @@ def test_a_recipe_starts_from_its_warm_up(tmp_path, capfd, monkeypatch):
     assert run([*command, "--parts", "folds", "--dataset", sets[0], "-o", str(tmp_path / "other")]) == 2
     assert "expected one on other data" in capfd.readouterr().err
     assert not (tmp_path / "other" / "fold-0").exists()
+
+
+FOLDED = """
+extra: [rsna-slices]
+folded: [rsna-slices]
+pictures: [rsna-slices]
+sampling: {kind: mixed, weights: {rsna-slices: 2}}
+augmentation: {other_window: 0.3, window_error: 0.1, window_error_hu: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def folded(own, shared_data, tmp_path_factory):
+    """A finished run that learned from single slices, too, and held each of them back once."""
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    root = tmp_path_factory.mktemp("some")
+    source, some = shared_data / "rsna-slices", root / "rsna-slices"
+    with (source / "slices.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with_blood, without = ([r for r in rows if r["hemorrhage"] == value][:24] for value in "10")
+    (some / "images").mkdir(parents=True)
+    with (some / "slices.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        for row in with_blood + without:
+            table.writerow(row)
+            (some / row["file"]).write_bytes((source / row["file"]).read_bytes())
+    recipe = MAPPED.replace("sampling: {kind: plain}\n", "").replace("name: mapped", "name: folded") + FOLDED
+    (root / "folded.yaml").write_text(recipe)
+    train = ["train", str(root / "folded.yaml"), "--dataset", f"csv:{own / 'own.csv'}", "--data", str(root)]
+    assert run([*train, "-o", str(root / "run"), "--weights", "none", "--workers", "0"]) == 0
+    return root
+
+
+def test_single_slices_are_held_back_in_turn_and_pictures_have_thresholds_of_their_own(folded, own, capfd):
+    from ichor.datasets.registry import open_dataset
+    from ichor.detecting import detect, load_bundle
+    from ichor.evaluating.predictions import read_predictions
+    from ichor.training.picture_calibration import read_pictures
+    from ichor.training.run_data import RunData
+    from ichor.training.run_folder import RunFolder
+
+    dataset = open_dataset("rsna-slices", folded)
+    data = RunData(RunFolder.open(folded / "run"), folded)
+    parts = [data.held_out_of("rsna-slices", part) for part in ("fold-0", "fold-1")]
+    assert not parts[0] & parts[1] and parts[0] | parts[1] == set(dataset.patients())
+    by_window = read_predictions(folded / "run" / "folded" / "rsna-slices", dataset, "map")
+    assert len(by_window.exam_patients) == 48 and set(by_window.exam_folds) == {0, 1}
+
+    pictures = read_pictures(data)
+    assert len(pictures.sources) + pictures.refused["rsna-slices"] == 48
+    bundle = load_bundle(folded / "run" / "bundle")
+    manifest = bundle.manifest
+    assert manifest.picture_thresholds["any"].chosen_for.startswith(
+        "the highest mean accuracy on rsna-slices"
+    )
+    assert manifest.calibration.picture != manifest.calibration.single_slice
+    assert any(f.name == "picture accuracy, rsna-slices" for f in manifest.measured)
+    assert (
+        "non-commercial use" in manifest.restrictions[0] and "Who may use these weights" in bundle.card_text
+    )
+    assert run(["info", "--bundle", str(folded / "run" / "bundle")]) == 0
+    assert "Learned from rsna-slices, which is for non-commercial use" in capfd.readouterr().out
+
+    home = folded / "of-fold-0"
+    assert (
+        run(["export", str(folded / "run"), "--data", str(folded), "--part", "fold-0", "-o", str(home)]) == 0
+    )
+    of_fold = load_bundle(home)
+    run_of = pictures.predictions
+    place = int(np.flatnonzero(run_of.folds == 0)[0])
+    name = str(run_of.patients[place]).removeprefix("rsna-slices/")
+    findings = detect(dataset.path(name), bundle=str(home), device="cpu")
+    expected = of_fold.manifest.calibration.single_slice_probabilities(run_of.logits[place], "picture")
+    np.testing.assert_allclose(
+        findings.probabilities.as_array(), np.minimum(expected, expected[:1]), atol=2e-3
+    )
+    assert findings.thresholds.any == pytest.approx(of_fold.thresholds(unit="picture")[0], abs=1e-4)
