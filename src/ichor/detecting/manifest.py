@@ -99,7 +99,7 @@ class Calibration(_Model):
         validation_alias="lone", serialization_alias="lone"
     )
     picture: tuple[Scaling, Scaling, Scaling, Scaling, Scaling, Scaling] | None = None
-    """Without it a picture is taken for a single slice."""
+    """Of pictures; without it they are taken for single slices."""
 
     def slice_probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities ``(..., 6)`` of slices' logits ``(..., 6)``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ichor.detecting.manifest import operating_points_of, thresholds_of
+from ichor.detecting.manifest import Unit, operating_points_of, thresholds_of
 from ichor.findings import Findings, FindingsWarning, Region
 from ichor.labels import SUBTYPES, Label
 from ichor.notices import NOTICES
@@ -82,7 +82,9 @@ def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
     used = findings.thresholds.any
     if used is None or card is None:
         return ""
-    unit = "picture" if findings.kind == "picture" else "slice" if findings.n_slices == 1 else "exam"
+    unit: Unit = "slice" if findings.n_slices == 1 else "exam"
+    if findings.kind == "picture":
+        unit = "picture"
     own = thresholds_of(card, unit).get("any")
     if own is None:
         return ""

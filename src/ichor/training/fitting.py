@@ -231,7 +231,9 @@ def _is_bf16_fast(hardware: Hardware) -> bool:
     """Whether the processor has instructions for bf16: one that has not takes twice as long as in fp32."""
     if hardware.accelerator != "cpu" and torch.cuda.is_available():
         return True
-    return any(there for name, there in getattr(torch.cpu, "get_capabilities", dict)().items() if "bf16" in name)
+    return any(
+        there for name, there in getattr(torch.cpu, "get_capabilities", dict)().items() if "bf16" in name
+    )
 
 
 def _tensorboard(folder: Path) -> Any:

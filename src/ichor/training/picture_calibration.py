@@ -17,7 +17,7 @@ from ichor.errors import RefusedInput
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import fit_calibration
 from ichor.evaluating.metrics import bootstrap
-from ichor.evaluating.prediction_files import prediction_rows, read_scores, write_predictions
+from ichor.evaluating.prediction_files import ScoredExam, prediction_rows, read_scores, write_predictions
 from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABELS
 from ichor.progress import Progress
@@ -101,7 +101,7 @@ def read_pictures(data: RunData) -> Pictures | None:
     for source in data.folder.recipe.pictures:
         dataset = open_dataset(source, data.root)
         split, truth = data.pictures_split(dataset), dataset.patients()
-        found = {}
+        found: dict[str, ScoredExam] = {}
         for part in data.folder.folds:
             found |= read_scores(data.folder.of_pictures(source).predictions(part), _HEAD)
         refused[source] = len(truth) - len(found)

@@ -111,7 +111,7 @@ class MixedSampler:
     """
 
     def __init__(
-        self, recipe: Recipe, target: tuple[Store, set[str]], extra: list[tuple[Store, set[str]]]
+        self, recipe: Recipe, target: tuple[Store, set[str]], extra: Sequence[tuple[Store, set[str]]]
     ) -> None:
         if not isinstance(recipe.sampling, MixedSampling):
             raise TypeError(f"recipe {recipe.name}: sampling is {recipe.sampling.kind!r}, not 'mixed'")
