@@ -1,5 +1,6 @@
 """Figures against scikit-learn and hand counts; thresholds and calibration never see the fold they are used on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,9 @@ class Made(Dataset):
 
     def load(self, patient):
         raise NotImplementedError("these tests look at no image")
+
+    def groups(self):
+        return {p: p for p in PATIENTS} if self.kind == "pictures" else None
 
     def subgroup_values(self, patient):
         return {"age_years": float(patient[1:]) + 5, "thickness_mm": 5.0}
@@ -129,6 +133,36 @@ def test_a_table_that_tells_any_only(tmp_path):
     verdicts = {f.name: f for f in accuracy_figures(found)}
     assert verdicts["picture accuracy, any"].interval.value == 1
     assert "threshold 0.5" in verdicts["picture accuracy, any"].protocol
+
+
+def test_of_a_table_without_folds_nobody_knows_whom_it_was_trained_on(tmp_path, run):
+    one = replace(run, folds=np.zeros_like(run.folds), exam_folds=np.zeros_like(run.exam_folds))
+    areas = [f.protocol for f in figures(one) if "AUC" in f.name or "PR area" in f.name]
+    assert areas and all("out of fold" not in text and "is not known" in text for text in areas)
+    assert not operating_points(one)  # one threshold of 0.5 is no three operating points
+    assert all("out of fold" in f.protocol for f in figures(run) if "AUC" in f.name) and operating_points(run)
+
+
+def test_pictures_of_a_table_are_drawn_by_their_groups(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("Patient,Any\n" + "".join(f"{p},0.5\n" for p in PATIENTS))
+    dataset = Made("pictures")
+    dataset.groups = lambda: {p: f"g{int(p[1:]) // 2}" for p in PATIENTS}
+    assert len(set(read_table(path, dataset).drawn(np.array(PATIENTS)))) == 15
+
+
+def test_numbers_that_lost_their_zeros_are_found_again(tmp_path):
+    dataset = Made()
+    truth = {f"{k:03d}": dataset.slice_labels(f"p{k:02d}") for k in range(30)}
+    dataset.slice_labels = truth.__getitem__
+    dataset.patients = lambda: {name: labels.max(axis=0) for name, labels in truth.items()}
+    path = tmp_path / "p.csv"
+    rows = [f"{k},{j},0.{j}" for k in range(30) for j in range(4)]
+    path.write_text("patient,slice,any\n" + "\n".join(rows) + "\n")
+    assert list(read_table(path, dataset).exam_patients) == sorted(truth)
+    truth["7"] = truth["007"]  # then 7 is another patient's own name
+    with pytest.raises(UsageError, match=r"expected 1 more \(007\)"):
+        read_table(path, dataset)
 
 
 def test_what_a_system_does_not_tell_is_not_measured(tmp_path, run):

@@ -18,6 +18,7 @@ from ichor.preparing.windows import BRAIN
 __all__ = [
     "Split",
     "folds_of",
+    "grouped",
     "guard",
     "load_split",
     "patient_folds",
@@ -98,7 +99,7 @@ def split_of(dataset: Dataset, n_folds: int, seed: int) -> Split:
         Where there are fewer groups than folds.
     """
     patients = dataset.patients()
-    groups = _groups(dataset, list(patients))
+    groups = grouped(dataset, list(patients))
     together: dict[str, NDArray[np.float32]] = {}
     for name, labels in patients.items():
         # A group has what any of its members has.
@@ -223,7 +224,16 @@ def load_split(path: Path, dataset: Dataset | None = None) -> Split:
     return split
 
 
-def _groups(dataset: Dataset, names: list[str]) -> dict[str, str]:
+def grouped(dataset: Dataset, names: list[str]) -> dict[str, str]:
+    """Return what must stay together: the data set's groups, else a patient, or pictures that look alike.
+
+    Parameters
+    ----------
+    dataset
+        Its pictures are read where their groups are not recorded.
+    names
+        Patients or pictures.
+    """
     known = dataset.groups()
     if known is not None:
         return {name: known.get(name, name) for name in names}

@@ -75,5 +75,5 @@ def group_figures(run: OutOfFold, groups: dict[str, list[str]]) -> Iterator[Figu
                 continue
             interval = bootstrap(m.roc_auc, labels, level.logits[kept, 0], level.patients[kept])
             yield Figure(
-                f"{level.name} AUC, any, {name}", interval, f"within this subgroup, out of fold{level.note}"
+                f"{level.name} AUC, any, {name}", interval, f"within this subgroup, {run.origin}{level.note}"
             )

@@ -147,8 +147,13 @@ def accuracy_figures(run: OutOfFold) -> list[Figure]:
 
 
 def operating_points(run: OutOfFold) -> list[Figure]:
-    """Measure the sensitivity and specificity of thresholds chosen for 90, 95 and 99 % sensitivity."""
-    out = []
+    """Measure the sensitivity and specificity of thresholds chosen for 90, 95 and 99 % sensitivity.
+
+    Without folds there is nothing to choose a threshold on, and nothing is measured.
+    """
+    out: list[Figure] = []
+    if not run.folded:
+        return out
     for level in levels(run):
         for aimed in SENSITIVITIES:
             protocol = _threshold_protocol(run, f"{aimed:.0%} sensitivity")
@@ -169,7 +174,7 @@ def subtype_figures(run: OutOfFold) -> list[Figure]:
         for level in levels(run):
             if level.has_both(j):
                 some = [
-                    _pr_figure(level, j),
+                    _pr_figure(run, level, j),
                     *_verdicts(run, level, best_threshold, protocol, tuple(_VERDICTS), j),
                 ]
                 out += [Figure(f.name, f.interval, f.protocol + note) for f in some]
@@ -184,7 +189,7 @@ def _areas(run: OutOfFold, found: list[Level]) -> Iterator[Figure]:
                 continue
             known = level.known(j)
             n = resamplings_for(int(known.sum()))
-            protocol = f"area under the ROC curve, out of fold; patients resampled {n} times"
+            protocol = f"area under the ROC curve, {run.origin}; patients resampled {n} times"
             if few < MIN_POSITIVE_PATIENTS:
                 protocol += f"; only {few} positive patients"
             labels, logits = level.labels[known, j], level.logits[known, j]
@@ -195,10 +200,10 @@ def _areas(run: OutOfFold, found: list[Level]) -> Iterator[Figure]:
             )
     for level in found:
         if level.has_both(0):
-            yield _pr_figure(level, 0)
+            yield _pr_figure(run, level, 0)
 
 
-def _pr_figure(level: Level, label: int) -> Figure:
+def _pr_figure(run: OutOfFold, level: Level, label: int) -> Figure:
     known = level.known(label)
     n = resamplings_for(int(known.sum()))
     interval = bootstrap(
@@ -208,7 +213,7 @@ def _pr_figure(level: Level, label: int) -> Figure:
         level.patients[known],
         resamplings=n,
     )
-    protocol = f"average precision, out of fold; patients resampled {n} times"
+    protocol = f"average precision, {run.origin}; patients resampled {n} times"
     return Figure(f"{level.name} PR area, {LABEL_NAMES[label]}", interval, protocol + level.note)
 
 
@@ -240,6 +245,6 @@ def _verdicts(
 
 
 def _threshold_protocol(run: OutOfFold, aim: str) -> str:
-    if len(np.unique(run.folds)) < 2:
+    if not run.folded:
         return "threshold 0.5: there are no folds to choose another on"
     return f"threshold with {aim} on the other folds"

@@ -64,6 +64,20 @@ class OutOfFold:
             return patients
         return np.array([self.groups.get(str(p), str(p)) for p in patients])
 
+    @property
+    def folded(self) -> bool:
+        """Whether several networks predicted, each the patients that it was not trained on."""
+        return len(np.unique(self.folds)) > 1
+
+    @property
+    def origin(self) -> str:
+        """What is known of whom predicted whom, as protocols state it."""
+        return (
+            "out of fold"
+            if self.folded
+            else "as predicted; whether these patients were trained on is not known"
+        )
+
     def of(self, patients: Iterable[str]) -> OutOfFold:
         """Return the part that is of some patients."""
         names = list(patients)

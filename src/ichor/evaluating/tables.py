@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,10 @@ def read_table(path: Path, dataset: Dataset, exam_rule: ExamRule | None = None) 
         )
     table = _Table(path, [name for name in LABEL_NAMES if name in columns])
     images = {} if "patient" in columns else _images(dataset)
+    own = _by_number(dataset)
     for line, row in lines:
+        if row.get("patient") in own:
+            row["patient"] = own[row["patient"]]
         _take(table, line, row, images, dataset.name)
     if table.exams and table.exams.keys() != table.slices.keys():
         raise UsageError(
@@ -130,6 +133,18 @@ def _take(
     slices[index] = numbers
 
 
+def _by_number(dataset: Dataset) -> dict[str, str]:
+    """Return the data set's names by how a spreadsheet writes them: ``7`` for ``007``, if no other has this number."""
+    names = [name for name in dataset.patients() if name.isdecimal()]
+    plain = [str(int(name)) for name in names]
+    known = set(dataset.patients())
+    return {
+        short: name
+        for short, name in zip(plain, names, strict=True)
+        if plain.count(short) == 1 and short not in known
+    }
+
+
 def _out_of_fold(table: _Table, dataset: Dataset, exam_rule: ExamRule) -> OutOfFold:
     values = [v for slices in table.slices.values() for v in slices.values()] + list(table.exams.values())
     flat = np.array(values)
@@ -166,6 +181,10 @@ def _out_of_fold(table: _Table, dataset: Dataset, exam_rule: ExamRule) -> OutOfF
         pooling="exams: as the table gives them" if table.exams else pooling,
     )
     unknown = np.setdiff1d(np.arange(len(LABEL_NAMES)), known)
+    from ichor.datasets.splits import grouped
+
+    # Pictures of one patient, or one picture twice, are drawn together, as a run's are.
+    found = replace(found, groups=grouped(dataset, list(scores)))
     found.labels[:, unknown] = np.nan
     found.exam_labels[:, unknown] = np.nan
     return found
