@@ -13,6 +13,7 @@ from torch import nn
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.manifest import Measured, Scaling, scaled_probabilities
+from ichor.detecting.quality import assess
 from ichor.errors import RefusedInput
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import fit_calibration
@@ -20,10 +21,11 @@ from ichor.evaluating.metrics import bootstrap
 from ichor.evaluating.prediction_files import ScoredExam, prediction_rows, read_scores, write_predictions
 from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABELS
+from ichor.preparing import prepare
 from ichor.progress import Progress
 from ichor.reading import read_all
 from ichor.training.fitting import load_model
-from ichor.training.predicting import predict_exam
+from ichor.training.predicting import predict_prepared
 from ichor.training.reliability import measured
 from ichor.training.run_data import RunData
 
@@ -78,11 +80,16 @@ def predict_pictures(data: RunData, progress: Progress) -> None:
 def _rows(
     network: nn.Module, data: RunData, dataset: Dataset, names: Sequence[str]
 ) -> Iterator[dict[str, object]]:
+    recipe = data.folder.recipe
     for name in names:
         read = list(read_all(_file(dataset, name)))
-        if len(read) == 1 and not isinstance(read[0], RefusedInput):
-            scores, distances = predict_exam(network, read[0], data.folder.recipe)
-            yield from prediction_rows(dataset.name, name, scores, distances)
+        if len(read) != 1 or isinstance(read[0], RefusedInput):
+            continue
+        prepared = prepare(read[0], recipe.preparation)
+        if any(n.decision == "refuse" for n in assess(read[0], prepared)):
+            continue
+        scores, distances = predict_prepared(network, prepared, recipe)
+        yield from prediction_rows(dataset.name, name, scores, distances)
 
 
 def _file(dataset: Dataset, name: str) -> Path:

@@ -10,12 +10,12 @@ from torch import nn
 from ichor.datasets.labelled import Dataset
 from ichor.detecting.scoring import Scores
 from ichor.evaluating.prediction_files import prediction_rows
-from ichor.exam import Exam, Picture
-from ichor.preparing import prepare
+from ichor.exam import Exam
+from ichor.preparing import Prepared, prepare
 from ichor.preparing.grid import SliceDistances
 from ichor.training.recipe import Recipe
 
-__all__ = ["inference_device", "predict", "predict_exam"]
+__all__ = ["inference_device", "predict", "predict_exam", "predict_prepared"]
 
 
 def inference_device(accelerator: str) -> torch.device:
@@ -24,7 +24,7 @@ def inference_device(accelerator: str) -> torch.device:
 
 
 def predict_exam(
-    network: nn.Module, exam: Exam | Picture, recipe: Recipe
+    network: nn.Module, exam: Exam, recipe: Recipe
 ) -> tuple[Mapping[str, Scores], SliceDistances]:
     """Predict and score one exam.
 
@@ -42,7 +42,13 @@ def predict_exam(
     scores, distances
         Of each head of the family, and of the exam's slices.
     """
-    prepared = prepare(exam, recipe.preparation)
+    return predict_prepared(network, prepare(exam, recipe.preparation), recipe)
+
+
+def predict_prepared(
+    network: nn.Module, prepared: Prepared, recipe: Recipe
+) -> tuple[Mapping[str, Scores], SliceDistances]:
+    """Predict and score what was brought to the grid: see :func:`predict_exam`."""
     distances = prepared.transform.slice_distances
     family = recipe.family
     return family.scores(family.predict(network, prepared.stack), distances, family.rules(recipe)), distances
