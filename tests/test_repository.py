@@ -36,7 +36,18 @@ MAY_IMPORT = {
     "serving": SHARED | {"reading", "preparing", "detecting", "reporting", "results", "jobs"},
     "node": SHARED | {"reading", "preparing", "detecting", "reporting", "results", "jobs", "serving"},
     "cli": SHARED
-    | {*CORE, "results", "datasets", "models", "evaluating", "exploring", "training", "jobs", "serving", "node"},
+    | {
+        *CORE,
+        "results",
+        "datasets",
+        "models",
+        "evaluating",
+        "exploring",
+        "training",
+        "jobs",
+        "serving",
+        "node",
+    },
 }
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 60

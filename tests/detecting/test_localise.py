@@ -204,6 +204,22 @@ def test_a_picture_has_regions_but_no_volume() -> None:
     assert np.abs(np.argwhere(found.mask[0]).mean(axis=0) - [220, 200]).max() < 1
 
 
+def test_a_bleed_as_white_as_bone_is_outlined_whole_and_the_skull_is_not() -> None:
+    rows, columns = np.mgrid[:512, :430]
+    radius = np.hypot((rows - 256) / 230, (columns - 215) / 190)
+    volume = np.where(radius < 0.9, 33, np.where(radius < 1, 80, 0)).astype(np.int16)[None]
+    transform = plan_grid(volume, picture_geometry(), SPEC)
+    bleed = np.hypot(rows - 220, columns - 200) < 40
+    volume[0][bleed] = 64
+    volume[0][np.hypot(rows - 220, columns - 200) < 32] = 80
+    volume[0][205:208, 190:193] = 20  # a hole of noise
+    centre = transform.geometry.voxel_to_patient([0.0, 220.0, 200.0])
+    ring = np.minimum(ball_logits(transform, centre, 20.0), -ball_logits(transform, centre, 14.0))
+    found = localise(six_maps((ring, 2)), volume, transform, RULE)
+    mask = found.mask[0] == 1
+    assert (mask & bleed).sum() > 0.95 * bleed.sum() and not mask[radius > 0.9].any()
+
+
 def _warm(
     exam: Exam, centre: NDArray[np.float64], radius: float, warm: float
 ) -> tuple[GridTransform, NDArray[np.float32]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ichor.preparing.skull import bone_hu, intracranial, within_skull
+from ichor.preparing.skull import bone_hu, intracranial, white_within, within_skull
 
 SIDE = 400
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]
@@ -124,3 +124,14 @@ def test_a_grey_skull_around_white_blood_hides_nothing() -> None:
     plane[bleed] = 80
     plane = np.clip(plane, 0, 80)
     assert intracranial(plane, bone_hu(plane))[bleed].all()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_white_apart_from_the_skull_is_found_and_what_lies_on_it_is_not(scale: int) -> None:
+    apart = np.hypot(ROWS - 180, COLUMNS - 230) < 30
+    on_bone = (np.hypot(ROWS - 200, COLUMNS - 90) < 25) & (RADIUS < 0.93)
+    plane = head()
+    plane[apart | on_bone] = 300
+    plane = np.clip(plane, 0, 80).repeat(scale, 0).repeat(scale, 1)
+    found = white_within(plane, bone_hu(plane))
+    assert (found == apart.repeat(scale, 0).repeat(scale, 1)).all()

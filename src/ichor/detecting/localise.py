@@ -14,7 +14,7 @@ from ichor.exam import Geometry
 from ichor.findings import Region
 from ichor.labels import SUBTYPE_NAMES
 from ichor.preparing.grid import GridTransform
-from ichor.preparing.skull import bone_hu, intracranial
+from ichor.preparing.skull import bone_hu, intracranial, is_windowed, white_within
 
 __all__ = ["Regions", "blood_map", "localise"]
 
@@ -31,6 +31,10 @@ _CONTRAST_HU = 8.0
 _HALF_BONE_HU = 450.0
 """About half-way between blood and cortical bone: a voxel below it, beside blood, is more blood than bone."""
 _EDGE_MM = 0.8
+_TOUCH_SHARE = 0.004
+"""Of a picture's width, about a millimetre: so near to blood, what is white touches it."""
+_NOISE_HOLE_SHARE = 2e-4
+"""Of a picture's pixels, about 10 mm²: a smaller hole in a bleed is noise."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,30 @@ def blood_map(
             kept = plane[look.area] * like
             plane[...] = 0
             plane[look.area] = kept
+    if is_windowed(bone):
+        for k, plane in zip(wanted, planes, strict=True):
+            _add_white(plane, volume[k], bone, edge)
     return wanted, planes
+
+
+def _add_white(plane: NDArray[np.float32], hu: NDArray[np.int16], bone: float, edge: float) -> None:
+    """Add what is white and belongs to the blood: it touches it, and not the skull; and close the holes of noise.
+
+    In a narrow window dense blood is as white as bone, and a map that never saw it so leaves a ring around it.
+    """
+    if not plane.any():
+        return
+    reach = max(1, round(hu.shape[1] * _TOUCH_SHARE))
+    white, _ = ndimage.label(white_within(hu, bone))
+    near = ndimage.binary_dilation(plane > 0, iterations=reach)
+    touched = np.setdiff1d(np.unique(white[near]), 0)
+    whole = (plane > 0) | np.isin(white, touched)
+    holes, count = ndimage.label(ndimage.binary_fill_holes(whole) & ~whole)
+    if count:
+        small = np.bincount(holes.ravel()) <= _NOISE_HOLE_SHARE * hu.size
+        small[0] = False
+        whole |= small[holes]
+    plane[whole] = np.maximum(plane[whole], edge)
 
 
 def _smoothing(geometry: Geometry, columns: int) -> tuple[float, float]:

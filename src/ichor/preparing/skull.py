@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-__all__ = ["bone_hu", "intracranial", "within_skull"]
+__all__ = ["bone_hu", "intracranial", "is_windowed", "white_within", "within_skull"]
 
 _COARSE_SIDE = 256
 _BONE_HU = 250.0
@@ -29,11 +29,46 @@ _MAX_OPEN = 0.2
 _MIN_BRAIN = 0.5
 _MIN_SPACE_OF_WINDOWED = 0.35
 _MIN_TISSUE_HU = -30
+_SKULL_SHARE = 0.045
+"""About the thickness of the skull beside the head's length, 8 mm of 180."""
 
 
 def bone_hu(volume: NDArray[np.int16]) -> float:
     """HU from which on a voxel of this volume is taken for bone."""
     return _BONE_HU if int(volume.max()) >= _WINDOWED_HU else _BONE_OF_WINDOWED_HU
+
+
+def is_windowed(bone: float) -> bool:
+    """Whether a volume with this :func:`bone_hu` came through a narrow window, in which dense blood is white, too."""
+    return bone < _BONE_HU
+
+
+def white_within(plane: NDArray[np.int16], bone: float) -> NDArray[np.bool_]:
+    """Mark what is as bright as bone and lies apart from the skull: in a narrow window, dense blood or calcium.
+
+    Parameters
+    ----------
+    plane
+        ``(rows, columns)`` HU.
+    bone
+        See :func:`bone_hu`.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(rows, columns)`` bool: the pieces of which no pixel lies in the skull's own thickness.
+    """
+    step = _step(plane)
+    hull = within_skull(plane, bone)[::step, ::step]
+    depth = max(1, round(_SKULL_SHARE * max(np.count_nonzero(hull.any(axis=k)) for k in (0, 1))))
+    inner = ndimage.distance_transform_edt(np.pad(hull, 1))[1:-1, 1:-1] > depth
+    white = plane >= bone
+    labels, count = ndimage.label(white)
+    of_skull = np.zeros(count + 1, bool)
+    fine = inner.repeat(step, axis=0).repeat(step, axis=1)
+    fine = np.pad(fine, [(0, max(0, n - m)) for n, m in zip(plane.shape, fine.shape, strict=True)])
+    of_skull[labels[~fine[: plane.shape[0], : plane.shape[1]]]] = True
+    return np.asarray(white & ~of_skull[labels])
 
 
 def within_skull(plane: NDArray[np.int16], bone: float) -> NDArray[np.bool_]:
