@@ -163,7 +163,7 @@ def test_what_is_away_or_says_no_is_tried_again_until_it_is_there(
     liar.node_port = one.port
     assert send(one.port, study(1)) == [0] * 6
     until(lambda: len(engine.messages) == 6 and len(server.posts) == 3, "the engine and the server", 60)
-    reasons = {e["reason"] for e in one.audit("delivered") if e["outcome"]}
+    reasons = {e["reason"] for name in ("delivered", "exported") for e in one.audit(name) if e["outcome"]}
     assert {
         "status_a700",
         "unreachable",

@@ -24,6 +24,7 @@ from node.test_node import deliveries, settled
 from serving.served import until
 
 pytestmark = LEFT_BY_PYNETDICOM
+KINDS = {"CT", "SEG", "SR", "OT", "KO"}
 
 
 def test_a_study_of_orthanc_comes_back_and_is_committed(
@@ -36,28 +37,26 @@ def test_a_study_of_orthanc_comes_back_and_is_committed(
         config = {
             "listen": {"port": port},
             "peers": [peer("ORTHANC")],
-            "destinations": [
-                {**destination, "port": archive.dicom, "kinds": ["seg", "sr"], "commitment": True}
-            ],
+            "destinations": [{**destination, "port": archive.dicom, "commitment": True}],
         }
         one = node(config)
         until(lambda: bool(one.events("worker_ready")), "the worker", 60)
         there = archive.put(save(study(1, step=1), tmp_path / "in"))
         archive.send(there)
         began = time.monotonic()
-        until(lambda: set(archive.series(there)) >= {"CT", "SEG", "SR"}, "the results in the archive", 120)
+        until(lambda: set(archive.series(there)) == KINDS, "the results in the archive", 120)
         with capsys.disabled():
             print(
                 f"\n30 slices: {time.monotonic() - began:.1f} s from the last one to the results, 1 s of it quiet"
             )
         until(lambda: settled(one, 1), "the commitment", 60)
         assert [state for _, state, _ in deliveries(one)] == ["delivered"]
-        assert one.audit("delivered")[-1]["committed"] == 2
+        assert one.audit("delivered")[-1]["committed"] == 4
         # The whole study once more, results and all, as OnStableStudy would send it: nothing new.
         archive.send(there)
-        until(lambda: len(one.audit("dropped")) == 2, "the results to be dropped", 30)
+        until(lambda: len(one.audit("dropped")) == 4, "the results to be dropped", 30)
         time.sleep(2)
-        assert {m: len(s) for m, s in archive.series(there).items()} == {"CT": 1, "SEG": 1, "SR": 1}
+        assert {m: len(s) for m, s in archive.series(there).items()} == dict.fromkeys(KINDS, 1)
         assert len(deliveries(one)) == 1
         # The check, with a destination that is there and one that is not.
         config["destinations"].append({**destination, "name": "gone", "port": 1, "timeout_seconds": 2})

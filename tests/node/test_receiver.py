@@ -21,6 +21,9 @@ pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
 pytest.importorskip("highdicom", reason="needs the extra 'node'")
 pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
+from ichor.node.destinations import DicomDestination
+from ichor.node.senders.dicom import DicomSender
+from ichor.node.senders.package import NotDelivered
 from node.peers import LEFT_BY_PYNETDICOM, ReceiverProcess, established, peer, save, send, study
 from serving.served import until
 
@@ -227,6 +230,16 @@ def test_mutual_tls(receiver: Callable[..., ReceiverProcess], tmp_path: Path) ->
     assert established(one.port, tls=context("client"))
     assert not established(one.port, tls=context(None))
     assert not established(one.port, tls=context("stranger"))
+    ours = {
+        "certificate": files["client.pem"],
+        "key": files["client.key"],
+        "authority": files["authority.pem"],
+    }
+    place = {"name": "tls", "type": "dicom", "host": "127.0.0.1", "port": one.port, "ae_title": "ICHOR"}
+    DicomSender(DicomDestination.model_validate({**place, "tls": ours}), "SENDER").echo()
+    with pytest.raises(NotDelivered):
+        foreign = {**ours, "authority": files["other.pem"]}
+        DicomSender(DicomDestination.model_validate({**place, "tls": foreign}), "SENDER").echo()
     assert not established(one.port)
     assert established(one.port, tls=context("client"))
     silent.close()

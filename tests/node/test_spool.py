@@ -103,6 +103,9 @@ def test_deliveries_survive_are_made_once_and_are_given_up_in_the_end(tmp_path: 
     late = Outbox(database, Retrying(days=1e-9))
     assert not late.retry(old, "unreachable")
     assert outbox.is_settled("u") and outbox.counts() == {("a", "given_up"): 1, ("b", "delivered"): 1}
+    outbox.add("v", None, ["a", "gone"])
+    assert outbox.give_up_unknown(["a", "b"]) == 1 and outbox.counts()["gone", "given_up"] == 1
+    assert outbox.next_due("a", time.time() + 1) is not None
     database.close()
 
 

@@ -19,10 +19,10 @@ EVENTS = {
     "ended": ("110100", "Application Activity"),
     "received": ("110104", "DICOM Instances Transferred"),
     "delivered": ("110104", "DICOM Instances Transferred"),
-    "assessing": ("110102", "Begin Transferring DICOM Instances"),
+    "assessing": ("110103", "DICOM Instances Accessed"),
     "refused": ("110113", "Security Alert"),
     "bound_exceeded": ("110113", "Security Alert"),
-    "not_taken": ("110113", "Security Alert"),
+    "not_taken": ("110104", "DICOM Instances Transferred"),
     "queried": ("110112", "Query"),
     "exported": ("110106", "Export"),
     "dropped": ("110105", "DICOM Study Deleted"),
@@ -30,7 +30,7 @@ EVENTS = {
 }
 """Code (DCM) and meaning of each event, by our word for it."""
 _MOST_BYTES = 50 << 20
-_SUCCESS, _MINOR, _SERIOUS = 0, 4, 8
+_SUCCESS = 0
 
 
 class Audit:

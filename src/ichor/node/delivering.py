@@ -36,6 +36,7 @@ from ichor.uids import hashed_uid
 __all__ = ["Carrier", "CarrierParts"]
 
 _IDLE_S = 0.2
+_TROUBLE_S = 5.0
 
 
 class Withdrawn(Exception):
@@ -82,6 +83,7 @@ class Carrier:
         self.parts = parts
         self.audit = Audit(parts.spool.root / "audit.jsonl")
         self.commitments = Commitments(parts.spool)
+        self._event = "delivered" if isinstance(destination, DicomDestination) else "exported"
         self.ending = threading.Event()
         name = f"to-{destination.name}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -103,6 +105,10 @@ class Carrier:
                     pass
             except SQLAlchemyError as error:
                 log("database_error", level=logging.WARNING, error=type(error).__name__)
+                self.ending.wait(_TROUBLE_S)
+            except Exception as error:  # the thread goes on: what failed is still due
+                log("delivery_failed", level=logging.ERROR, error=type(error).__name__, at=places(error))
+                self.ending.wait(_TROUBLE_S)
 
     def carry_one(self, now: float) -> bool:
         """Deliver what is due; False where nothing is."""
@@ -126,7 +132,7 @@ class Carrier:
                 outbox.finish(outgoing, "given_up")
             event = "delivery_retried" if again else "delivery_given_up"
             log(event, level=logging.WARNING, reason=failure.reason, attempts=outgoing.attempts + 1, **fields)
-            self.audit("delivered", outcome=4 if again else 8, reason=failure.reason, **fields)
+            self.audit(self._event, outcome=4 if again else 8, reason=failure.reason, **fields)
             self.parts.count("deliveries_failed", failure.reason)
         except (SQLAlchemyError, MemoryError):
             raise
@@ -138,7 +144,7 @@ class Carrier:
             self.parts.count("deliveries_failed", "failed")
         else:
             if waiting is None:
-                self.audit("delivered", **fields)
+                self.audit(self._event, **fields)
                 self.parts.count("deliveries", self.destination.name)
         return True
 
@@ -165,11 +171,11 @@ class Carrier:
             return
         if wanted <= set(answer["committed"]) and not answer["failed"]:
             self.parts.outbox.finish(outgoing)
-            self.audit("delivered", committed=len(wanted), **fields)
+            self.audit(self._event, committed=len(wanted), **fields)
             self.parts.count("deliveries", self.destination.name)
         else:
             self.parts.outbox.retry(outgoing, "not_committed")
-            self.audit("delivered", outcome=4, reason="not_committed", **fields)
+            self.audit(self._event, outcome=4, reason="not_committed", **fields)
             self.parts.count("deliveries_failed", "not_committed")
 
     def _deliver(self, outgoing: Outgoing) -> Committing | None:

@@ -80,6 +80,10 @@ class Node:
         self.urgency = UrgencyList(server.database, server.worklist, self.spool)
         parts = CarrierParts(self.config, self.spool, self.storage, server.database, self.outbox, self._count)
         self.carriers = [Carrier(destination, parts) for destination in self.config.destinations]
+        unknown = self.outbox.give_up_unknown([d.name for d in self.config.destinations])
+        if unknown:
+            log("deliveries_without_destination", level=logging.WARNING, deliveries=unknown)
+            self._counter.labels("deliveries_failed", "no_destination").inc(unknown)
         self.receiving.start()
         for carrier in self.carriers:
             carrier.start()

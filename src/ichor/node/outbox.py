@@ -141,6 +141,17 @@ class Outbox:
         with self.database.read() as session:
             return [_outgoing(row) for row in session.scalars(query)]
 
+    def give_up_unknown(self, destinations: Sequence[str]) -> int:
+        """Give up what is to go to destinations that the configuration has no more; returns how many."""
+        left = select(Delivery).where(
+            col(Delivery.destination).not_in(list(destinations)), col(Delivery.state).not_in(DONE)
+        )
+        with self.database.write() as session:
+            rows = session.scalars(left).all()
+            for row in rows:
+                row.state, row.error, row.finished = "given_up", "no_destination", time.time()
+            return len(rows)
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of deliveries by destination and state."""
         with self.database.read() as session:

@@ -53,6 +53,7 @@ _STATUS = {
 }
 """Answer to a C-STORE that is not taken (PS3.4 B.2.3)."""
 _OUT_OF_RESOURCES = 0xA700
+_FAILED = 0xC211
 _PENDING = 0xFF00
 _SWEEP_S = 60.0
 
@@ -205,6 +206,10 @@ class Receiver:
             self.audit("not_taken", outcome=8, reason="storage", error=type(error).__name__, **fields)
             report(count="not_taken", reason="storage")
             return _OUT_OF_RESOURCES
+        except Exception as error:  # whatever it is: the sender hears that it was not taken, and tries again
+            self.audit("not_taken", outcome=8, reason="failed", error=type(error).__name__, **fields)
+            report(count="not_taken", reason="failed")
+            return _FAILED
         self.audit("received", study=taken.study, instance=hashed(taken.sop_instance), **fields)
         report(count="received", reason="dicom")
         return _SUCCESS

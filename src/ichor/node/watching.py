@@ -43,7 +43,7 @@ class Watch:
         while True:
             try:
                 self.look(time.time())
-            except OSError as error:
+            except Exception as error:  # the folder is looked at again, whatever was in it
                 self.audit("not_taken", outcome=8, reason="watched_folder", error=type(error).__name__)
             time.sleep(_EVERY_S)
 

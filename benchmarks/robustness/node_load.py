@@ -1,0 +1,137 @@
+"""How a node bears many senders at once, and in which time results come back.
+
+Usage: python -m benchmarks.robustness.node_load [--studies 40] [--senders 8]
+
+So many senders push small studies at once, their files interleaved; half of the studies are sent twice. At the end each
+study must be assessed once and delivered once, and the receiver must have held less than 150 MiB. Then a study of 30
+slices is sent alone: the time from its last slice to its results in the archive. Exits with 1 where something is not
+as it should be. Needs the extras `node` and `test-serve`; listens on this machine alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from benchmarks.shared.arguments import ROOT, parser
+from benchmarks.shared.tables import heading, row
+
+sys.path.insert(0, str(ROOT / "tests"))
+from node.peers import Archive, NodeProcess, noise, peer, send, study
+from serving.served import until
+
+_QUIET_S = 2.0
+_MOST_MIB = 150
+_PATIENCE_S = 1800.0
+
+
+def run(studies: int, senders: int) -> bool:
+    """Make the trial and print its table; return whether all is as it should be."""
+    archive = Archive()
+    with tempfile.TemporaryDirectory(prefix="ichor-node-load-") as folder:
+        node = NodeProcess(
+            Path(folder) / "state",
+            {
+                "peers": [peer("SENDER"), peer("PACS")],
+                "completion": {"quiet_seconds": _QUIET_S},
+                "destinations": [archive.destination(kinds=["sr"], commitment=True)],
+            },
+        ).start()
+        archive.node_port = node.port
+        try:
+            lines = [*_many(node, archive, studies, senders), *_one(node, archive)]
+        finally:
+            node.stop()
+            archive.stop()
+    heading("what", "found", "right")
+    for name, found, right in lines:
+        row(name, found, right)
+    return all(right in ("", found) for _, found, right in lines)
+
+
+def _many(node: NodeProcess, archive: Archive, studies: int, senders: int) -> list[tuple[str, str, str]]:
+    made = [noise(study(number), number) for number in range(studies)]
+    failed: list[int] = []
+
+    def push(first: int) -> None:
+        mine = made[first::senders]
+        for k in range(len(mine[0])):  # interleaved: one slice of each, then the next
+            statuses = send(node.port, [files[k] for files in mine])
+            failed.extend(s for s in statuses if s)
+        for files in mine[::2]:
+            failed.extend(s for s in send(node.port, files) if s)
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=push, args=(k,)) for k in range(senders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sent = time.monotonic() - began
+    until(
+        lambda: len(archive.received) >= studies and _delivered(node) == studies, "all studies", _PATIENCE_S
+    )
+    done = time.monotonic() - began
+    peak = _peak_mib(node)
+    right = "yes" if peak < _MOST_MIB else f"under {_MOST_MIB}"
+    return [
+        ("files that were not taken", str(len(failed)), "0"),
+        ("seconds until all were taken", f"{sent:.1f}", ""),
+        ("seconds until all were delivered", f"{done:.1f}", ""),
+        ("results in the worklist", str(_rows(node)), str(studies)),
+        ("different reports in the archive", str(len(archive.instances())), str(studies)),
+        ("reports that came more than once", str(sum(n > 1 for n in archive.instances().values())), "0"),
+        (f"peak of the receiver, {peak:.0f} MiB, is under {_MOST_MIB}", right, "yes"),
+    ]
+
+
+def _one(node: NodeProcess, archive: Archive) -> list[tuple[str, str, str]]:
+    before = len(archive.received)
+    files = study(9999, step=1)
+    send(node.port, files)
+    began = time.monotonic()
+    until(lambda: len(archive.received) > before, "the results", _PATIENCE_S)
+    seconds = time.monotonic() - began
+    return [
+        (
+            f"seconds from the last of {len(files)} slices to the results, {_QUIET_S:g} of them quiet",
+            f"{seconds:.1f}",
+            "",
+        )
+    ]
+
+
+def _query(node: NodeProcess, query: str) -> int:
+    with sqlite3.connect(node.state / "ichor.db") as database:
+        return int(database.execute(query).fetchone()[0])
+
+
+def _delivered(node: NodeProcess) -> int:
+    return _query(node, "SELECT count(*) FROM delivery WHERE state = 'delivered'")
+
+
+def _rows(node: NodeProcess) -> int:
+    return _query(node, "SELECT count(*) FROM study")
+
+
+def _peak_mib(node: NodeProcess) -> float:
+    status = Path(f"/proc/{node.child('ichor.node.receiver')}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def main() -> int:
+    """Run the command."""
+    arguments = parser(__doc__, data=False)
+    arguments.add_argument("--studies", type=int, default=40)
+    arguments.add_argument("--senders", type=int, default=8)
+    options = arguments.parse_args()
+    return 0 if run(options.studies, options.senders) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
