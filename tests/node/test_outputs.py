@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
 pytest.importorskip("sqlmodel", reason="needs the extra 'node'")
+pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
 from ichor.findings import BundleReference, Findings, LabelFlags, LabelValues
 from ichor.jobs.tables import Study

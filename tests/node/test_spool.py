@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
 pytest.importorskip("sqlmodel", reason="needs the extra 'node'")
+pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
 from pydicom.dataset import Dataset
 
