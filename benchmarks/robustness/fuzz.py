@@ -31,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         report, log = options.report or Path(folder) / "report", Path(folder) / "log"
         names, answers = fuzzing.run_cases(report, log, data, options.cases)
-        printed = log.stat().st_size
+        printed = log.stat().st_size if log.exists() else 0
     codes = Counter(code for line in answers.values() for code in line["codes"] or ["read"])
     heading("answer", "files")
     for code, n in codes.most_common():

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import signal
+import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 
 import ichor
 from ichor.errors import RefusedInput
 from ichor.exam import Exam
 
-from .phantoms import Plan, head_series
+from .hostile import COMPRESSED, compressed
+from .phantoms import Plan, enhanced, head_series
 from .test_isolation import trap  # noqa: F401 - a fixture
 
 BARE = """
@@ -38,6 +40,11 @@ def jpeg(change: str) -> bytes:
     elif change == "marker":
         raw[raw.index(b"\xff\xc4")] = 0xAC
     return bytes(raw)
+
+
+def frames_of(data):
+    """Its compressed frames."""
+    return generate_frames(data.PixelData, number_of_frames=int(data.NumberOfFrames))
 
 
 def slice_of(tmp_path, change: str, name: str = "slice.dcm"):
@@ -79,3 +86,29 @@ def test_what_passes_the_checks_costs_its_file_alone(tmp_path, trap, change):  #
     refused, read = ichor.read_all(poison, sound, isolated=True)
     assert isinstance(refused, RefusedInput) and refused.code == "decoder_failed"
     assert isinstance(read, Exam)
+
+
+@pytest.mark.parametrize("table", ["basic", "extended"])
+@pytest.mark.parametrize("syntax", COMPRESSED.values(), ids=COMPRESSED)
+def test_a_table_of_offsets_leads_no_decoder_to_what_was_not_checked(tmp_path, syntax, table):
+    """In the tail of each sound frame hides another stream, which a table names instead of the frame."""
+    plan = Plan(n=6, step=9.0, shape=(64, 64))
+    plain, other = enhanced(plan), enhanced(plan)
+    plain.save_as(tmp_path / "plain.dcm", enforce_file_format=True)
+    other.PixelData = bytes(len(other.PixelData))
+    data, hidden = compressed(plain, syntax), next(frames_of(compressed(other, syntax)))
+    item = b"\xfe\xff\x00\xe0"
+    decoy = item + struct.pack("<L", len(hidden)) + hidden
+    frames = [frame + decoy for frame in frames_of(data)]
+    starts = [sum(8 + len(frame) for frame in frames[:k]) for k in range(6)]
+    inner = [start + 8 + len(frame) - len(decoy) for start, frame in zip(starts, frames, strict=True)]
+    data.PixelData = encapsulate(frames, has_bot=table == "basic")
+    if table == "basic":
+        offsets = struct.pack("<6L", *starts)
+        data.PixelData = data.PixelData.replace(offsets, struct.pack("<6L", 0, *inner[:5]), 1)
+    else:
+        data.ExtendedOffsetTable = struct.pack("<6Q", *inner)
+        data.ExtendedOffsetTableLengths = struct.pack("<6Q", *[len(hidden)] * 6)
+    data.save_as(tmp_path / "frames.dcm", enforce_file_format=True)
+    (expected,), (found,) = ichor.read_all(tmp_path / "plain.dcm"), ichor.read_all(tmp_path / "frames.dcm")
+    assert isinstance(found, Exam) and np.array_equal(found.volume, expected.volume)

@@ -218,16 +218,15 @@ def _check_pixels(header: SliceHeader, data: Dataset, syntax: UID, limits: Limit
             raise unreadable(name, fault, f"one grey image of {header.rows} x {header.columns} as declared")
     if len(frames) < header.n_frames:
         raise unreadable(name, f"{len(frames)} compressed frames", f"{header.n_frames} as declared")
-    plain = frames
+    plain = frames[: header.n_frames]
     if syntax in LOSSY_SYNTAXES or syntax in (JPEGLossless, JPEGLosslessSV1):
-        plain = [plain_jpeg(frame) for frame in frames]
+        plain = [plain_jpeg(frame) for frame in plain]
     elif is_wavelet(syntax):
-        plain = [bare_stream(frame) or frame for frame in frames]
-    if any(a is not b for a, b in zip(plain, frames, strict=True)):
-        # The decoder gets what was checked, and nothing else.
-        data.PixelData = encapsulate(plain)
-        for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
-            data.pop(table, None)
+        plain = [bare_stream(frame) or frame for frame in plain]
+    # The decoder gets what was checked, and nothing else: by offsets of its own it would find other frames.
+    data.PixelData = encapsulate(plain)
+    for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        data.pop(table, None)
 
 
 def _checked(values: NDArray[np.integer] | None, header: SliceHeader) -> NDArray[np.integer]:
