@@ -112,6 +112,11 @@ NOTICES: dict[str, NoticeKind] = {
         # -- choosing the series -----------------------------------------------------------------
         NoticeKind("series_chosen", "go_on", "Several series were present; says which was taken and why."),
         NoticeKind("series_left_out", "leave_out", "A series of the study that was not taken; says why."),
+        NoticeKind(
+            "own_result",
+            "leave_out",
+            "A result that ichor itself wrote into the study (segmentation, report, page, key images).",
+        ),
         NoticeKind("series_not_found", "refuse", "The series asked for with --series is not in the input."),
         NoticeKind("modality_not_ct", "refuse", "MR, a dose report, or anything but CT."),
         NoticeKind("localizer", "leave_out", "A scout view; not a cross-section of the head."),

@@ -7,7 +7,7 @@ Results that go back to an archive refer to these objects and repeat what the he
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ _TAGS = (
     "FrameOfReferenceUID",
     "Modality",
     "Rows",
+    "Manufacturer",
+    "ManufacturerModelName",
 )
 
 
@@ -125,7 +127,11 @@ def originals_of_exam(path: str | os.PathLike[str], exam: Exam, limits: Limits |
 
 
 def originals_of_study(
-    path: str | os.PathLike[str], study: str, series: str | None = None, limits: Limits | None = None
+    path: str | os.PathLike[str],
+    study: str,
+    series: str | None = None,
+    limits: Limits | None = None,
+    leave_out: Callable[[Dataset], bool] = lambda data: False,
 ) -> Originals:
     """Find the images of a study that could not be read as an exam.
 
@@ -137,6 +143,8 @@ def originals_of_study(
         Instance UIDs, as stored or hashed; without a series, the images of all are given.
     limits
         How much is read; by default :meth:`Limits.from_environment`.
+    leave_out
+        Tells of an object, by its class and its maker, that it is none of the study's own.
 
     Returns
     -------
@@ -151,7 +159,7 @@ def originals_of_study(
     bounds = limits or Limits.from_environment()
     with dicom_files(Path(path), bounds) as files:
         found: dict[str, _Found] = {}
-        for one in _scan(files, bounds):
+        for one in _scan(files, bounds, leave_out):
             same = study in (one.instance.study_uid, hashed_uid(one.instance.study_uid))
             if same and series in (None, one.instance.series_uid, hashed_uid(one.instance.series_uid)):
                 found.setdefault(one.instance.sop_uid, one)
@@ -163,14 +171,19 @@ def originals_of_study(
         return Originals(tuple(one.instance for one in images), open_dataset(images[0].file, bounds))
 
 
-def _scan(files: Sequence[InputFile], limits: Limits) -> list[_Found]:
+def _scan(
+    files: Sequence[InputFile], limits: Limits, leave_out: Callable[[Dataset], bool] = lambda data: False
+) -> list[_Found]:
     """Identity of every image; files that cannot be read were spoken of when the input was read."""
     out = []
     for file in files:
         try:
-            elements = Elements(open_dataset(file, limits, tags=_TAGS))
+            data = open_dataset(file, limits, tags=_TAGS)
         except RefusedInput:
             continue
+        if leave_out(data):
+            continue
+        elements = Elements(data)
         texts = [elements.text(tag) for tag in _TAGS[:4]]
         sop_class, sop_uid, series_uid, study_uid = texts
         if sop_uid and study_uid and elements.integer("Rows"):

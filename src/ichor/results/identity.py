@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MANUFACTURER", "Identity", "Moment", "identity_of", "is_own_result"]
 
-MANUFACTURER = "ichor"
+MANUFACTURER = "ichor"  # that of ichor.reading.dicom.headers.OWN_MAKER, which is slower to load
 _FORM = "ichor results 1"
 """Counted up when the same findings give other objects: an archive must not get two of one UID."""
 _DATES = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import tempfile
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from ichor.findings import Findings
 from ichor.notices import Notice, notice
 from ichor.reporting.choice import suspicious_slices
 from ichor.results.case import Case
-from ichor.results.identity import identity_of
+from ichor.results.identity import identity_of, is_own_result
 from ichor.results.kinds import DEFAULT_KINDS, KINDS, Kind, check_kinds
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from ichor.reading.originals import Originals
 
 __all__ = ["ResultObject", "Results", "check_installed", "make_results"]
+
+_log = logging.getLogger(__name__)
 
 _MISSING = (
     "DICOM results: found no package highdicom; expected the extra 'results'; in the clone, run "
@@ -171,7 +175,8 @@ def _originals(
     if isinstance(image, Exam):
         return originals_of_exam(path, image, limits)
     if image is None and findings.study_uid:
-        return originals_of_study(path, findings.study_uid, findings.series_uid, limits)
+        # Results that lie in the study already must not make another study of it.
+        return originals_of_study(path, findings.study_uid, findings.series_uid, limits, is_own_result)
     what = "a picture" if isinstance(image, Picture) else "an input whose study is not known"
     raise RefusedInput(
         findings.input,
@@ -183,7 +188,7 @@ def _originals(
 
 
 def _made(case: Case, wanted: Sequence[str]) -> Results:
-    from ichor.reading.dicom.dataset import quiet_pydicom
+    from ichor.reading.dicom.dataset import READ_ERRORS, quiet_pydicom
     from ichor.results.finishing import finished
     from ichor.results.patient import patient_and_study
     from ichor.results.segmentation import segmentation_notices
@@ -200,9 +205,21 @@ def _made(case: Case, wanted: Sequence[str]) -> Results:
     with quiet_pydicom():  # remarks of libraries may quote values of the header
         for name in possible:
             kind, sop_uid = KINDS[name], case.sop_uid(name)
-            data = _dataset(case, name, sop_uid)
-            objects.append(ResultObject(kind, sop_uid, finished(data, kind, case.identity, patient)))
+            try:
+                content = finished(_dataset(case, name, sop_uid), kind, case.identity, patient)
+            except READ_ERRORS as error:  # of the libraries, over what a header holds: the findings go on
+                _log.warning("%s could not be made: %s at %s", name, type(error).__name__, _place(error))
+                reason = f"the source's headers do not allow it ({type(error).__name__})"
+                notices.append(notice("result_left_out", f"No {kind.words} was written: {reason}."))
+                continue
+            objects.append(ResultObject(kind, sop_uid, content))
     return Results(tuple(objects), tuple(notices))
+
+
+def _place(error: BaseException) -> str:
+    """Name where an error arose, without its text, which may quote a header."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _dataset(case: Case, name: str, sop_uid: str) -> Dataset:
@@ -241,6 +258,8 @@ def _reason_against(case: Case, name: str) -> str:
         if not (exam.geometry.coordinates_known and exam.geometry.spacing_known):
             return "the source does not say where its slices lie, or how large its pixels are"
     if name == "ko":
+        if len({instance.study_uid for instance in case.originals.instances}) > 1:
+            return "the slices have several study UIDs"
         if not findings.assessable:
             return "the study was not assessed"
         if not suspicious_slices(findings):

@@ -16,7 +16,15 @@ from ichor.reporting.figures import SliceFigure, slice_figures
 from ichor.reporting.overlay import draw_marks, outline_sheet
 from ichor.reporting.words import number_ranges, probability, region_subtype, verdict, volume
 from ichor.results.case import Case
-from ichor.results.sentences import LIMITS, NOTHING_ASSESSED, ascii_text, call, model_sentence, side_words
+from ichor.results.sentences import (
+    LIMITS,
+    NOTHING_ASSESSED,
+    ascii_text,
+    call,
+    model_sentence,
+    notices_shown,
+    side_words,
+)
 from ichor.results.sides import region_sides
 
 __all__ = ["key_slices", "page"]
@@ -235,7 +243,7 @@ def _notices(column: _Column, case: Case) -> None:
         column.paragraph(ascii_text(verdict(case.findings).sentence), 18)
         column.paragraph(NOTHING_ASSESSED, 18, _CAUTION)
         return
-    shown = sorted(case.findings.warnings, key=lambda w: w.code not in CAUTIONS)
+    shown = sorted(notices_shown(case), key=lambda w: w.code not in CAUTIONS)
     for k, warning in enumerate(shown):
         fill = _CAUTION if warning.code in CAUTIONS else _FAINT
         if not column.paragraph(ascii_text(warning.message), 13, fill):

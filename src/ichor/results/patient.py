@@ -42,6 +42,8 @@ _IDENTIFYING = (
 """Taken along where the source has them: what ties the results to the patient and the study, and no more."""
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d|60)?)?(\.\d{1,6})?")
 _ZONE = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
+_LONGEST = 1024
+"""Bytes of a value: a name may have 3 times 64 characters, of up to 4 bytes and their escapes."""
 _METHOD = "Not stated by the source"
 
 
@@ -134,6 +136,8 @@ def _fault(keyword: str, element: DataElement | RawDataElement) -> str:
     if vr == "SQ":
         return ""
     text = _text(element).strip("\0 ")
+    if len(text) > _LONGEST:
+        return f"more than {_LONGEST:,} bytes"
     if not text:
         return ""
     if vr == "DA" and not _is_date(text):

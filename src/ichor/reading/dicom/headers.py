@@ -15,7 +15,7 @@ from ichor.reading.dicom.words import folded
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 
-__all__ = ["SliceHeader", "read_headers"]
+__all__ = ["OWN_MAKER", "SliceHeader", "read_headers"]
 
 _TAGS = [
     "SOPClassUID",
@@ -66,6 +66,10 @@ _TAGS = [
     "LossyImageCompression",
     *FUNCTIONAL_GROUPS,
 ]
+
+
+OWN_MAKER = "ichor"
+"""Manufacturer and model that ichor writes into its results."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,13 @@ class SliceHeader:
     lossy: bool
     facts: dict[str, str]
     series_number: str = ""
+
+    @property
+    def is_own_result(self) -> bool:
+        """Whether it is a result that ichor made, such as an archive gives back with its study."""
+        return (
+            self.modality != "CT" and self.facts.get("manufacturer") == self.facts.get("model") == OWN_MAKER
+        )
 
 
 def read_headers(file: InputFile, limits: Limits) -> list[SliceHeader]:

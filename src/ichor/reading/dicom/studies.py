@@ -120,6 +120,14 @@ def _studies(scan: _Scan, n_files: int, context: ReadContext) -> _Studies:
     # A DICOMDIR and its like name no object; they index others.
     objects = [h for h in scan.headers if h.sop_class or h.rows]
     notices = _left_out_notices(scan, len(objects), n_files)
+    others = [h for h in objects if not h.is_own_result]
+    if others and len(others) < len(
+        objects
+    ):  # as if they were not there: they say nothing that the images do not
+        n = len({h.file.path for h in objects}) - len({h.file.path for h in others})
+        text = f"{n} {'result' if n == 1 else 'results'} of ichor's own, from an earlier run; left out."
+        notices.append(notice("own_result", text))
+        objects = others
     uids = {h.series_uid for h in objects}
     asked_for = next((uid for uid in uids if context.series in (uid, hashed_uid(uid))), None)
     joined = join_fragments(objects, asked_for)
