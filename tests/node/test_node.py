@@ -24,14 +24,16 @@ from node.peers import (
     MllpServer,
     NodeProcess,
     WebServer,
+    established,
     find,
     noise,
     peer,
     save,
     send,
     study,
+    toml,
 )
-from serving.served import until
+from serving.served import Served, until
 
 pytestmark = LEFT_BY_PYNETDICOM
 QUICK = {"first_seconds": 0.2, "most_seconds": 1.0}
@@ -267,6 +269,19 @@ def test_a_study_by_stow(node: Callable[..., NodeProcess], tmp_path: Path) -> No
     until(lambda: [r["state"] for r in listed(one)] == ["ready"], "the study", 60)
     assert listed(one)[0]["n_slices"] == 6
     assert list((one.state / "node" / "receiving").iterdir()) == []
+
+
+def test_a_node_beside_a_page_that_is_served_with_options_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(toml({"listen": {"port": 0}, "peers": [peer("SENDER")]}))
+    served = Served(tmp_path / "state", "--node", str(path)).start(wait=False)
+    try:
+        until(lambda: any(e["event"] == "receiver_ready" for e in served.events()), "the receiver", 60)
+        port = next(e["port"] for e in served.events() if e["event"] == "receiver_ready")
+        assert established(port) and not established(port, title="STRANGER")
+    finally:
+        assert served.stop() == 0
+    assert not established(port)
 
 
 def test_a_study_that_is_deleted_on_the_page_leaves_the_spool(node: Callable[..., NodeProcess]) -> None:
