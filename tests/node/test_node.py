@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -282,6 +285,21 @@ def test_a_node_beside_a_page_that_is_served_with_options_of_its_own(tmp_path: P
     finally:
         assert served.stop() == 0
     assert not established(port)
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "ichor.cli", "node", "--port", port, "--page-port", "0"]
+        state = str(tmp_path / "state")
+        done = subprocess.run(
+            [*command, "--state", state, "--allow", "A@127.0.0.1"], capture_output=True, text=True
+        )
+    said = [line for line in done.stderr.splitlines() if line.startswith("ichor: ")]
+    assert done.returncode == 2 and len(said) == 1, done.stderr
+    assert said[0].startswith(f"ichor: listen.port {port}: found that it cannot be listened at")
 
 
 def test_a_study_that_is_deleted_on_the_page_leaves_the_spool(node: Callable[..., NodeProcess]) -> None:

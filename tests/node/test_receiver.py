@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 import pytest
 
 pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
@@ -139,8 +140,6 @@ def test_hostile_uids_are_no_paths_and_are_not_taken(
     one = receiver()
     datasets = study(1)[:2]
     before = {p for p in one.root.parent.rglob("*") if one.root not in p.parents}
-    import pydicom
-
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
     try:
         datasets[0].StudyInstanceUID = uid
@@ -151,6 +150,29 @@ def test_hostile_uids_are_no_paths_and_are_not_taken(
     assert len(one.files()) == 1
     assert {p for p in one.root.parent.rglob("*") if one.root not in p.parents} == before
     assert [e["reason"] for e in one.audit("not_taken")] == ["bad_uid"]
+
+
+def test_every_transfer_syntax_that_is_read_is_taken_but_not_deflated(
+    receiver: Callable[..., ReceiverProcess], shared_data: Path
+) -> None:
+    one = receiver()
+    taken: set[str] = set()
+    for folder in ("transfer_syntaxes_chest", "wg04_ct"):
+        for path in sorted((shared_data / "dicom-oddities" / folder).iterdir()):
+            data = pydicom.dcmread(path)
+            syntax = data.file_meta.TransferSyntaxUID
+            if data.Modality != "CT":
+                continue
+            if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
+                with pytest.raises(AssertionError):  # no context, so no association
+                    send(one.port, [data])
+                continue
+            assert send(one.port, [data]) == [0], path.name
+            taken.add(syntax)
+    assert len(taken) == 14, taken
+    # As it was sent: nothing is decoded on the way.
+    kept = {str(pydicom.dcmread(p, stop_before_pixels=True).file_meta.TransferSyntaxUID) for p in one.files()}
+    assert kept <= taken and len(kept) > 3
 
 
 def test_a_full_disk_is_said_and_nothing_is_kept_half(receiver: Callable[..., ReceiverProcess]) -> None:

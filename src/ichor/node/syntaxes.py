@@ -35,6 +35,10 @@ TRANSFER_SYNTAXES = [
     uid.ExplicitVRBigEndian,
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
+    uid.UID(
+        "1.2.840.10008.1.2.4.53"
+    ),  # spectral selection and full progression: retired, and still in archives
+    uid.UID("1.2.840.10008.1.2.4.55"),
     uid.JPEGLossless,
     uid.JPEGLosslessSV1,
     uid.JPEGLSLossless,
@@ -46,4 +50,4 @@ TRANSFER_SYNTAXES = [
     uid.HTJ2K,
     uid.RLELossless,
 ]
-"""In the order in which the node prefers none: the sender's order counts."""
+"""The sender's order counts."""

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import ichor
 from ichor.detecting import load_bundle
+from ichor.errors import UsageError
 from ichor.jobs.database import Database
 from ichor.jobs.logs import log
 from ichor.jobs.queue import Queue
@@ -98,6 +99,7 @@ def create_app(settings: Settings, companion: Companion | None = None) -> FastAP
     app.state.server = server
     app.state.busy = set()
     app.state.companion = companion
+    app.state.failure = None
     add_handlers(app)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.include_router(about.health)
@@ -134,7 +136,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(server.supervisor.start)
     companion: Companion | None = app.state.companion
     if companion is not None:
-        await anyio.to_thread.run_sync(companion.start, server)
+        try:
+            await anyio.to_thread.run_sync(companion.start, server)
+        except UsageError as error:  # the server ends: whoever started it says why
+            app.state.failure = error
+            await anyio.to_thread.run_sync(server.supervisor.stop)
+            raise
     tasks = [asyncio.create_task(server.hub.run()), asyncio.create_task(_tidy(server))]
     log("started")
     try:

@@ -74,7 +74,13 @@ def _run(settings: Settings, companion: Companion | None) -> None:
         # uvicorn ends the server at a signal, then raises it again: to be asked to end is no failure.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        _Server(config, app.state.server.hub).run(sockets=[listening])
+        try:
+            _Server(config, app.state.server.hub).run(sockets=[listening])
+        except SystemExit:  # it did not come to listen
+            if app.state.failure is None:
+                raise
+        if app.state.failure is not None:
+            raise app.state.failure
     finally:
         listening.close()
 
