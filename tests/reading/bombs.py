@@ -236,6 +236,16 @@ def zip_of_zeros() -> bytes:
 
 
 LIMIT, BROKEN = ("limit_exceeded",), ("unreadable",)
+
+
+def frames_without_groups() -> bytes:
+    """A plain slice that claims to be thousands of large ones."""
+    data = hostile.middle()
+    data.Rows = data.Columns = 6000
+    data.NumberOfFrames = 4000
+    return hostile.encoded(data)
+
+
 BOMBS = (
     Bomb("deflated.dcm", deflated, LIMIT),
     Bomb("deflated_long_meta.dcm", lambda: deflated(padding=6000), LIMIT),
@@ -248,6 +258,12 @@ BOMBS = (
         lambda: functional_groups(1_000_000),
         ("unreadable", "order_unknown", "too_few_slices", "no_hounsfield"),
     ),
+    Bomb(
+        "unknown_items.dcm",
+        lambda: inserted(items(1_000_000, defined=False).replace(b"SQ", b"UN", 1)),
+        BROKEN,
+    ),
+    Bomb("frames_without_groups.dcm", frames_without_groups, LIMIT),
     Bomb("tiny_elements.dcm", lambda: tiny_elements(3_000_000), BROKEN),
     Bomb("tiny_elements_in_an_item.dcm", lambda: tiny_elements_in_an_item(3_000_000), ("unreadable", "read")),
     Bomb("positions.dcm", lambda: many_values((0x20, 0x32), b"1\\" * 20_000_000), ("read", "unreadable")),

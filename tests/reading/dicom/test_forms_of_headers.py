@@ -9,6 +9,11 @@ import pytest
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import generate_uid
 
+from ichor.reading.dicom import headers
+from ichor.reading.dicom.elements import Elements
+from ichor.reading.files import InputFile
+from ichor.reading.limits import Limits
+
 from ..phantoms import Plan, codes, enhanced, head_series, read_one, refusal, write
 from .test_archives import changed, moved, noisy, the_head
 
@@ -90,3 +95,22 @@ def test_a_number_of_frames_in_whatever_form(tmp_path, count):
     folder = rewritten(write(tmp_path / "study", [enhanced()]), NumberOfFrames=(b"IS", count))
     exam = read_one(folder)
     assert exam.n_slices == 22 and the_head(exam)
+
+
+def test_frames_without_groups_of_their_own_are_looked_at_once(tmp_path, monkeypatch):
+    """A file of 3 kB that claims 4,000 frames took nine seconds on a busy machine."""
+    data = enhanced(Plan(n=6, step=9.0))
+    data.NumberOfFrames = 4000
+    path = next(write(tmp_path / "study", [data]).iterdir())
+    looked = []
+
+    class Counting(Elements):
+        def __init__(self, *arguments):
+            looked.append(arguments)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(headers, "Elements", Counting)
+    found = headers.read_headers(InputFile(path, "x"), Limits())
+    assert len(found) == 4000 and len(looked) == 8  # the object, six frames, and all the others
+    assert [h.frame for h in found] == list(range(4000)) and found[3999].number == 4000
+    assert [h.position is None for h in found] == [False] * 6 + [True] * 3994

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from ichor.reading.dicom.dataset import READ_ERRORS
 
-__all__ = ["FUNCTIONAL_GROUPS", "Elements", "parse_number", "parse_numbers"]
+__all__ = ["FUNCTIONAL_GROUPS", "Elements", "items", "parse_number", "parse_numbers"]
 
 _LARGEST = 1e6
 """Of measures and HU; counts may be larger, so that limits see them."""

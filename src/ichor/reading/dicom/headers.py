@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ichor.reading.dicom.dataset import READ_ERRORS, open_dataset, quiet_pydicom, unreadable
-from ichor.reading.dicom.elements import FUNCTIONAL_GROUPS, Elements
+from ichor.reading.dicom.elements import FUNCTIONAL_GROUPS, Elements, items
 from ichor.reading.dicom.words import folded
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
@@ -190,7 +190,12 @@ def _headers_of(data: Dataset, file: InputFile, limits: Limits) -> list[SliceHea
     header = _object_header(data, whole, file, frames)
     if frames == 1:
         return [header]
-    headers = [_frame_header(header, Elements(data, k), k) for k in range(frames)]
+    n_groups = len(items(data, "PerFrameFunctionalGroupsSequence"))
+    headers = [_frame_header(header, Elements(data, k), k) for k in range(min(frames, n_groups))]
+    if n_groups < frames:
+        # What has no group of its own is told apart by its number alone: thousands of such frames cost nothing.
+        bare = _frame_header(header, Elements(data, n_groups), n_groups)
+        headers += [replace(bare, frame=k, number=k + 1) for k in range(n_groups, frames)]
     if len({None if h.position is None else tuple(h.position) for h in headers}) == 1:
         # A position that all frames share says nothing of where each lies: only their number tells them apart.
         return [replace(h, position=None, location=None) for h in headers]
