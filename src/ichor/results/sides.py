@@ -1,4 +1,4 @@
-"""On which side of the head a region lies, where the source says where left is."""
+"""On which side of the head a region lies, where the source says where left is, however the head is turned."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ichor.exam import Exam
-from ichor.preparing.head import head_boxes
 
 __all__ = ["Side", "region_sides"]
 
 Side = Literal["left", "right", "both"]
 _MOSTLY = 0.9
 """Share of its volume from which a region lies on one side: the middle of the head is known to some millimetres."""
+_HEAD_HU = -200
+_COARSE_SIDE = 128
+_LARGE = 0.5
+"""Share of the largest slice's area from which a slice counts for how the head is turned."""
+_ELONGATED = 1.1
+"""A head is longer than wide; one that seems not to be tells nothing of how it is turned."""
+_MOST_TURNED = np.sin(np.radians(45))
 
 
 def region_sides(exam: Exam, mask: NDArray[np.uint8], count: int) -> list[Side | None]:
-    """Side of each region, by the middle of the head's box on each slice.
+    """Side of each region of the plane that parts the head: along its length, through the middle of each slice.
 
     Parameters
     ----------
@@ -34,23 +41,47 @@ def region_sides(exam: Exam, mask: NDArray[np.uint8], count: int) -> list[Side |
     list
         One a region, in order; None where the orientation is not known or no head was found.
     """
-    if not exam.geometry.orientation_known:
+    if not exam.geometry.orientation_known or not count:
         return [None] * count
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    boxes, _ = head_boxes(exam.volume[slices])
-    left, all_of = np.zeros(count + 1), np.zeros(count + 1)
-    for k, box in zip(slices, boxes, strict=True):
-        if not np.isfinite(box).all():
+    centres, leftward = _middle(exam)
+    left, every = np.zeros(count + 1), np.zeros(count + 1)
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        if k not in centres:
             continue
         place = np.argwhere(mask[k])
-        middle = (np.array([box[0] + box[2], box[1] + box[3]]) - 1) / 2
         points = exam.geometry.voxel_to_patient(np.column_stack([np.full(len(place), k), place]))
-        centre = exam.geometry.voxel_to_patient(np.array([k, *middle]))
+        aside = (points[:, :2] - centres[k]) @ leftward
         numbers = mask[k][tuple(place.T)]
         extent = exam.geometry.slice_extents[k]
-        left += extent * np.bincount(numbers, points[:, 0] > centre[0], minlength=count + 1)
-        all_of += extent * np.bincount(numbers, minlength=count + 1)
-    return [_side(left[n], all_of[n]) for n in range(1, count + 1)]
+        left += extent * np.bincount(numbers, aside > 0, minlength=count + 1)
+        every += extent * np.bincount(numbers, minlength=count + 1)
+    return [_side(left[n], every[n]) for n in range(1, count + 1)]
+
+
+def _middle(exam: Exam) -> tuple[dict[int, NDArray[np.float64]], NDArray[np.float64]]:
+    """Middle of the head on each slice ``(2,)`` mm, and the axial direction ``(2,)`` that leads to its left.
+
+    The head's length is the first axis of its pixels about the middle of their slice, over the larger slices.
+    """
+    step = max(1, round(max(exam.volume.shape[1:]) / _COARSE_SIDE))
+    tissue = exam.volume[:, step // 2 :: step, step // 2 :: step] > _HEAD_HU
+    centres, spreads = {}, {}
+    for k, plane in enumerate(tissue):
+        labels, n = ndimage.label(plane)
+        if not n:
+            continue
+        head = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
+        place = np.argwhere(ndimage.binary_fill_holes(head)) * step + step // 2
+        points = exam.geometry.voxel_to_patient(np.column_stack([np.full(len(place), k), place]))[:, :2]
+        centres[k] = points.mean(axis=0)
+        spreads[k] = (len(points), (points - centres[k]).T @ (points - centres[k]))
+    largest = max((n for n, _ in spreads.values()), default=0)
+    spread = sum((s for n, s in spreads.values() if n >= _LARGE * largest), np.zeros((2, 2)))
+    lengths, axes = np.linalg.eigh(spread)  # the longest last
+    along = axes[:, 1] * np.sign(axes[1, 1] or 1.0)
+    turned = abs(along[0]) < _MOST_TURNED and lengths[1] > _ELONGATED**2 * lengths[0] > 0
+    leftward = np.array([along[1], -along[0]]) if turned else np.array([1.0, 0.0])
+    return centres, leftward
 
 
 def _side(left: float, total: float) -> Side | None:
