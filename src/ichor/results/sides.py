@@ -45,7 +45,7 @@ def region_sides(exam: Exam, mask: NDArray[np.uint8], count: int) -> list[Side |
         return [None] * count
     centres, leftward = _middle(exam)
     left, every = np.zeros(count + 1), np.zeros(count + 1)
-    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+    for k in np.flatnonzero(mask.any(axis=(1, 2))).tolist():
         if k not in centres:
             continue
         place = np.argwhere(mask[k])
