@@ -17,7 +17,7 @@ from pydicom.uid import generate_uid
 from ichor.detecting import Detector
 from ichor.reading.dicom import headers
 from ichor.results import identity, make_results
-from reading.phantoms import write
+from reading.phantoms import Plan, head_series, write
 from results.made import complete, errors_of, even, study_of, tool, written
 
 
@@ -29,6 +29,21 @@ def test_results_that_lie_in_the_study_change_nothing(tmp_path):
     assert [n.code for n in again.exam.notices] == ["own_result"]
     assert "4 results of ichor's own" in again.exam.notices[0].message
     assert again.results("seg", "sr", "sc", "ko").objects == first.objects
+
+
+def test_a_report_that_says_something_else_is_another_object(tmp_path):
+    """A second series arrives: the same slices are assessed, but the report names what was not taken."""
+    path = written(tmp_path / "in", "even")
+    first = {o.kind.name: o.sop_uid for o in study_of(path).results("seg", "sr", "sc", "ko").objects}
+    header = pydicom.dcmread(next(path.iterdir()))
+    more = head_series(Plan(n=12, step=12.0), study=header.StudyInstanceUID)
+    for data in more:
+        data.ConvolutionKernel = "H70h"
+    write(path / "more", complete(more), "more")
+    study = study_of(path)
+    assert "series_left_out" in {n.code for n in study.exam.notices}
+    second = {o.kind.name: o.sop_uid for o in study.results("seg", "sr", "sc", "ko").objects}
+    assert {name for name in first if first[name] != second[name]} == {"sr", "sc"}
 
 
 def test_results_of_a_refused_study_change_nothing_either(tmp_path):

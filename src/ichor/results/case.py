@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.exam import Exam
-from ichor.findings import Findings
+from ichor.findings import Findings, FindingsWarning
 from ichor.results.identity import Identity
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ichor.reading.originals import Originals
 
 __all__ = ["Case"]
+
+_NOT_OF_THE_STUDY = ("own_result", "header_repaired", "result_left_out")
+"""Notices that must not change a report: the same study gives the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,20 @@ class Case:
         return self.findings.mask
 
     def sop_uid(self, name: str) -> str:
-        """Return the UID of the object of a kind; a report that refers to a segmentation is another one."""
-        if name == "seg" or not self.segmentation_uid:
+        """Return the UID of the object of a kind.
+
+        What has words in it is another object where it refers to a segmentation, or where other things were noticed of
+        the input: a series that arrived later, say, which was not taken.
+        """
+        if name in ("seg", "ko"):
             return self.identity.uid(name)
-        return self.identity.uid(name, self.segmentation_uid)
+        noticed = [f"{w.code} {w.message}" for w in self.notices]
+        return self.identity.uid(name, self.segmentation_uid, *noticed)
+
+    @property
+    def notices(self) -> list[FindingsWarning]:
+        """What was noticed of the study itself, whether or not ichor's own results lie in it."""
+        return [w for w in self.findings.warnings if w.code not in _NOT_OF_THE_STUDY]
 
     @cached_property
     def thickness(self) -> NDArray[np.float64]:

@@ -22,7 +22,6 @@ from ichor.results.sentences import (
     ascii_text,
     call,
     model_sentence,
-    notices_shown,
     side_words,
 )
 from ichor.results.sides import region_sides
@@ -243,7 +242,7 @@ def _notices(column: _Column, case: Case) -> None:
         column.paragraph(ascii_text(verdict(case.findings).sentence), 18)
         column.paragraph(NOTHING_ASSESSED, 18, _CAUTION)
         return
-    shown = sorted(notices_shown(case), key=lambda w: w.code not in CAUTIONS)
+    shown = sorted(case.notices, key=lambda w: w.code not in CAUTIONS)
     for k, warning in enumerate(shown):
         fill = _CAUTION if warning.code in CAUTIONS else _FAINT
         if not column.paragraph(ascii_text(warning.message), 13, fill):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-from ichor.findings import FindingsWarning
 from ichor.labels import SUBTYPES
 from ichor.reporting.choice import suspicious_slices
 from ichor.reporting.words import number_ranges, probability, refusals, threshold_origin, verdict, volume
@@ -19,7 +18,6 @@ __all__ = [
     "conclusion",
     "inputs_notices",
     "model_sentence",
-    "notices_shown",
     "side_words",
 ]
 
@@ -52,10 +50,6 @@ _SIGNS = str.maketrans(
         "\u00b1": "+/-",
     }
 )
-
-
-_NOT_OF_THE_STUDY = ("own_result",)
-"""Notices that must not change a report: the same study gives the same bytes whether or not results lie in it."""
 
 
 def ascii_text(text: str) -> str:
@@ -92,13 +86,8 @@ def conclusion(case: Case) -> list[str]:
 def inputs_notices(case: Case) -> list[str]:
     """Say what was noticed of the input; the reasons of a refusal stand in the conclusion."""
     reasons = refusals(case.findings)
-    shown = [w for w in notices_shown(case) if w not in reasons]
+    shown = [w for w in case.notices if w not in reasons]
     return [ascii_text(f"Noticed of the input: {w.message} [{w.code}]") for w in shown]
-
-
-def notices_shown(case: Case) -> list[FindingsWarning]:
-    """Return what was noticed of the study itself."""
-    return [w for w in case.findings.warnings if w.code not in _NOT_OF_THE_STUDY]
 
 
 def model_sentence(case: Case) -> str:
