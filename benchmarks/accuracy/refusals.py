@@ -5,8 +5,9 @@ Usage: python -m benchmarks.accuracy.refusals [--data DIR] [--photographs DIR] [
 Everything is saved as a picture file and read as a user's would be. ``--photographs`` names a folder of
 ordinary photographs and graphics, ``--mr`` one of MR heads as NIfTI; docs/how-to/pictures-and-photographs.md
 says which were used. Real slices: ``ct-ich`` from 40 to 85 % of the exam's height (below lies the base,
-above the vertex), ``phe-sich`` those labelled as bleeding; both sampled evenly over all exams; all of
-``head-ct-hemorrhage``. An interval treats pictures as independent; ``sources`` says how many truly are.
+above the vertex) and at any height (in 40/120, as it is stored), ``phe-sich`` those labelled as bleeding and at any
+height, ``aisd`` and ``rsna-slices`` whatever they show; sampled evenly over all exams; all of ``head-ct-hemorrhage``.
+An interval treats pictures as independent; ``sources`` says how many truly are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from benchmarks.shared.arguments import parser
 from benchmarks.shared.camera import STRENGTHS, photograph, viewer
 from benchmarks.shared.cases import dicom_exams, made_up_pictures
 from benchmarks.shared.tables import heading, row
+from ichor.detecting.picture_window import measured
 from ichor.detecting.quality import assess
 from ichor.exam import Picture
 from ichor.preparing import Preparation, prepare
@@ -39,7 +41,8 @@ def refused(path: Path) -> bool:
     """Whether no slice of a picture would be assessed."""
     for subject in read_all(path):
         if isinstance(subject, Picture):
-            notices = assess(subject, prepare(subject, Preparation()))
+            shown, of_window, estimate = measured(subject)
+            notices = [*of_window, *assess(shown, prepare(shown, Preparation()), estimate)]
             if not any(n.decision == "refuse" for n in notices):
                 return False
     return True
@@ -153,12 +156,17 @@ def screens(cases: Cases, strength: str, every: int) -> Cases:
             yield name, Image.fromarray(photograph(scene, STRENGTHS[strength], k).image)
 
 
-def ct_ich(data: Path, most: int) -> Cases:
+def ct_ich(data: Path, most: int, low: float = 0.40, high: float = 0.85) -> Cases:
     paths = []
     for folder in sorted((data / "ct-ich" / "brain").iterdir()):
         slices = sorted(folder.glob("*.jpg"))
-        paths += slices[round(0.40 * len(slices)) : round(0.85 * len(slices))]
+        paths += slices[round(low * len(slices)) : round(high * len(slices))]
     yield from _files(paths, most)
+
+
+def every_slice(data: Path, pattern: str, most: int) -> Cases:
+    """Show what a data set holds, whatever it shows."""
+    yield from _files(sorted(data.glob(pattern)), most)
 
 
 def phe_sich(data: Path, most: int) -> Cases:
@@ -204,6 +212,10 @@ def main() -> None:
         "head-ct-hemorrhage": web(data, arguments.most),
         "ct-ich, 40 to 85 % of the height": ct_ich(data, arguments.most),
         "phe-sich, bleeding slices": phe_sich(data, arguments.most),
+        "ct-ich, any height": ct_ich(data, arguments.most, 0, 1),
+        "phe-sich, any height": every_slice(data, "phe-sich/**/*.jpg", arguments.most),
+        "aisd, any height": every_slice(data, "aisd/brain/**/*.png", arguments.most),
+        "rsna-slices, any height": every_slice(data, "rsna-slices/images/*.jpg", arguments.most),
         **{
             f"ct-ich, photographed ({s})": screens(ct_ich(data, arguments.most), s, 5)
             for s in ("light", "medium", "strong")

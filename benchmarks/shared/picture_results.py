@@ -60,7 +60,7 @@ def results_folder(bundle: str) -> Path:
     digest = hashlib.sha256(Detector(bundle).bundle.sha256.encode())
     package = Path(ichor.__file__).parent
     for room in ("detecting", "preparing", "reading"):
-        for path in sorted((package / room).rglob("*.py")):
+        for path in sorted(p for p in (package / room).rglob("*") if p.suffix in (".py", ".json", ".onnx")):
             digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "ichor" / "single-slices" / digest.hexdigest()[:12]

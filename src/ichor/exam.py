@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ichor.notices import Notice
 
-__all__ = ["AIR_HU", "Exam", "Geometry", "Picture", "Source", "interpolate"]
+__all__ = ["AIR_HU", "Exam", "Geometry", "GreyWindow", "Picture", "Source", "interpolate"]
 
 AIR_HU = -1024
 """What padding and everything outside the scan is set to, in HU."""
@@ -268,6 +268,26 @@ class Exam:
 
 
 @dataclass(frozen=True)
+class GreyWindow:
+    """The window by which the greys of a picture are turned into HU.
+
+    Attributes
+    ----------
+    level, width
+        HU of the middle grey, and from black to white.
+    source
+        ``file`` where the file's numbers are HU, ``measured`` from the picture, ``assumed`` the brain window.
+    error_hu
+        By how much brain may be off, HU (one standard deviation); None where that is not known.
+    """
+
+    level: float
+    width: float
+    source: Literal["file", "measured", "assumed"]
+    error_hu: float | None = None
+
+
+@dataclass(frozen=True)
 class Picture:
     """An 8-bit picture of one slice, windowed by whoever made it.
 
@@ -287,6 +307,9 @@ class Picture:
         What was noticed while reading.
     read_seconds
         Time that reading took.
+    window
+        By which ``grey`` is turned into HU; None as long as it was not measured and the file does not say it: then the
+        brain window is assumed.
     """
 
     grey: NDArray[np.uint8]
@@ -295,6 +318,7 @@ class Picture:
     file_shape: tuple[int, int]
     notices: tuple[Notice, ...] = ()
     read_seconds: float = 0.0
+    window: GreyWindow | None = None
 
     @property
     def n_slices(self) -> int:

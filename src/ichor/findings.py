@@ -17,6 +17,7 @@ __all__ = [
     "Findings",
     "FindingsWarning",
     "LabelValues",
+    "PictureWindow",
     "Region",
     "Seconds",
     "SliceFindings",
@@ -115,6 +116,19 @@ class Seconds(_Model):
     report: float | None = None
 
 
+class PictureWindow(_Model):
+    """The window by which the greys of a picture were turned into HU."""
+
+    level: float = Field(description="HU of the middle grey")
+    width: float = Field(description="HU from black to white")
+    source: Literal["file", "measured", "assumed"] = Field(
+        description="`file`: its numbers are HU; `measured` from the picture; `assumed`: the brain window"
+    )
+    error_hu: float | None = Field(
+        description="by how much brain may be off, HU (one standard deviation); null where that is not known"
+    )
+
+
 class Findings(_Model):
     """What detection says of one exam or picture.
 
@@ -130,6 +144,9 @@ class Findings(_Model):
     n_slices: int
     spacing_mm: list[float] | None = Field(
         default=None, description="between slices, between rows, between columns"
+    )
+    window: PictureWindow | None = Field(
+        default=None, description="of a picture: by which its greys were turned into HU; null for exams"
     )
     probabilities: LabelValues = LabelValues()
     thresholds: LabelValues = LabelValues()

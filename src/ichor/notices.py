@@ -262,7 +262,24 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind(
             "picture",
             "go_on",
-            "A picture has no Hounsfield units: a brain window (level 40, width 80) is assumed; no volume.",
+            "A picture has no Hounsfield units and no scale: its greys are turned into HU by a window; no volume.",
+        ),
+        NoticeKind(
+            "picture_window",
+            "go_on",
+            "Which window a picture was taken to be in: the brain window (level 40, width 80), or the one that was "
+            "measured from its greys.",
+        ),
+        NoticeKind(
+            "picture_window_unknown",
+            "go_on",
+            "The window of the picture cannot be measured (inverted, gamma, a curve, too little to see), or may be a "
+            "bone window: a negative result means nothing.",
+        ),
+        NoticeKind(
+            "picture_window_too_wide",
+            "refuse",
+            "The picture is in a bone window, or nearly so: blood and brain have the same grey.",
         ),
         NoticeKind("picture_cropped", "go_on", "Borders or text around the slice were cut away."),
         NoticeKind(
@@ -288,6 +305,12 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind("picture_multipage", "go_on", "A file of several pages; each is assessed alone."),
         # -- quality -----------------------------------------------------------------------------
         NoticeKind("not_a_head", "refuse", "The image does not look like an axial head CT."),
+        NoticeKind(
+            "no_brain",
+            "go_on",
+            "A single slice of a head that shows hardly any brain (the face, the neck, the skull at the vertex): its "
+            "low probability says nothing of the patient.",
+        ),
         NoticeKind("head_clipped", "go_on", "The head is cut by the edge of the image."),
         NoticeKind(
             "model_does_not_locate",
@@ -320,5 +343,5 @@ NOTICES: dict[str, NoticeKind] = {
 }
 """All codes. A new condition is a new line here."""
 
-CAUTIONS = ("contrast", "metal", "unlike_training")
+CAUTIONS = ("contrast", "metal", "unlike_training", "picture_window_unknown")
 """Codes of notices that put a whole result in doubt: they stand beside the verdict, not among the notes."""

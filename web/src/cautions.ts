@@ -12,6 +12,7 @@ export const CAUTIONS: readonly Caution[] = [
   { code: "contrast", title: "Contrast agent", chip: "contrast" },
   { code: "metal", title: "Metal", chip: "metal" },
   { code: "unlike_training", title: "Unlike the training exams", chip: "unlike training" },
+  { code: "picture_window_unknown", title: "Window not known", chip: "window not known" },
 ];
 
 export function cautionOf(code: string): Caution | undefined {

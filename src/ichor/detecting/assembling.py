@@ -17,6 +17,7 @@ from ichor.findings import (
     FindingsWarning,
     LabelFlags,
     LabelValues,
+    PictureWindow,
     Seconds,
     SliceFindings,
 )
@@ -170,6 +171,7 @@ def findings_of(
         series_uid=_uid(subject.source.series_uid, options),
         n_slices=subject.n_slices,
         spacing_mm=spacing,
+        window=_window(subject),
         probabilities=LabelValues.of(exam) if outcome else LabelValues(),
         thresholds=LabelValues.of(np.round(thresholds, 4)) if outcome else LabelValues(),
         positive=_flags(exam, thresholds) if outcome else LabelFlags(),
@@ -199,6 +201,13 @@ def findings_of_refusal(refusal: RefusedInput, bundle: Bundle, options: Options)
         warnings=[own, *_warnings(refusal.notices)],
         bundle=_reference(bundle),
     )
+
+
+def _window(subject: Exam | Picture) -> PictureWindow | None:
+    if isinstance(subject, Exam) or subject.window is None:
+        return None
+    w = subject.window
+    return PictureWindow(level=w.level, width=w.width, source=w.source, error_hu=w.error_hu)
 
 
 def _flags(exam: NDArray[np.float64], thresholds: NDArray[np.float64]) -> LabelFlags:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ichor.detecting.graphs import MalformedGraph, external_tensors
+from ichor.detecting.graphs import read_verified
 from ichor.detecting.manifest import (
     Manifest,
     Measured,
@@ -163,22 +163,7 @@ class Bundle:
             Where the file is missing, lies elsewhere, was altered, or leaves some of its values in another file.
         """
         graph = self.manifest.graphs[name]
-        path = self.graph(name)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BundleError(
-                f"{path}: found no file that can be read ({error.strerror}); expected the graph {name!r} "
-                f"that {_MANIFEST} names; {_GET_ANOTHER}"
-            ) from None
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != graph.sha256:
-            raise BundleError(
-                f"{path}: found sha256 {digest[:12]}...; expected {graph.sha256[:12]}... as {_MANIFEST} "
-                f"says; the file was altered or cut short: {_GET_ANOTHER}"
-            )
-        _refuse_external_data(path, content)
-        return content
+        return read_verified(self.graph(name), graph.sha256, manifest=_MANIFEST, remedy=_GET_ANOTHER)
 
 
 def load_bundle(name_or_path: str | os.PathLike[str] = "default", *, verify: bool = True) -> Bundle:
@@ -292,22 +277,6 @@ def _parse(path: Path, content: bytes) -> Manifest:
             f"{path}: found {where} wrong: {first['msg'].removeprefix('Value error, ')} "
             f"({error.error_count()} such in all); expected {FORMAT}; {_GET_ANOTHER}"
         ) from None
-
-
-def _refuse_external_data(path: Path, content: bytes) -> None:
-    """Refuse a graph whose values are not all in the bytes that were hashed."""
-    try:
-        outside = external_tensors(content)
-    except MalformedGraph as error:
-        raise BundleError(
-            f"{path}: found a file that is no ONNX graph ({error}); expected one; {_GET_ANOTHER}"
-        ) from None
-    if outside:
-        others = f" and {len(outside) - 1} others" if len(outside) > 1 else ""
-        raise BundleError(
-            f"{path}: found the tensor {outside[0]!r}{others} with external data, which no hash in {_MANIFEST} covers; "
-            "expected a graph that holds all its values; export it without external data, or " + _GET_ANOTHER
-        )
 
 
 def _inside(folder: Path, name: str) -> Path:

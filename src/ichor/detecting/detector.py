@@ -24,6 +24,7 @@ from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.localise import localise
 from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import outside_ranges, quantities
+from ichor.detecting.picture_window import measured
 from ichor.detecting.quality import assess
 from ichor.detecting.scoring import score
 from ichor.detecting.sessions import Model, open_model
@@ -31,8 +32,7 @@ from ichor.errors import RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings, Seconds
 from ichor.notices import Notice, notice
-from ichor.preparing.stacks import Prepared, prepare
-from ichor.preparing.windows import from_grey
+from ichor.preparing.stacks import Prepared, picture_volume, prepare
 from ichor.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -128,8 +128,13 @@ class Detector:
         options = options or Options()
         self.check(options)
         began = time.perf_counter()
+        subject, of_window, estimate = measured(subject)
         prepared = prepare(subject, self.bundle.manifest.preparation)
-        notices, refused = self._notices(subject, prepared)
+        quality = assess(subject, prepared, estimate)
+        if any(n.code == "not_a_head" for n in quality):
+            of_window = []  # what shows no head is in no window
+        refused = any(n.decision == "refuse" for n in (*of_window, *quality))
+        notices = [*subject.notices, *of_window, *quality, *self._notices(subject, prepared, refused=refused)]
         prepared_at = time.perf_counter()
         outcome = None if refused else self._outcome(subject, prepared)
         seconds = Seconds(
@@ -211,26 +216,24 @@ class Detector:
         for unit in get_args(Unit):
             options.thresholds(self.bundle, unit)
 
-    def _notices(self, subject: Exam | Picture, prepared: Prepared) -> tuple[list[Notice], bool]:
-        """All that is noticed of a subject, and whether it cannot be assessed."""
+    def _notices(self, subject: Exam | Picture, prepared: Prepared, *, refused: bool) -> list[Notice]:
+        """Return what the bundle makes of a subject."""
         manifest = self.bundle.manifest
-        quality = assess(subject, prepared)
-        refused = any(n.decision == "refuse" for n in quality)
-        notices = [*subject.notices, *quality]
+        notices = []
         if not manifest.locates:
             text = f"The model {self.bundle.name} says whether, not where."
             notices.append(notice("model_does_not_locate", text))
         if manifest.input_profile and not refused:
             profile = {name: (cut.low, cut.high) for name, cut in manifest.input_profile.items()}
             notices += outside_ranges(quantities(subject, prepared), profile)
-        return notices, refused
+        return notices
 
     def _outcome(self, subject: Exam | Picture, prepared: Prepared) -> Outcome:
         manifest = self.bundle.manifest
         prediction = self.model.predict(prepared.stack)
         regions = None
         if prediction.maps is not None:
-            volume = from_grey(subject.grey)[None] if isinstance(subject, Picture) else subject.volume
+            volume = picture_volume(subject) if isinstance(subject, Picture) else subject.volume
             regions = localise(prediction.maps, volume, prepared.transform, manifest.localisation)
         distances = prepared.transform.slice_distances
         scores = score(prediction, distances, manifest.scoring_rules, self.model.stacking)

@@ -7,9 +7,13 @@ detection does not need for anything else.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["MalformedGraph", "external_tensors"]
+from ichor.errors import BundleError
+
+__all__ = ["MalformedGraph", "external_tensors", "read_verified"]
 
 _CHILDREN: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -39,6 +43,53 @@ _MOST_NESTED = 100
 
 class MalformedGraph(ValueError):
     """Bytes that are no Protocol Buffers message."""
+
+
+def read_verified(path: Path, sha256: str, *, manifest: str, remedy: str) -> bytes:
+    """Read the bytes of a graph, whose hash was checked on these very bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sha256
+        Its hash, in hexadecimal.
+    manifest
+        Name of the file that says so.
+    remedy
+        What to do where it is another one.
+
+    Raises
+    ------
+    BundleError
+        Where the file is missing, was altered, is no graph, or leaves some of its values in another file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{path}: found no file that can be read ({error.strerror}); expected the graph that {manifest} names; "
+            f"{remedy}"
+        ) from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise BundleError(
+            f"{path}: found sha256 {digest[:12]}...; expected {sha256[:12]}... as {manifest} says; the file was "
+            f"altered or cut short: {remedy}"
+        )
+    try:
+        outside = external_tensors(content)
+    except MalformedGraph as error:
+        raise BundleError(
+            f"{path}: found a file that is no ONNX graph ({error}); expected one; {remedy}"
+        ) from None
+    if outside:
+        others = f" and {len(outside) - 1} others" if len(outside) > 1 else ""
+        raise BundleError(
+            f"{path}: found the tensor {outside[0]!r}{others} with external data, which no hash in {manifest} covers; "
+            f"expected a graph that holds all its values; export it without external data, or {remedy}"
+        )
+    return content
 
 
 def external_tensors(model: bytes) -> list[str]:

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ichor.detecting.picture_estimate import PictureEstimate
 from ichor.exam import Exam, Picture
 from ichor.notices import Notice, notice
 from ichor.preparing.stacks import Prepared
+from ichor.preparing.windows import BRAIN, Window
 
 __all__ = ["Cranium", "assess", "find_cranium"]
 
@@ -50,6 +52,11 @@ _CLIPPED_HU = 130.0
 _MIN_BRAIN_SLICES = 4
 _MIN_BRAIN_SHARE = 0.15
 """Of all slices: with less, most of the exam is another part of the body."""
+_LEAST_HEAD = 0.95
+"""Probability from which on a single slice counts as a head although no closed bone around brain was found."""
+_LEAST_WHITE = 0.14
+"""Share of white pixels that such a slice has at least: bone is clipped in a window of soft tissue. MR has fewer."""
+_LEAST_BRAIN = 0.3
 _METAL_HU = 2800
 _METAL_MM2 = 40.0
 _MOTION_MM = 8.0
@@ -181,7 +188,9 @@ def _largest_tissue(
     return np.asarray(ndimage.binary_fill_holes(labels == largest))
 
 
-def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
+def assess(
+    subject: Exam | Picture, prepared: Prepared, estimate: PictureEstimate | None = None
+) -> list[Notice]:
     """Judge an exam or a picture before detection.
 
     Parameters
@@ -190,6 +199,9 @@ def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
         As read.
     prepared
         The same on the model's grid.
+    estimate
+        Of a single slice: a head that shows no closed bone around brain (the base, the vertex, after surgery) is known
+        by it. None where only the rules are asked.
 
     Returns
     -------
@@ -198,34 +210,63 @@ def assess(subject: Exam | Picture, prepared: Prepared) -> list[Notice]:
     """
     transform = prepared.transform
     as_picture = isinstance(subject, Picture) or float(prepared.hu.max()) < _CLIPPED_HU
-    cranium = find_cranium(prepared.hu, picture=as_picture)
     pixel_mm = transform.pixel_mm if transform.geometry.spacing_known else None
-    brains = cranium.brain_slices(pixel_mm, prepared.hu[0].size, picture=as_picture)
-    refusal = _too_little_brain(subject, int(brains.sum()), transform.n_slices)
-    if refusal:
-        return [refusal]
-    if isinstance(subject, Picture):
-        return []
-    return [*_clipped(subject, brains, prepared), *_metal(subject), *_motion(cranium, brains, prepared)]
+    brains = np.zeros(len(prepared.hu), bool)
+    for hu in _looked_at(subject, prepared.hu):
+        cranium = find_cranium(hu, picture=as_picture)
+        brains |= cranium.brain_slices(pixel_mm, hu[0].size, picture=as_picture)
+    found = _too_little_brain(subject, int(brains.sum()), transform.n_slices, estimate)
+    if isinstance(subject, Picture) or any(n.decision == "refuse" for n in found):
+        return found
+    return [
+        *found,
+        *_clipped(subject, brains, prepared),
+        *_metal(subject),
+        *_motion(cranium, brains, prepared),
+    ]
 
 
-def _too_little_brain(subject: Exam | Picture, brains: int, slices: int) -> Notice | None:
-    """Refuse what shows no brain within closed bone, or too little of it for a verdict on an exam."""
+def _looked_at(subject: Exam | Picture, hu: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """HU in which a cranium is looked for: a picture's by its window, and as if it were in the brain window."""
+    if isinstance(subject, Exam):
+        return [hu]
+    found = [np.clip(hu, BRAIN.low, BRAIN.high)]
+    if subject.window is not None:
+        window = Window(subject.window.level, subject.window.width)
+        plain = BRAIN.low + (hu - window.low) * np.float32(BRAIN.width / window.width)
+        found.append(np.clip(plain, BRAIN.low, BRAIN.high))
+    return found
+
+
+def _too_little_brain(
+    subject: Exam | Picture, brains: int, slices: int, estimate: PictureEstimate | None
+) -> list[Notice]:
+    """Refuse what shows no head, or too little of it for a verdict on an exam; say where a head shows no brain."""
     if subject.n_slices == 1:
-        if brains:
-            return None
-        what = "picture" if isinstance(subject, Picture) else "slice"
-        return notice(
-            "not_a_head",
-            f"This {what} does not look like an axial head CT: it shows no brain within closed bone.",
-        )
+        return _of_single_slice(subject, bool(brains), estimate)
     needed = max(min(_MIN_BRAIN_SLICES, max(2, slices // 3)), round(_MIN_BRAIN_SHARE * slices))
     if brains >= needed:
-        return None
+        return []
     shown = f"brain within closed bone in {brains} of {slices} slices; at least {needed} are needed"
     if brains < 2:
-        return notice("not_a_head", f"This exam does not look like an axial head CT: {shown}.")
-    return notice("too_few_slices", f"This exam shows too little of the head: {shown}.")
+        return [notice("not_a_head", f"This exam does not look like an axial head CT: {shown}.")]
+    return [notice("too_few_slices", f"This exam shows too little of the head: {shown}.")]
+
+
+def _of_single_slice(subject: Exam | Picture, brain: bool, estimate: PictureEstimate | None) -> list[Notice]:
+    """Take a slice that shows brain within closed bone, or that the estimate is sure to be a head at all."""
+    if brain:
+        return []
+    what = "picture" if isinstance(subject, Picture) else "slice"
+    if estimate is None or estimate.head < _LEAST_HEAD or estimate.white < _LEAST_WHITE:
+        text = f"This {what} does not look like an axial head CT: it shows no brain within closed bone."
+        return [notice("not_a_head", text)]
+    if estimate.brain >= _LEAST_BRAIN:
+        return []
+    text = (
+        f"This {what} of a head shows hardly any brain; its probability says nothing of the rest of the head."
+    )
+    return [notice("no_brain", text)]
 
 
 def _native_slices(mask: NDArray[np.bool_], prepared: Prepared) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ichor.detecting import BundleCard
-from ichor.exam import AIR_HU, Exam, Picture
+from ichor.exam import AIR_HU, Exam, GreyWindow, Picture
 from ichor.findings import Findings
 from ichor.jobs.display import Display, display_of
 from ichor.jobs.volumes import write_volume
@@ -43,6 +44,8 @@ def content_key(image: Exam | Picture, bundle: str) -> str:
     if isinstance(image, Picture):
         digest.update(repr(image.grey.shape).encode())
         digest.update(np.ascontiguousarray(image.grey).data)
+        if image.window is not None:
+            digest.update(repr((image.window.level, image.window.width)).encode())
     else:
         g = image.geometry
         place = [g.positions, g.row_direction, g.column_direction, np.array(g.spacing)]
@@ -70,7 +73,7 @@ def write_viewer_files(findings: Findings, image: Exam | Picture, folder: Path) 
     dict
         How the shown volume stands to the native slices, in plain types.
     """
-    plan, volume = display_of(image)
+    plan, volume = display_of(_in_window(image, findings))
     n = len(plan.source)
     about = _ABOUT.format("the exam as shown")
     write_volume(folder / "volume.nii.gz", _planes(plan, volume, AIR_HU), n, plan.affine, about)
@@ -86,6 +89,14 @@ def write_viewer_files(findings: Findings, image: Exam | Picture, folder: Path) 
     display["instances"] = list(image.source.instance_numbers) or None
     _thumbnail(plan, volume, display["suspicious"], folder / "thumbnail.png")
     return display
+
+
+def _in_window(image: Exam | Picture, findings: Findings) -> Exam | Picture:
+    """Give a picture the window that its findings say."""
+    if isinstance(image, Exam) or findings.window is None:
+        return image
+    window = findings.window
+    return replace(image, window=GreyWindow(window.level, window.width, window.source, window.error_hu))
 
 
 def write_report_files(

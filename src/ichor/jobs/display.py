@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.exam import AIR_HU, Exam, Geometry, Picture
-from ichor.preparing.windows import from_grey
+from ichor.preparing.stacks import picture_volume
 
 __all__ = ["Display", "display_of"]
 
@@ -128,7 +128,7 @@ def display_of(image: Exam | Picture) -> tuple[Display, NDArray[np.int16]]:
             spacing_known=False,
             orientation_known=False,
         )
-        return flat, from_grey(image.grey)[None]
+        return flat, picture_volume(image)
     return _plan(image.geometry, image.volume.shape[1], image.volume.shape[2]), image.volume
 
 

@@ -12,9 +12,21 @@ from pydantic import BaseModel, ConfigDict
 
 from ichor.exam import Exam, Geometry, Picture
 from ichor.preparing.grid import GridSpec, GridTransform, plan_grid
-from ichor.preparing.windows import Window, from_grey
+from ichor.preparing.windows import BRAIN, Window, from_grey
 
-__all__ = ["Channel", "Preparation", "Prepared", "neighbour_indices", "picture_geometry", "prepare"]
+__all__ = [
+    "Channel",
+    "Preparation",
+    "Prepared",
+    "neighbour_indices",
+    "picture_geometry",
+    "picture_volume",
+    "prepare",
+]
+
+
+_CLIPPED_GREYS = 1
+"""Greys from either end that a clipped value may have: compression ripples."""
 
 
 class Channel(BaseModel):
@@ -169,13 +181,28 @@ def picture_geometry(n: int = 1) -> Geometry:
     )
 
 
+def picture_volume(picture: Picture) -> NDArray[np.int16]:
+    """``(1, rows, columns)`` HU of a picture by its window, by the brain window where that is not known.
+
+    What a narrower window than the brain window shows black or white may be anything beyond: it is taken to lie at
+    that window's end, so that bone and blood do not look like brain.
+    """
+    window = BRAIN if picture.window is None else Window(picture.window.level, picture.window.width)
+    hu = from_grey(picture.grey, window)
+    if window.low > BRAIN.low:
+        hu[picture.grey <= _CLIPPED_GREYS] = BRAIN.low
+    if window.high < BRAIN.high:
+        hu[picture.grey >= 255 - _CLIPPED_GREYS] = BRAIN.high
+    return hu[None]
+
+
 def prepare(subject: Exam | Picture, preparation: Preparation) -> Prepared:
     """Bring an exam or a picture to the model's grid and stack it.
 
     Parameters
     ----------
     subject
-        What was read. A picture is taken to be in the brain window.
+        What was read. A picture is turned into HU by its window.
     preparation
         From the bundle or the recipe.
 
@@ -185,7 +212,7 @@ def prepare(subject: Exam | Picture, preparation: Preparation) -> Prepared:
         The network's input and the way back.
     """
     if isinstance(subject, Picture):
-        volume, geometry = from_grey(subject.grey)[None], picture_geometry()
+        volume, geometry = picture_volume(subject), picture_geometry()
     else:
         volume, geometry = subject.volume, subject.geometry
     transform = plan_grid(volume, geometry, preparation.grid)

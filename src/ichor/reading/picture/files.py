@@ -18,13 +18,14 @@ from PIL import Image, ImageOps
 from PIL import TiffImagePlugin as _tiff  # noqa: F401
 
 from ichor.errors import RefusedInput
-from ichor.exam import Picture
+from ichor.exam import GreyWindow, Picture
 from ichor.notices import notice
 from ichor.reading.context import ReadContext
 from ichor.reading.files import InputFile, announce
 from ichor.reading.limits import Limits
 from ichor.reading.muting import native_stderr_muted
 from ichor.reading.picture.directories import tiff_fault
+from ichor.reading.picture.numbers import greys_of_numbers
 from ichor.reading.refusals import refusal
 
 __all__ = ["is_picture", "read_pictures"]
@@ -35,12 +36,8 @@ _SEVERAL = ("TIFF", "GIF", "WEBP")
 """Those of which a file may hold several pages or frames."""
 """Pillow opens a JPEG of several pictures (MPO) as JPEG, too."""
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a")
-_STORED_OFFSETS = (1024, 32768)
-"""What is commonly added to HU to store them as unsigned 16-bit numbers."""
 _MOST_SIDE = 4096
 """Pixels of the longer side; a larger picture is taken in fewer: no head needs more, and memory is bounded."""
-_BRAIN_WINDOW = (0, 80)
-"""HU of black and of white, as every picture is taken to have them."""
 _READ_ERRORS = (
     ArithmeticError,
     AttributeError,
@@ -166,9 +163,11 @@ def _page(
         upright = _upright(image)
         width, height = upright.size
         factor = -(-max(width, height) // _MOST_SIDE)
-        pixels = _pixels(upright if factor == 1 else upright.reduce(factor))
+        pixels, window = _pixels(upright if factor == 1 else upright.reduce(factor))
         del upright  # as large as the file's picture; what follows needs the room
         for result in slices_of_picture(pixels, name, notices, began):
+            if window is not None and isinstance(result, Picture):
+                result = replace(result, window=window)
             yield result if factor == 1 else _at_full_size(result, factor, (height, width))
     except RefusedInput as refused:
         yield refused
@@ -198,34 +197,14 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """Pixels ``(rows, columns)`` of a grey picture, ``(rows, columns, 3)`` of a colour one."""
+def _pixels(image: Image.Image) -> tuple[NDArray[np.uint8], GreyWindow | None]:
+    """Pixels ``(rows, columns)``, of a colour picture ``(rows, columns, 3)``, and their window where known."""
     if image.mode.startswith(("I", "F")):
-        return _from_numbers(np.asarray(image, dtype=np.float32))
+        return greys_of_numbers(np.asarray(image, dtype=np.float32))
     if image.mode in ("L", "1"):
-        return np.asarray(image.convert("L"))
+        return np.asarray(image.convert("L")), None
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         image = Image.alpha_composite(ground, rgba)
-    return np.asarray(image.convert("RGB"))
-
-
-def _from_numbers(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Greys of a picture of 16 or 32 bits: stretched, unless the numbers are HU with an offset.
-
-    Those span from air to bone, and the brain is but a sliver of the span: stretched, it would be one grey.
-    """
-    known = np.where(np.isfinite(values), values, np.nan)
-    if np.isnan(known).all():
-        return np.zeros(values.shape, np.uint8)
-    low, high = np.nanpercentile(known, [0.5, 99.8])
-    rows, columns = (max(1, n // 4) for n in values.shape)
-    core = known[rows:-rows, columns:-columns]
-    middle = float(np.nanmedian(core)) if np.isfinite(core).any() else float(low)
-    for offset in _STORED_OFFSETS:
-        if low < offset - 700 and high > offset + 300 and 0 <= middle - offset <= 100:
-            low, high = (offset + hu for hu in _BRAIN_WINDOW)
-            break
-    scaled = (np.nan_to_num(known, nan=low) - low) * (255 / max(float(high - low), 1e-6))
-    return np.asarray(np.clip(scaled, 0, 255).astype(np.uint8))
+    return np.asarray(image.convert("RGB")), None

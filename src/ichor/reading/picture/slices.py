@@ -37,7 +37,7 @@ _DARK_SPREAD = 6
 """Grey values by which the air of a photographed screen or film may lie above its smooth level."""
 _LEAST_GREYS = 16
 """Fewer distinct greys than this show no brain."""
-_NO_SCALE = "A picture has no Hounsfield units and no scale: a brain window is assumed, no volume is given."
+_NO_SCALE = "A picture has no Hounsfield units and no scale: HU are taken from its greys, no volume is given."
 
 
 @dataclass(frozen=True)
