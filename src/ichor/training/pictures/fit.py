@@ -141,7 +141,7 @@ def fit(heads: HeadSlices, others: OtherPictures, checkpoint: Path, steps: int) 
             group["lr"] = _RATE * min(1.0, step / _WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
         value = loss(network(pictures), truth)
         optimiser.zero_grad()
-        value.backward()
+        torch.autograd.backward(value)
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         _average(averaged, network, min(_AVERAGED, step / (step + 10)))

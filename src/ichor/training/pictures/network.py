@@ -39,7 +39,8 @@ class PictureNet(nn.Module):
     def forward(self, grey: Tensor) -> Tensor:
         """Dark greys are spread by a square root: in a wide window brain is dark, and so is fluid in a narrow one."""
         features = self.body(torch.cat([grey, grey.clamp(min=_DARKEST).sqrt()], 1))
-        return self.top(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+        found: Tensor = self.top(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+        return found
 
 
 def loss(outputs: Tensor, truth: Tensor) -> Tensor:

@@ -178,7 +178,7 @@ def _shapes(rng: np.random.Generator) -> NDArray[np.float32]:
 
 def _page(rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw a page of text or a chart."""
-    size = tuple(int(v) for v in rng.integers(160, 420, 2))
+    size = int(rng.integers(160, 420)), int(rng.integers(160, 420))
     ground = int(rng.choice([255, 240, 20, 0]))
     page = Image.new("L", size, ground)
     draw = ImageDraw.Draw(page)

@@ -84,14 +84,14 @@ def render(
         grey, place, width = base + grey * gain, place * gain + base / 255, width / gain
     if rng.random() < 0.14:
         grey, linear = _not_linear(grey, rng), False
-    grey = _as_saved(np.clip(grey, 0, 255), rng)
-    return Rendered(grey, float(np.log(width / 80)), float(place), linear)
+    saved = _as_saved(np.clip(grey, 0, 255), rng)
+    return Rendered(saved, float(np.log(width / 80)), float(place), linear)
 
 
 def _random_window(rng: np.random.Generator) -> Window:
     if rng.random() < 0.5:
-        level, width = _COMMON[int(rng.integers(len(_COMMON)))]
-        width *= float(np.exp(rng.normal() * 0.06))
+        level, common = _COMMON[int(rng.integers(len(_COMMON)))]
+        width = common * float(np.exp(rng.normal() * 0.06))
         return Window(level + rng.normal() * (1 + 0.02 * width), width)
     width = float(np.exp(rng.uniform(np.log(25), np.log(700))))
     return Window(BRAIN_HU + rng.normal() * (6 + width * 0.12), width)

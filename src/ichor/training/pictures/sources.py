@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,8 @@ def head_slices(datasets: Sequence[Dataset], cache: Path) -> HeadSlices:
             columns = [np.array(column) for column in zip(*rows, strict=True)]
             names = ("hu", "ranges", "brain", "source", "group", "known")
             partial = path.with_suffix(".part.npz")
-            np.savez(partial, **dict(zip(names, columns, strict=True)))
+            arrays: dict[str, Any] = dict(zip(names, columns, strict=True))
+            np.savez(partial, **arrays)
             partial.replace(path)
         with np.load(path, allow_pickle=False) as kept:
             parts.append(dict(kept))
