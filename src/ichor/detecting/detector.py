@@ -21,18 +21,17 @@ from ichor.detecting.assembling import (
     unit_of,
 )
 from ichor.detecting.bundle import Bundle, load_bundle
+from ichor.detecting.examining import examine
 from ichor.detecting.localise import localise
 from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import outside_ranges, quantities
-from ichor.detecting.picture_window import measured
-from ichor.detecting.quality import assess
 from ichor.detecting.scoring import score
 from ichor.detecting.sessions import Model, open_model
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings, Seconds
 from ichor.notices import Notice, notice
-from ichor.preparing.stacks import Prepared, picture_volume, prepare
+from ichor.preparing.stacks import Prepared, picture_volume
 from ichor.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -128,13 +127,10 @@ class Detector:
         options = options or Options()
         self.check(options)
         began = time.perf_counter()
-        subject, of_window, estimate = measured(subject)
-        prepared = prepare(subject, self.bundle.manifest.preparation)
-        quality = assess(subject, prepared, estimate)
-        if any(n.code == "not_a_head" for n in quality):
-            of_window = []  # what shows no head is in no window
-        refused = any(n.decision == "refuse" for n in (*of_window, *quality))
-        notices = [*subject.notices, *of_window, *quality, *self._notices(subject, prepared, refused=refused)]
+        examined = examine(subject, self.bundle.manifest.preparation)
+        subject, prepared, refused = examined.subject, examined.prepared, examined.refused
+        own = self._notices(subject, prepared, refused=refused)
+        notices = [*subject.notices, *examined.notices, *own]
         prepared_at = time.perf_counter()
         outcome = None if refused else self._outcome(subject, prepared)
         seconds = Seconds(

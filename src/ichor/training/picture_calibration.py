@@ -12,8 +12,8 @@ from torch import nn
 
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
+from ichor.detecting.examining import examine
 from ichor.detecting.manifest import Measured, Scaling, scaled_probabilities
-from ichor.detecting.quality import assess
 from ichor.errors import RefusedInput
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import fit_calibration
@@ -21,7 +21,6 @@ from ichor.evaluating.metrics import bootstrap
 from ichor.evaluating.prediction_files import ScoredExam, prediction_rows, read_scores, write_predictions
 from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABELS
-from ichor.preparing import prepare
 from ichor.progress import Progress
 from ichor.reading import read_all
 from ichor.training.fitting import load_model
@@ -85,10 +84,10 @@ def _rows(
         read = list(read_all(_file(dataset, name)))
         if len(read) != 1 or isinstance(read[0], RefusedInput):
             continue
-        prepared = prepare(read[0], recipe.preparation)
-        if any(n.decision == "refuse" for n in assess(read[0], prepared)):
+        examined = examine(read[0], recipe.preparation)
+        if examined.refused:
             continue
-        scores, distances = predict_prepared(network, prepared, recipe)
+        scores, distances = predict_prepared(network, examined.prepared, recipe)
         yield from prediction_rows(dataset.name, name, scores, distances)
 
 

@@ -1,0 +1,55 @@
+"""What every subject goes through before a network sees it: in detection, and where pictures are calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ichor.detecting.picture_window import measured
+from ichor.detecting.quality import assess
+from ichor.exam import Exam, Picture
+from ichor.notices import Notice
+from ichor.preparing.stacks import Preparation, Prepared, prepare
+
+__all__ = ["Examined", "examine"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A subject on the model's grid, and what was noticed of it.
+
+    Attributes
+    ----------
+    subject
+        As read; a picture has its window.
+    prepared
+        The same on the grid.
+    notices
+        Of its window and of its quality.
+    """
+
+    subject: Exam | Picture
+    prepared: Prepared
+    notices: tuple[Notice, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether no verdict may be given."""
+        return any(notice.decision == "refuse" for notice in self.notices)
+
+
+def examine(subject: Exam | Picture, preparation: Preparation) -> Examined:
+    """Measure a picture's window, bring the subject to the grid, and assess its quality.
+
+    Parameters
+    ----------
+    subject
+        As read.
+    preparation
+        Of the model.
+    """
+    subject, of_window, estimate = measured(subject)
+    prepared = prepare(subject, preparation)
+    quality = assess(subject, prepared, estimate)
+    if any(n.code == "not_a_head" for n in quality):
+        of_window = []  # what shows no head is in no window
+    return Examined(subject, prepared, (*of_window, *quality))
