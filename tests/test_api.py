@@ -33,6 +33,7 @@ CONTRACT = {
     "slices",
     "regions",
     "volume_ml",
+    "window",
     "assessable",
     "warnings",
     "bundle",
