@@ -3,7 +3,6 @@
 import importlib.util
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,8 +120,12 @@ def test_a_split_keeps_its_people_together_and_a_store_is_built(data):
 def test_a_release_and_the_documentation_say_where_it_comes_from(data):
     pytest.importorskip("torch", reason="needs the extra 'train'")
     from ichor.training.describing import _trained_on
+    from ichor.training.recipe import load_recipe
+    from ichor.training.run_data import RunData
+    from ichor.training.run_folder import RunFolder
 
-    run = SimpleNamespace(folder=SimpleNamespace(recipe=SimpleNamespace(target="added", extra=())), root=data)
+    recipe = load_recipe("default").replaced(target="added", extra=())
+    run = RunData(RunFolder(data / "run", recipe), data)
     (stated,) = _trained_on(run)
     assert (stated.name, stated.exams, stated.slices) == ("added", 8, 72)
     assert (stated.licence, stated.citation, stated.note) == ("CC BY 4.0", "Nobody 2026", "made of circles")
