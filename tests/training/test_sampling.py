@@ -181,11 +181,7 @@ def test_slices_of_other_sets_are_drawn_by_their_weights_and_only_what_they_hold
     assert {sampler._one_of_extra("extra_positive", rng).store.name for _ in range(20)} == {"one"}
     sampler.batch(0, range(4))
     with pytest.raises(ValueError, match="found nothere; expected names that extra has"):
-        MixedSampler(
-            recipe_of("map", sampling={"kind": "mixed", "weights": {"nothere": 1}}),
-            (target, set(target.patients)),
-            pairs,
-        )
+        recipe_of("map", sampling={"kind": "mixed", "weights": {"nothere": 1}})
 
 
 PLAIN = {"hu_gain": 0, "hu_offset": 0, "noise_hu": 0, "blur": 0, "clip": 0, "lone": 0}

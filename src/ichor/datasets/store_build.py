@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.datasets.labelled import Dataset
-from ichor.datasets.store import ALL_HU, FORMAT, GROUP, META, Store, open_store
+from ichor.datasets.store import FORMAT, GROUP, META, Store, open_store
 from ichor.datasets.store_prepare import OnGrid, prepare_all
 from ichor.errors import UsageError
 from ichor.preparing import GridSpec
@@ -222,7 +222,6 @@ class _Builder:
         for path in [p for p in written if p.suffix == ".partial"]:
             path.unlink()  # zarr's, of a build that was killed
             written.remove(path)
-        ranges = {tuple(e["hu_range"]) for e in self.exams}
         # Written last, and moved into place: a store is whole or it is not there.
         _write_json(
             self.home / META,
@@ -232,7 +231,6 @@ class _Builder:
                 "grid": repr(self.spec),
                 "shard": self.shard,
                 "files": {p.relative_to(self.home / GROUP).as_posix(): p.stat().st_size for p in written},
-                "hu_range": list(next(iter(ranges))) if len(ranges) == 1 else list(ALL_HU),
                 "exams": self.exams,
                 "left_out": self.left_out,
             },

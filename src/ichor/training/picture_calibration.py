@@ -14,7 +14,7 @@ from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.examining import examine
 from ichor.detecting.manifest import Measured, Scaling, scaled_probabilities
-from ichor.errors import RefusedInput
+from ichor.errors import RefusedInput, UsageError
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import fit_calibration
 from ichor.evaluating.metrics import bootstrap
@@ -73,7 +73,13 @@ def predict_pictures(data: RunData, progress: Progress) -> None:
             )
             names = sorted(picture for picture, fold in folds.items() if f"fold-{fold}" == part)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_predictions(path, list(_rows(network, data, dataset, names)))
+            rows = list(_rows(network, data, dataset, names))
+            if not rows:
+                raise UsageError(
+                    f"data set {name}: found none of {len(names)} pictures of {part} that can be assessed; expected "
+                    "slices of heads; leave the set out of 'pictures', or look at what ichor detect says of them"
+                )
+            write_predictions(path, rows)
 
 
 def _rows(
@@ -94,7 +100,10 @@ def _rows(
 def _file(dataset: Dataset, name: str) -> Path:
     path = dataset.path(name)
     if path is None:
-        raise TypeError(f"data set {dataset.name}: its pictures have no files of their own")
+        raise UsageError(
+            f"recipe: pictures: found {dataset.name}, whose slices are no picture files; expected sets of pictures; "
+            "leave it out"
+        )
     return path
 
 

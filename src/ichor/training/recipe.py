@@ -259,6 +259,10 @@ class Recipe(_Strict):
         unknown = set(self.folded) - set(self.extra)
         if unknown:
             raise ValueError(f"folded: found {', '.join(sorted(unknown))}; expected names that extra has")
+        weighed = set(self.sampling.weights) if isinstance(self.sampling, MixedSampling) else set()
+        if unknown := weighed - set(self.extra):
+            found = ", ".join(sorted(unknown))
+            raise ValueError(f"sampling.weights: found {found}; expected names that extra has")
         seen = set(self.pictures) & ({self.target, *self.extra} - set(self.folded))
         if seen:
             raise ValueError(

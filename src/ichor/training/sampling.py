@@ -119,11 +119,6 @@ class MixedSampler:
         self.share = recipe.sampling
         self.target = _Pool(*target, recipe.preparation.max_gap_mm)
         self.extra = [_Pool(*pair, recipe.preparation.max_gap_mm) for pair in extra]
-        unknown = set(self.share.weights) - set(recipe.extra)
-        if unknown:
-            raise ValueError(
-                f"sampling.weights: found {', '.join(sorted(unknown))}; expected names that extra has"
-            )
         if not len(self.target.positive) or not len(self.target.negative):
             raise ValueError("the training patients hold only one class")
         slices = len(self.target.positive) + len(self.target.negative)
