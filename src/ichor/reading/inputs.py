@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +20,7 @@ from ichor.reading.gzipped import is_gzip
 from ichor.reading.limits import Limits
 from ichor.reading.nifti import nifti_part, partner_of, read_nifti
 from ichor.reading.picture import read_pictures
+from ichor.reading.scratch import ScratchFolder
 from ichor.reading.sorting import SortedFiles, counted, nothing_to_read, sort_files
 from ichor.reading.tarball import gunzip, is_tar, untar
 
@@ -100,7 +100,7 @@ class _Scratch(contextlib.ExitStack):
 
     def folder(self) -> Path:
         """Make a new one."""
-        return Path(self.enter_context(tempfile.TemporaryDirectory(prefix="ichor-")))
+        return self.enter_context(ScratchFolder())
 
 
 def _files(path: Path, scratch: _Scratch, context: ReadContext) -> tuple[list[InputFile], list[str]]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from ichor.reading.isolation.board import Entry, look
 from ichor.reading.isolation.memory import resident_bytes
 from ichor.reading.isolation.wire import CorruptAnswer, Result, receive, receive_line, send_line
 from ichor.reading.limits import Limits
+from ichor.reading.scratch import ScratchFolder
 
 __all__ = ["Death", "Reader", "Request"]
 
@@ -143,7 +142,8 @@ class Reader:
                 "isolated reading: found no Python interpreter to start; expected sys.executable to name one; "
                 "read with isolated=False"
             )
-        self._scratch = Path(tempfile.mkdtemp(prefix="ichor-"))
+        self._folder = ScratchFolder()
+        self._scratch = self._folder.path
         try:
             # -P: the folder in which somebody's study lies is no place to import from.
             self._process = subprocess.Popen(
@@ -155,7 +155,7 @@ class Reader:
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         except BaseException:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._folder.clear()
             raise
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("a process without pipes")
@@ -235,7 +235,7 @@ class Reader:
             with contextlib.suppress(OSError):
                 pipe.close()
         self._process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._folder.clear()
 
     def _wait_until_started(self) -> None:
         if self._started:
