@@ -7,6 +7,24 @@ from pathlib import Path
 
 import pytest
 
+PASSED = os.environ.get("ICHOR_TESTS_PASSED")
+"""A file of tests that passed: those in it are not run again, those that pass are added. CI runs the tests in
+several environments, each with more packages; what passed without them needs no second run."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not PASSED or not Path(PASSED).exists():
+        return
+    passed = set(Path(PASSED).read_text(encoding="utf-8").splitlines())
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+    items[:] = [item for item in items if item.nodeid not in passed]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if PASSED and report.when == "call" and report.passed:
+        with Path(PASSED).open("a", encoding="utf-8") as file:
+            file.write(f"{report.nodeid}\n")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
