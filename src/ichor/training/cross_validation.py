@@ -24,7 +24,7 @@ from ichor.training.fitting import FitData, Start, fit, load_model
 from ichor.training.hardware import Hardware
 from ichor.training.plain import label_weights
 from ichor.training.predicting import inference_device, predict
-from ichor.training.ranks import is_first_process, wait_for_all
+from ichor.training.ranks import is_first_process, naming_lost_processes, wait_for_all
 from ichor.training.recipe import PlainSampling, load_recipe
 from ichor.training.run_data import RunData
 from ichor.training.run_folder import ALL, AVERAGED, PREDICTIONS, STACKING, WEIGHTS, RunFolder
@@ -101,12 +101,13 @@ class CrossValidation:
             part == ALL and self.folder.finished(ALL)
         ):
             return
-        weights = self._fit(part)
-        if part != ALL and is_first_process():
-            network = load_model(self.recipe, weights).to(inference_device(self.hardware.accelerator))
-            self._predict(network, part)
-            self._predict_folded(network, part)
-        wait_for_all()
+        with naming_lost_processes(self.hardware.world):
+            weights = self._fit(part)
+            if part != ALL and is_first_process():
+                network = load_model(self.recipe, weights).to(inference_device(self.hardware.accelerator))
+                self._predict(network, part)
+                self._predict_folded(network, part)
+            wait_for_all()
 
     def _fit(self, part: str) -> Path:
         recipe, data = self.recipe, self.data

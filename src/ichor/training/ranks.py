@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch.distributed as dist
 
-__all__ = ["is_first_process", "wait_for_all"]
+from ichor.errors import IchorError
+
+__all__ = ["is_first_process", "naming_lost_processes", "wait_for_all"]
 
 
 def is_first_process() -> bool:
@@ -25,3 +29,29 @@ def wait_for_all() -> None:
     """Wait until every process of this run is here; nothing where there is one."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+
+
+@contextlib.contextmanager
+def naming_lost_processes(world: int) -> Iterator[None]:
+    """Say in a sentence that a process went away, where one of several waits for it in vain.
+
+    Parameters
+    ----------
+    world
+        Number of processes that share a batch.
+
+    Raises
+    ------
+    IchorError
+        In place of the error of the library that carries their messages.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo has no class of its own for a connection that ends.
+        if world == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise IchorError(
+            f"training: found a process or machine gone, of {world} that share a batch; expected all to the end; "
+            "start the same command on every machine again: it goes on from the last checkpoint"
+        ) from error
