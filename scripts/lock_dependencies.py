@@ -25,7 +25,10 @@ __all__ = ["pins", "requirements", "wrong"]
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "constraints.txt"
-EXTRAS = ("test", "serve", "test-serve", "results", "test-results", "node", "test-node")
+EXTRAS = (
+    *("test", "serve", "test-serve", "results", "test-results", "node", "test-node"),
+    *("docs", "notebooks", "test-package"),
+)
 _OLDEST_PYTHON = "3.11"
 _EDITABLE = "editables"
 """What an editable install asks of hatchling besides what pyproject.toml says."""

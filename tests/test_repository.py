@@ -393,6 +393,11 @@ def test_every_page_is_reached_from_the_readme():
     assert {n for n in pages() if n.startswith("docs/")} <= seen
 
 
+def test_every_page_stands_in_the_navigation_of_the_site():
+    nav = set(re.findall(r"^ +- (?:[^:\n]+: )?([\w/-]+\.md)$", texts()["mkdocs.yml"], re.MULTILINE))
+    assert {name.removeprefix("docs/") for name in pages() if name.startswith("docs/")} - nav == set()
+
+
 def options() -> set[str]:
     """Every option that some command has, as the printed reference tells."""
     return set(re.findall(r"--[a-z][a-z-]*", texts()["docs/reference/command.md"]))

@@ -98,7 +98,7 @@ def from_wheel(clone: Path, folder: Path, environment: dict[str, str]) -> Trial:
     empty.mkdir()
     pip = str(clone / ".venv/bin/pip")
     _run([pip, "wheel", "--no-deps", "-w", str(wheels), str(clone)], folder, environment)
-    (wheel,) = wheels.glob("ichor-*.whl")
+    (wheel,) = wheels.glob("ichor_ct-*.whl")
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB")
     started = time.perf_counter()
     _run([sys.executable, "-m", "venv", str(venv)], empty, environment)

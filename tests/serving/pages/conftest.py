@@ -1,48 +1,16 @@
-"""A browser for the tests of the page; without Playwright or Chromium all of them are skipped."""
+"""A reader's browser and a server; without Playwright or Chromium the tests of the page are skipped."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:  # told by the fixture: a skip here would end the whole run
-    sync_playwright = None
-
 if TYPE_CHECKING:
     from serving.pages.looking import Looker
     from serving.served import Served
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",  # WebGL 2 without a graphics card
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    found = os.environ.get("ICHOR_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if sync_playwright is None:
-        pytest.skip("needs the extra 'test-serve' (Playwright)")
-    if found is None:
-        pytest.skip(f"needs Chromium (one of {', '.join(BROWSERS)}, or ICHOR_CHROMIUM)")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
