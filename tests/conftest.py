@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+# What tests expect are the numbers of ONNX Runtime, also where OpenVINO is installed.
+os.environ["ICHOR_ENGINE"] = "onnxruntime"
+
 PASSED = os.environ.get("ICHOR_TESTS_PASSED")
 """A file of tests that passed: those in it are not run again, those that pass are added. CI runs the tests in
 several environments, each with more packages; what passed without them needs no second run."""

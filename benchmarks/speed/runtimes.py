@@ -5,11 +5,12 @@ Usage: python -m benchmarks.speed.runtimes RUN [--data DIR] [--patients N] [--re
 RUN is the folder of a run of a map model with its weights. Each exam of the target is predicted out of fold by each
 runtime, from the same prepared slices. A table shows the area under the curve beside fp32's, and how long 30 slices
 take, runtimes in turn so that what else the machine does falls on all of them. Graphs are kept in RUN/int8. OpenVINO
-is no dependency of ichor: pip install openvino.
+is of the extra ``openvino``.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -27,6 +28,7 @@ from benchmarks.shared.tables import heading, row
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import load_split
+from ichor.detecting.openvino_session import OpenVinoSession, is_installed
 from ichor.detecting.scoring import Prediction, score
 from ichor.detecting.sessions import open_session
 from ichor.evaluating import metrics as m
@@ -114,9 +116,7 @@ def runtimes() -> Runtimes:
         "ONNX Runtime, 8 bits": ("int8", onnx_runtime),
         "ONNX Runtime, fp32, without the mirror image": ("one-sided", onnx_runtime),
     }
-    try:
-        import openvino as _  # noqa: F401
-    except ImportError:
+    if not is_installed():
         print("OpenVINO is not installed: left out\n")
         return found
     return found | {
@@ -135,16 +135,12 @@ def onnx_runtime(graph: Path) -> Predict:
 
 def openvino(precision: str) -> Open:
     def opened(graph: Path) -> Predict:
-        import openvino
-
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-        model = openvino.Core().compile_model(str(graph), "CPU", settings)
-
-        def predict(batch: NDArray[np.float32]) -> Prediction:
-            found = model({"stack": batch})
-            return Prediction(found["map"].copy(), found["slice"].copy())
-
-        return lambda stack: joined(map(predict, batches(stack)))
+        session = OpenVinoSession(
+            graph.read_bytes(), precision=precision, threads=len(os.sched_getaffinity(0))
+        )
+        return lambda stack: joined(
+            Prediction(*session.run(["map", "slice"], {"stack": batch})) for batch in batches(stack)
+        )
 
     return opened
 

@@ -317,6 +317,12 @@ NOTICES: dict[str, NoticeKind] = {
             "go_on",
             "The model scores slices and draws no map: there are no regions, no volume and no mask.",
         ),
+        NoticeKind(
+            "other_engine",
+            "go_on",
+            "The model was run by OpenVINO, and in bf16 where the processor has it: logits differ by rounding from "
+            "those that its figures were measured with.",
+        ),
         NoticeKind("metal", "go_on", "Heavy metal; streaks may hide or imitate blood."),
         NoticeKind(
             "motion", "go_on", "Neighbouring slices do not follow each other; the patient may have moved."

@@ -38,6 +38,14 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Engine(StrEnum):
+    """What runs the model."""
+
+    auto = "auto"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
 def detect(
     inputs: Annotated[
         list[str],
@@ -57,6 +65,12 @@ def detect(
         typer.Option("--json", help="One findings object a line on standard output, nothing else there."),
     ] = False,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="What runs the model; auto takes OpenVINO in bf16 where it is installed and the processor has it."
+        ),
+    ] = Engine.auto,
     bundle: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")] = "default",
     write: Annotated[
         list[str] | None,
@@ -113,7 +127,7 @@ def detect(
     options = Options(threshold=threshold, sensitivity=sensitivity, original_uids=original_uids)
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
-        detector, limits = _load(bundle, device, limit or [], reports=output is not None)
+        detector, limits = _load(bundle, device, engine, limit or [], reports=output is not None)
         writer = _Writer(output, formats, kinds, detector.bundle.card, limits)
         show = _Show(as_json, progress)
         for detection in detector.detect_all(
@@ -129,14 +143,16 @@ def detect(
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _load(bundle: str, device: Device, overrides: list[str], *, reports: bool) -> tuple[Detector, Limits]:
+def _load(
+    bundle: str, device: Device, engine: Engine, overrides: list[str], *, reports: bool
+) -> tuple[Detector, Limits]:
     """Open the model in a thread; import meanwhile what reads and reports a study, and look at the limits."""
     from concurrent.futures import ThreadPoolExecutor
 
     from ichor.detecting import Detector
 
     with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(Detector, bundle, device.value)
+        opening = pool.submit(Detector, bundle, device.value, engine.value)
         limits = _limits(overrides)
         if reports:
             import ichor.reporting.html  # noqa: F401

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["OptionValues", "detect", "detect_all", "shared_detector"]
 
 _MOST_DETECTORS = 3
-_detectors: OrderedDict[tuple[Path, str, str], tuple[object, Detector]] = OrderedDict()
+_detectors: OrderedDict[tuple[Path, str, str, str, str], tuple[object, Detector]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -40,6 +40,7 @@ def detect(
     series: str | None = None,
     bundle: str | os.PathLike[str] = "default",
     device: str = "auto",
+    engine: str = "auto",
     limits: Limits | None = None,
     isolated: bool = False,
     **options: Unpack[OptionValues],
@@ -52,7 +53,7 @@ def detect(
         A path that holds one exam or picture, or what :func:`ichor.read` gave.
     series
         Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
-    bundle, device
+    bundle, device, engine
         See :class:`~ichor.detecting.detector.Detector`. The model is loaded by the first call and kept for the next
         ones; a bundle that was changed since is loaded again.
     limits
@@ -80,11 +81,11 @@ def detect(
                 f"{'series' if series is not None else 'limits'}: found it beside an exam that was read already; "
                 "expected it only with a path; give it to ichor.read"
             )
-        return shared_detector(bundle, device).detect(subject, chosen)
+        return shared_detector(bundle, device, engine).detect(subject, chosen)
 
     from ichor.reading import read_all
 
-    detector = shared_detector(bundle, device)
+    detector = shared_detector(bundle, device, engine)
     detector.check(chosen)
     results = iter(read_all(subject, series=series, limits=limits, isolated=isolated))
     first, second = next(results, None), next(results, None)
@@ -102,6 +103,7 @@ def detect_all(
     series: str | None = None,
     bundle: str | os.PathLike[str] = "default",
     device: str = "auto",
+    engine: str = "auto",
     limits: Limits | None = None,
     isolated: bool = False,
     progress: Progress | None = None,
@@ -113,7 +115,7 @@ def detect_all(
     ----------
     *inputs
         Folders, files, zips.
-    series, bundle, device, limits, isolated, **options
+    series, bundle, device, engine, limits, isolated, **options
         As in :func:`detect`.
     progress
         Called with what is being done and the share of the present input that is done.
@@ -124,13 +126,17 @@ def detect_all(
         One an exam, picture, or input that could not be read, in the order of the inputs.
     """
     chosen = Options(**options)
-    detector = shared_detector(bundle, device)  # a wrong bundle must not cost the reading of a study first
+    detector = shared_detector(
+        bundle, device, engine
+    )  # a wrong bundle must not cost the reading of a study first
     yield from detector.detect_all(
         *inputs, options=chosen, series=series, limits=limits, isolated=isolated, progress=progress
     )
 
 
-def shared_detector(bundle: str | os.PathLike[str] = "default", device: str = "auto") -> Detector:
+def shared_detector(
+    bundle: str | os.PathLike[str] = "default", device: str = "auto", engine: str = "auto"
+) -> Detector:
     """Return the process's detector of a bundle; it is loaded where there is none, or where the bundle was changed.
 
     Raises
@@ -139,12 +145,12 @@ def shared_detector(bundle: str | os.PathLike[str] = "default", device: str = "a
         As :class:`~ichor.detecting.detector.Detector` does.
     """
     folder = find_bundle(bundle).resolve()
-    key = (folder, device, os.environ.get("ICHOR_THREADS", ""))
+    key = (folder, device, engine, *(os.environ.get(f"ICHOR_{name}", "") for name in ("THREADS", "ENGINE")))
     with _lock:  # two threads that ask for the same bundle load it once
         state = bundle_state(folder)
         kept = _detectors.pop(key, None)
         if kept is None or kept[0] != state:
-            kept = (state, Detector(folder, device))
+            kept = (state, Detector(folder, device, engine))
         _detectors[key] = kept  # the one used last stands last
         while len(_detectors) > _MOST_DETECTORS:
             _detectors.popitem(last=False)

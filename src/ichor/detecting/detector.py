@@ -72,6 +72,8 @@ class Detector:
         Name or path of the bundle, see :func:`~ichor.detecting.bundle.load_bundle`.
     device
         ``auto`` (CUDA if ONNX Runtime has it, else CPU), ``cpu`` or ``cuda``.
+    engine
+        ``auto``, ``onnxruntime`` or ``openvino``, see :func:`~ichor.detecting.sessions.open_model`.
 
     Attributes
     ----------
@@ -85,14 +87,16 @@ class Detector:
     BundleError
         Where the bundle is missing, incomplete, altered, or of a format that this ichor does not read.
     UsageError
-        For an unknown device, or one that this machine has not.
+        For an unknown device or engine, or one that this machine has not.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str] = "default", device: str = "auto") -> None:
+    def __init__(
+        self, bundle: str | os.PathLike[str] = "default", device: str = "auto", engine: str = "auto"
+    ) -> None:
         began = time.perf_counter()
         # Hashes are checked as the graphs are opened, on the very bytes that are opened.
         self.bundle: Bundle = load_bundle(bundle, verify=False)
-        self.model: Model = open_model(self.bundle, device)
+        self.model: Model = open_model(self.bundle, device, engine)
         _log.info(
             "bundle %s %s (sha256 %.12s) is open on %s after %.2f s",
             self.bundle.name,
@@ -219,6 +223,9 @@ class Detector:
         if not manifest.locates:
             text = f"The model {self.bundle.name} says whether, not where."
             notices.append(notice("model_does_not_locate", text))
+        if self.model.provider.startswith("OpenVINO") and not refused:
+            text = f"Computed by {self.model.provider}; the model's figures were measured in ONNX Runtime."
+            notices.append(notice("other_engine", text))
         if manifest.input_profile and not refused:
             profile = {name: (cut.low, cut.high) for name, cut in manifest.input_profile.items()}
             notices += outside_ranges(quantities(subject, prepared), profile)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +22,42 @@ if TYPE_CHECKING:
     from ichor.detecting.bundle import Bundle
 
 __all__ = [
+    "ENGINES",
     "Batches",
     "ClassifierModel",
     "MapModel",
     "Model",
+    "Session",
     "available_providers",
     "open_model",
     "open_session",
 ]
+
+_log = logging.getLogger(__name__)
+
+ENGINES = ("auto", "onnxruntime", "openvino")
+"""What runs the graph of the slices; the small graph over all slices of an exam stays in ONNX Runtime."""
 
 _CUDA_BATCH = 32
 _MOST_AT_ONCE = 4
 """Slices that a CPU works on at a time, each on threads of its own: every one takes about 45 MB."""
 _CUDA = "CUDAExecutionProvider"
 _Result = TypeVar("_Result")
+
+
+class Session(Protocol):
+    """An open graph: of ONNX Runtime's sessions what is used here."""
+
+    def run(
+        self, outputs: Sequence[str] | None, inputs: Mapping[str, NDArray[np.float32]], /
+    ) -> list[NDArray[np.float32]]:
+        """Run it; several threads may at once."""
+
+    def get_inputs(self) -> Sequence[Any]:
+        """Return the inputs, each with a ``name``."""
+
+    def get_providers(self) -> Sequence[str]:
+        """Return what runs it, first of all."""
 
 
 class Batches:
@@ -84,9 +107,9 @@ class MapModel:
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
+        session: Session,
         batches: Batches | None = None,
-        sequence: onnxruntime.InferenceSession | None = None,
+        sequence: Session | None = None,
     ) -> None:
         self.session = session
         self.batches = batches or Batches()
@@ -95,7 +118,7 @@ class MapModel:
 
     @property
     def provider(self) -> str:
-        """The execution provider in use."""
+        """What runs the slices: ONNX Runtime's execution provider, or OpenVINO with its precision."""
         return str(self.session.get_providers()[0])
 
     @property
@@ -193,8 +216,8 @@ class ClassifierModel:
 
     def __init__(
         self,
-        features: onnxruntime.InferenceSession,
-        head: onnxruntime.InferenceSession,
+        features: Session,
+        head: Session,
         batches: Batches | None = None,
     ) -> None:
         self.features = features
@@ -238,9 +261,7 @@ Model: TypeAlias = MapModel | ClassifierModel
 """A bundle's graphs, open."""
 
 
-def _run(
-    session: onnxruntime.InferenceSession, output: str, value: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _run(session: Session, output: str, value: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
         found = session.run([output], {session.get_inputs()[0].name: value})[0]
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
@@ -258,7 +279,7 @@ def available_providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def open_model(bundle: Bundle, device: str = "auto") -> Model:
+def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Model:
     """Open a bundle's graphs on a device, each from the very bytes whose hash was checked.
 
     Sessions may be run by several threads at once. To detect more than once, keep a
@@ -270,14 +291,20 @@ def open_model(bundle: Bundle, device: str = "auto") -> Model:
         The bundle.
     device
         ``auto`` (CUDA if ONNX Runtime has it, else CPU), ``cpu`` or ``cuda``.
+    engine
+        ``onnxruntime``, ``openvino`` (CPU alone), or ``auto``: that of ``ICHOR_ENGINE`` where it is set, else
+        OpenVINO in bf16 where it is installed, the processor computes in bf16, and it answers as ONNX Runtime does.
 
     Raises
     ------
     BundleError
         Where a graph is missing, altered, or cannot be opened.
     UsageError
-        For another name, or CUDA where there is none.
+        For another name, or a device or an engine that is not there.
     """
+    engine = os.environ.get("ICHOR_ENGINE", "") or "auto" if engine == "auto" else engine
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: expected {', '.join(ENGINES)}")
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device {device!r}: expected auto, cpu or cuda")
     cuda_known = _CUDA in available_providers()
@@ -295,8 +322,12 @@ def open_model(bundle: Bundle, device: str = "auto") -> Model:
         )
         for name in bundle.manifest.used_graphs
     }
-    first = next(iter(opened.values()))
+    first: Session = next(iter(opened.values()))
     on_cuda = first.get_providers()[0] == _CUDA
+    if not on_cuda:
+        first = _faster(first, bundle, engine, threads, at_once)
+    elif engine == "openvino":
+        raise UsageError("engine 'openvino': found device cuda; expected the CPU; use --device cpu")
     batches = Batches(_CUDA_BATCH if on_cuda else 1, at_once)
     model = (
         MapModel(first, batches, opened.get("sequence"))
@@ -308,6 +339,35 @@ def open_model(bundle: Bundle, device: str = "auto") -> Model:
             "device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu"
         )
     return model
+
+
+def _faster(session: Session, bundle: Bundle, engine: str, threads: int, at_once: int) -> Session:
+    """Return the graph of the slices in OpenVINO, where that is asked for or sure to be faster; else as it is."""
+    from ichor.detecting import openvino_session as openvino
+
+    bf16 = openvino.has_bf16()
+    if engine == "onnxruntime" or (engine == "auto" and not (bf16 and openvino.is_installed())):
+        return session
+    name = next(iter(bundle.manifest.used_graphs))
+    precision = "bf16" if bf16 else "f32"
+    opened = openvino.OpenVinoSession(
+        bundle.read_graph(name),
+        precision=precision,
+        threads=threads,
+        at_once=at_once,
+        name=str(bundle.graph(name)),
+    )
+    preparation = bundle.manifest.preparation
+    shape = len(preparation.channels), preparation.rows, preparation.columns
+    if openvino.is_like(opened, session, shape, precision):
+        return opened
+    if engine == "openvino":
+        raise UsageError(
+            "engine 'openvino': found other logits than ONNX Runtime's on a made slice; expected the same but for "
+            "rounding; use --engine onnxruntime"
+        )
+    _log.warning("OpenVINO answers otherwise than ONNX Runtime on a made slice: ONNX Runtime is used")
+    return session
 
 
 def open_session(

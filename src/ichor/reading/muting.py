@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-__all__ = ["native_stderr_muted", "without_requests"]
+__all__ = ["hidden_module", "native_stderr_muted"]
 
 
 @contextlib.contextmanager
@@ -29,18 +29,14 @@ def native_stderr_muted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_requests() -> Iterator[None]:
-    """Hide the package requests meanwhile, where nobody has imported it yet.
-
-    pydicom imports it, where it is installed, to download its own test data, which is never done here. That import
-    opens a socket, to see whether there is IPv6, and takes a twentieth of a second.
-    """
-    if "requests" in sys.modules:
+def hidden_module(name: str) -> Iterator[None]:
+    """Make a package look not installed meanwhile, where nobody has imported it yet."""
+    if name in sys.modules:
         yield
         return
-    sys.modules["requests"] = None  # type: ignore[assignment]  # what Python takes for "not installed"
+    sys.modules[name] = None  # type: ignore[assignment]  # what Python takes for "not installed"
     try:
         yield
     finally:
-        if sys.modules.get("requests", ...) is None:
-            del sys.modules["requests"]
+        if sys.modules.get(name, ...) is None:
+            del sys.modules[name]
