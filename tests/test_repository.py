@@ -53,6 +53,12 @@ MOST_LINES = 500
 MOST_FUNCTION_LINES = 60
 """Without signature and docstring."""
 MOST_PARAMETERS = 7
+MOST_WORDS = 600
+LONG_PAGES = {
+    "docs/reference/notices.md": "printed from the code, and looked up",
+    "docs/reference/glossary.md": "one table, looked up",
+    "docs/reference/dicom-conformance.md": "has the form that the standard gives it",
+}
 FORMER_WORDS = {
     *("judge", "judges", "judged", "judging", "judgement", "opinion", "opinions", "hottest", "soup", "lone"),
     *(
@@ -391,6 +397,23 @@ def test_every_page_is_reached_from_the_readme():
         for target in re.findall(r"\]\(([^)#\s]+\.md)", prose(texts()[name])):
             queue.append(((ROOT / name).parent / target).resolve().relative_to(ROOT).as_posix())
     assert {n for n in pages() if n.startswith("docs/")} <= seen
+
+
+def words(text: str) -> int:
+    """Words that are read one after the other: no code, no printed section, no table of figures."""
+    text = re.sub(r"<!-- begin: (.*?) -->.*?<!-- end: \1 -->", "", prose(text), flags=re.DOTALL)
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        cells = [cell for line in table.splitlines()[2:] for cell in line.split("|") if cell.strip()]
+        if 2 * sum(any(c.isdigit() for c in cell) for cell in cells) > len(cells):
+            text = text.replace(table, "")
+    return len(re.findall(r"\w[\w'.,:/-]*", re.sub(r"\]\([^)]*\)", "]", text)))
+
+
+def test_pages_are_short():
+    long = {
+        name: n for name in pages() if name.startswith("docs/") and (n := words(texts()[name])) > MOST_WORDS
+    }
+    assert set(long) == set(LONG_PAGES), long
 
 
 def test_every_page_stands_in_the_navigation_of_the_site():
