@@ -46,8 +46,8 @@ class PheSich(Dataset):
     info = DatasetInfo(
         title="PHE-SICH-CT-IDS: spontaneous intraparenchymal hemorrhage with perihematomal edema",
         citation="Ma et al. 2023, PHE-SICH-CT-IDS, figshare",
-        licence="not verified: research use",
-        restriction="research: its licence was not verified",
+        licence="non-commercial use, by its authors (arXiv 2308.10521); that at figshare was not verified",
+        restriction="non-commercial use, as its authors publish it",
         url="https://figshare.com/articles/dataset/PHE-SICH-CT-IDS/23957937",
         kind="exams",
         access="figshare; no login",
