@@ -145,7 +145,8 @@ def shared_detector(
         As :class:`~ichor.detecting.detector.Detector` does.
     """
     folder = find_bundle(bundle).resolve()
-    key = (folder, device, engine, *(os.environ.get(f"ICHOR_{name}", "") for name in ("THREADS", "ENGINE")))
+    threads, chosen = (os.environ.get(f"ICHOR_{name}", "") for name in ("THREADS", "ENGINE"))
+    key = (folder, device, engine, threads, chosen)
     with _lock:  # two threads that ask for the same bundle load it once
         state = bundle_state(folder)
         kept = _detectors.pop(key, None)
