@@ -73,6 +73,7 @@ _ROOMS = (
     Box("models", ("networks in torch,", "of no other room"), "train", _X[2], _Y[2]),
     Box("training", ("recipes, families, folds,", "release of a bundle"), "train", _X[3], _Y[2]),
     Box("results", ("segmentation, report,", "capture: back to a PACS"), "results", _X[5], _Y[0]),
+    Box("bulk", ("archives by many", "processes or machines"), "results", _X[5], _Y[1]),
     Box("jobs", ("queue, worker,", "database, storage"), "serve", _X[4], _Y[1]),
     Box("serving", ("the page and", "its API"), "serve", _X[4], _Y[2]),
     Box("node", ("DICOM in and out, HL7,", "FHIR, worklist"), "results", _X[5], _Y[2]),
@@ -90,6 +91,7 @@ ARROWS = (
     ("training", "evaluating"),
     ("training", "models"),
     ("results", "reporting"),
+    ("bulk", "results"),
     ("jobs", "results"),
     ("serving", "jobs"),
     ("node", "serving"),
@@ -158,7 +160,7 @@ def _rooms() -> str:
             ("core", "core: no torch, no pandas"),
             ("train", "extra train"),
             ("serve", "extra serve"),
-            ("results", "extras results, node"),
+            ("results", "extras results, node, scale"),
         )
     ):
         x = (24, 260, 400, 540)[k]

@@ -28,6 +28,7 @@ LOCK = ROOT / "constraints.txt"
 EXTRAS = (
     *("test", "serve", "test-serve", "results", "test-results", "node", "test-node"),
     *("docs", "notebooks", "test-package"),
+    *("scale", "test-scale"),
 )
 _OLDEST_PYTHON = "3.11"
 _EDITABLE = "editables"

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from sections import table, update
 from typer.models import ArgumentInfo
 
+from ichor.bulk.schema import COLUMNS
 from ichor.cli import app
 from ichor.cli.info import notices_markdown
 from ichor.datasets.registry import DATASETS
@@ -59,6 +60,7 @@ def _pages() -> dict[str, dict[str, str] | str]:
         "docs/reference/findings.schema.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
         "docs/reference/findings-json.md": {"fields": _model_tables(Findings), "labels": _labels()},
         "docs/reference/bundle.md": {"fields": _model_tables(Manifest), "preparation": _preparation()},
+        "docs/reference/bulk.md": {"columns": _columns()},
         "docs/reference/node.md": {"fields": _model_tables(NodeConfig)},
         "docs/reference/dicom-results.md": {"objects": _results(), "codes": _codes()},
         "docs/reference/limits.md": {"limits": _limits()},
@@ -102,6 +104,13 @@ def _codes() -> str:
     rows += [[c.use, c.value, c.scheme, c.meaning, c.source] for c in CODES.values()]
     rows.append(["a notice on the input", "its code", PRIVATE_SCHEME, "the code in words", "notices.md"])
     return table(["use", "code", "scheme", "meaning", "confirmed in"], rows)
+
+
+def _columns() -> str:
+    rows: list[list[object]] = [
+        [f"`{c.name}`", c.type, "never null" if c.required else "", c.meaning] for c in COLUMNS
+    ]
+    return table(["column", "type", "", "meaning"], rows)
 
 
 def _windows() -> str:

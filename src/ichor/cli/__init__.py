@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ichor.cli.bulk import bulk
 from ichor.cli.data import data
 from ichor.cli.demo import demo
 from ichor.cli.detect import detect
@@ -55,7 +56,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data", help="The data sets: list, info, get, check, convert.")
-for _command in (detect, demo, info, train, evaluate, explore, export, submit, serve, node):
+for _command in (detect, bulk, demo, info, train, evaluate, explore, export, submit, serve, node):
     app.command()(with_verbosity(_command))
 for _registered in data.registered_commands:
     if _registered.callback is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ichor.reading.limits import Limits
     from ichor.results import Results
 
-__all__ = ["detect"]
+__all__ = ["detect", "limits_of", "make_folder", "result_kinds"]
 
 EXIT_REFUSED = 3
 _RESULTS = "dicom"
@@ -163,12 +163,27 @@ def _formats(write: list[str] | None, output: Path | None) -> tuple[tuple[str, .
     """Return the files of the report, and the kinds of DICOM objects, that were asked for."""
     from ichor.reporting import DEFAULT_FORMATS, FORMATS, check_formats
 
-    names = [name.strip() for text in write or [] for name in text.split(",") if name.strip()]
+    names = _names(write)
     formats = check_formats([*DEFAULT_FORMATS, *(name for name in names if name in FORMATS)])
     kinds = _kinds([name for name in names if name not in FORMATS], FORMATS)
     if write is not None and output is None:
         raise UsageError("--write: found no folder to write to; expected -o DIR with it")
     return formats, kinds
+
+
+def _names(write: list[str] | None) -> list[str]:
+    return [name.strip() for text in write or [] for name in text.split(",") if name.strip()]
+
+
+def result_kinds(write: list[str] | None) -> tuple[str, ...]:
+    """Return the kinds of DICOM objects that ``--write`` names, where it takes nothing else.
+
+    Raises
+    ------
+    UsageError
+        Where one is unknown, or what makes them is not installed.
+    """
+    return _kinds(_names(write), ())
 
 
 def _kinds(names: list[str], formats: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,6 +204,17 @@ def _kinds(names: list[str], formats: tuple[str, ...]) -> tuple[str, ...]:
 def _limits(overrides: list[str]) -> Limits:
     from ichor.reading.limits import Limits
 
+    return Limits.from_environment(**limits_of(overrides))
+
+
+def limits_of(overrides: list[str]) -> dict[str, float]:
+    """Return what ``--limit`` gave, by name.
+
+    Raises
+    ------
+    UsageError
+        Where one is not of the form NAME=VALUE.
+    """
     values: dict[str, float] = {}
     for text in overrides:
         name, equals, value = text.partition("=")
@@ -200,7 +226,7 @@ def _limits(overrides: list[str]) -> Limits:
             ) from None
         if not equals:
             raise UsageError(f"--limit {text!r}: expected NAME=VALUE")
-    return Limits.from_environment(**values)
+    return values
 
 
 def make_folder(output: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -54,11 +54,15 @@ class Detection:
         What was assessed; None where it could not be read.
     path
         The input that was given; None where there was none.
+    quantities
+        What the out-of-distribution check measured, by key of
+        :data:`~ichor.detecting.out_of_distribution.QUANTITIES`; empty where it measured nothing.
     """
 
     findings: Findings
     exam: Exam | Picture | None
     path: Path | None = None
+    quantities: Mapping[str, float] = field(default_factory=dict)
 
 
 class Detector:
@@ -128,12 +132,18 @@ class Detector:
         UsageError
             Where the bundle has no operating point for the sensitivity asked for.
         """
+        return self.assess(subject, options).findings
+
+    def assess(self, subject: Exam | Picture, options: Options | None = None) -> Detection:
+        """Detect as :meth:`detect` does, and give what was measured of the subject besides the findings."""
         options = options or Options()
         self.check(options)
         began = time.perf_counter()
         examined = examine(subject, self.bundle.manifest.preparation)
         subject, prepared, refused = examined.subject, examined.prepared, examined.refused
-        own = self._notices(subject, prepared, refused=refused)
+        profiled = bool(self.bundle.manifest.input_profile) and not refused
+        measured = quantities(subject, prepared) if profiled else {}
+        own = self._notices(measured, refused=refused)
         notices = [*subject.notices, *examined.notices, *own]
         prepared_at = time.perf_counter()
         outcome = None if refused else self._outcome(subject, prepared)
@@ -150,7 +160,8 @@ class Detector:
             "refused" if refused else f"detected in {seconds.detect or 0:.2f} s",
         )
         _log.debug("noticed: %s", ", ".join(n.code for n in notices) or "nothing")
-        return findings_of(subject, outcome, notices, self.bundle, options, seconds)
+        findings = findings_of(subject, outcome, notices, self.bundle, options, seconds)
+        return Detection(findings, subject, quantities=measured)
 
     def detect_all(
         self,
@@ -198,7 +209,7 @@ class Detector:
                     yield Detection(findings_of_refusal(result, self.bundle, options), None, Path(path))
                     continue
                 report(f"detecting {name}", 0.5)
-                yield Detection(self.detect(result, options), result, Path(path))
+                yield replace(self.assess(result, options), path=Path(path))
                 report(f"reading {name}", 1.0)
 
     def refused(self, refusal: RefusedInput, options: Options | None = None) -> Findings:
@@ -216,8 +227,8 @@ class Detector:
         for unit in get_args(Unit):
             options.thresholds(self.bundle, unit)
 
-    def _notices(self, subject: Exam | Picture, prepared: Prepared, *, refused: bool) -> list[Notice]:
-        """Return what the bundle makes of a subject."""
+    def _notices(self, measured: Mapping[str, float], *, refused: bool) -> list[Notice]:
+        """Return what the bundle makes of a subject of which this was measured."""
         manifest = self.bundle.manifest
         notices = []
         if not manifest.locates:
@@ -226,9 +237,9 @@ class Detector:
         if self.model.provider.startswith("OpenVINO") and not refused:
             text = f"Computed by {self.model.provider}; the model's figures were measured in ONNX Runtime."
             notices.append(notice("other_engine", text))
-        if manifest.input_profile and not refused:
+        if measured and manifest.input_profile:
             profile = {name: (cut.low, cut.high) for name, cut in manifest.input_profile.items()}
-            notices += outside_ranges(quantities(subject, prepared), profile)
+            notices += outside_ranges(measured, profile)
         return notices
 
     def _outcome(self, subject: Exam | Picture, prepared: Prepared) -> Outcome:

@@ -1,0 +1,35 @@
+"""From the address of a source to the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ichor.bulk.folders import FolderSource
+from ichor.bulk.units import Source
+from ichor.errors import UsageError
+from ichor.reading.limits import Limits
+
+__all__ = ["open_source"]
+
+
+def open_source(address: str, *, skipped: Path | None = None, limits: Limits | None = None) -> Source:
+    """Open what an address names.
+
+    Parameters
+    ----------
+    address
+        A folder or file, or an address with a scheme that ichor reads.
+    skipped
+        A folder that is not looked into.
+    limits
+        For the headers that are read while studies are looked for.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such source, or what it needs is not installed.
+    """
+    scheme, found, _ = address.partition("://")
+    if found and not Path(address).exists():
+        raise UsageError(f"{address}: found the scheme {scheme}; expected a folder or file")
+    return FolderSource(Path(address), skipped, limits)
