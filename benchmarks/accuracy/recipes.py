@@ -56,7 +56,8 @@ Two cores and no model hub set bounds that the papers did not have: fewer epochs
 for ResNet and DenseNet (their ImageNet weights were out of reach; `--weights hub` takes them where there is a
 connection). The papers' accuracies are of other data, so they are no comparison, only what was claimed. None of these
 figures is a paper's system at its best. On the pictures, the default's network was trained further from the one that
-ships, which saw none of them.
+ships, which saw none of them. Learning curves, confusion matrices and the ROC of every label:
+[recipe by recipe](results-by-recipe.md).
 """
 _COPIED = ("predictions.csv", "log.csv", "run.json")
 Floats = NDArray[np.floating]
