@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import io
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from ichor.cli.demo import demo_exam
 from ichor.node.config import parse_config
 from ichor.node.receiving import Receiving
 from ichor.node.spool import Spool
+from ichor.node.transport import steady
 from ichor.reading.limits import Limits
 from serving.served import until
 
@@ -108,6 +111,21 @@ class NodeProcess:
                 if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return int(pid)
         raise AssertionError(f"no {module}")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Halt the node while its receiver takes a study: however slowly it comes, none of it is quiet too early."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    def send(self, datasets: list[Dataset], **how: Any) -> None:
+        """Push a study, whole."""
+        with self.held():
+            assert set(send(self.port, datasets, **how)) == {0}
 
     def kill(self) -> None:
         """``kill -9`` of the node; its children end by themselves."""
@@ -261,32 +279,21 @@ def noise(datasets: list[Dataset], seed: int) -> list[Dataset]:
 def send(
     port: int, datasets: list[Dataset], *, title: str = TITLE, called: str = "ICHOR", tls: Any = None
 ) -> list[int]:
-    """Push a study; returns the status of each.
-
-    pynetdicom's requestor may lose an answer on a busy machine (its reactor takes it first): the object is sent again,
-    as any sender does.
-    """
-    statuses: list[int] = []
-    for _ in range(4):
-        entity = AE(title)
-        entity.dimse_timeout = 10
-        for sop_class, syntax in sorted({(d.SOPClassUID, d.file_meta.TransferSyntaxUID) for d in datasets}):
-            entity.add_requested_context(sop_class, syntax)
-        options = {"tls_args": (tls, "localhost")} if tls else {}
-        association = entity.associate("127.0.0.1", port, ae_title=called, **options)
-        assert association.is_established
-        try:
-            while len(statuses) < len(datasets):
-                status = association.send_c_store(datasets[len(statuses)])
-                if "Status" not in status:
-                    break
-                statuses.append(int(status.Status))
-        finally:
-            if association.is_established:
-                association.release()
-        if len(statuses) == len(datasets):
-            return statuses
-    raise AssertionError("no answer to four tries")
+    """Push a study; returns the status of each."""
+    entity = AE(title)
+    entity.dimse_timeout = 120
+    for sop_class, syntax in sorted({(d.SOPClassUID, d.file_meta.TransferSyntaxUID) for d in datasets}):
+        entity.add_requested_context(sop_class, syntax)
+    options = {"tls_args": (tls, "localhost")} if tls else {}
+    association = steady(entity.associate("127.0.0.1", port, ae_title=called, **options))
+    assert association.is_established
+    try:
+        answers = [association.send_c_store(data) for data in datasets]
+        assert all("Status" in answer for answer in answers), "no answer"
+        return [int(answer.Status) for answer in answers]
+    finally:
+        if association.is_established:
+            association.release()
 
 
 def established(port: int, *, title: str = TITLE, called: str = "ICHOR", tls: Any = None) -> bool:
@@ -294,7 +301,7 @@ def established(port: int, *, title: str = TITLE, called: str = "ICHOR", tls: An
     entity.add_requested_context(sop.Verification)
     entity.acse_timeout = entity.network_timeout = 10
     options = {"tls_args": (tls, "localhost")} if tls else {}
-    association = entity.associate("127.0.0.1", port, ae_title=called, **options)
+    association = steady(entity.associate("127.0.0.1", port, ae_title=called, **options))
     if not association.is_established:
         return False
     good = association.send_c_echo().Status == 0
@@ -310,7 +317,7 @@ def find(port: int, *, title: str = TITLE, **keys: str) -> list[Dataset]:
         setattr(asked, keyword, keys.get(keyword, ""))
     entity = AE(title)
     entity.add_requested_context(sop.StudyRootQueryRetrieveInformationModelFind)
-    association = entity.associate("127.0.0.1", port, ae_title="ICHOR")
+    association = steady(entity.associate("127.0.0.1", port, ae_title="ICHOR"))
     assert association.is_established
     try:
         answers = list(association.send_c_find(asked, sop.StudyRootQueryRetrieveInformationModelFind))
@@ -318,6 +325,42 @@ def find(port: int, *, title: str = TITLE, **keys: str) -> list[Dataset]:
         association.release()
     assert answers[-1][0].Status in (0, 0x0124), answers[-1]
     return [data for status, data in answers if status.Status == 0xFF00 and data is not None]
+
+
+def begin_step(port: int, uid: str, data: Dataset) -> int:
+    """Tell by MPPS N-CREATE that a study is being made, as a scanner does; returns the status."""
+    values, scheduled = Dataset(), Dataset()
+    scheduled.StudyInstanceUID, scheduled.AccessionNumber = data.StudyInstanceUID, data.AccessionNumber
+    values.ScheduledStepAttributesSequence = [scheduled]
+    values.PatientName, values.PatientID = data.PatientName, data.PatientID
+    values.PerformedProcedureStepID, values.PerformedProcedureStepStatus = "1", "IN PROGRESS"
+    return _step(port, "send_n_create", values, uid)
+
+
+def end_step(port: int, uid: str, made: list[Dataset], *, state: str = "COMPLETED") -> int:
+    """Tell by MPPS N-SET which images a study has; returns the status."""
+    values, series = Dataset(), Dataset()
+    values.PerformedProcedureStepStatus = state
+    series.SeriesInstanceUID = made[0].SeriesInstanceUID
+    series.ReferencedImageSequence = []
+    for data in made:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
+        series.ReferencedImageSequence.append(item)
+    values.PerformedSeriesSequence = [series]
+    return _step(port, "send_n_set", values, uid)
+
+
+def _step(port: int, how: str, values: Dataset, uid: str) -> int:
+    entity = AE(TITLE)
+    entity.add_requested_context(sop.ModalityPerformedProcedureStep)
+    association = steady(entity.associate("127.0.0.1", port, ae_title="ICHOR"))
+    assert association.is_established
+    try:
+        status, _ = getattr(association, how)(values, sop.ModalityPerformedProcedureStep, uid)
+        return int(status.Status)
+    finally:
+        association.release()
 
 
 class Archive:
@@ -415,7 +458,7 @@ class Archive:
         entity = AE(self.title)
         entity.add_requested_context(sop.StorageCommitmentPushModel)
         role = build_role(sop.StorageCommitmentPushModel, scp_role=True)
-        own = entity.associate("127.0.0.1", self.node_port, ae_title="ICHOR", ext_neg=[role])
+        own = steady(entity.associate("127.0.0.1", self.node_port, ae_title="ICHOR", ext_neg=[role]))
         if own.is_established:
             own.send_n_event_report(answer, kind, *place)
             own.release()
@@ -448,7 +491,7 @@ class MllpServer:
                 code = outer.answers.pop(0) if outer.answers else "AA"
                 control = message.split("\r")[0].split("|")[9]
                 if code == "silent":
-                    time.sleep(3)
+                    self.request.recv(1)  # until the sender goes away
                 elif code != "close":
                     named = "SOMETHING" if code == "other" else control
                     answer = f"MSH|^~\\&|X|Y|ICHOR|Z|20260101||ACK|1|P|2.5.1\rMSA|{'AA' if code == 'other' else code}|{named}\r"

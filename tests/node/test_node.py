@@ -55,6 +55,10 @@ def settled(node: NodeProcess, n: int) -> bool:
     return len(found) == n and all(state in ("delivered", "withdrawn", "given_up") for _, state, _ in found)
 
 
+def metrics(node: NodeProcess) -> str:
+    return httpx.get(f"{node.url}/metrics").text
+
+
 def listed(node: NodeProcess) -> list[dict[str, Any]]:
     return list(httpx.get(f"{node.url}/api/v1/studies").json()["items"])
 
@@ -78,8 +82,8 @@ def test_a_study_goes_round_to_every_destination(
     pacs.node_port = one.port
     datasets = study(1)
     began = time.monotonic()
-    assert send(one.port, datasets) == [0] * 6
-    until(lambda: settled(one, 4), "the deliveries", 60)
+    one.send(datasets)
+    until(lambda: settled(one, 4), "the deliveries")
     print(f"from the first slice until all was delivered and committed: {time.monotonic() - began:.1f} s")
     assert {(d, s) for d, s, _ in deliveries(one)} == {
         (name, "delivered") for name in ("pacs", "engine", "fhir", "hook")
@@ -94,25 +98,25 @@ def test_a_study_goes_round_to_every_destination(
     # The same page shows it, and the list of the archives has it.
     (row,) = listed(one)
     assert row["state"] == "ready" and row["flagged"]
+    until(lambda: "suspected" in find(one.port)[0].StudyComments, "the list, which follows the results")
     (entry,) = find(one.port)
-    assert entry.StudyInstanceUID == datasets[0].StudyInstanceUID and "suspected" in entry.StudyComments
+    assert entry.StudyInstanceUID == datasets[0].StudyInstanceUID
 
     # The same again, and our own results that come back, start nothing.
-    assert send(one.port, datasets) == [0] * 6
+    one.send(datasets)
     assert send(one.port, pacs.received) == [0]
-    until(
-        lambda: any(e["reason"] == "own_result" for e in one.audit("dropped")), "the result to be dropped", 20
-    )
-    time.sleep(2)
+    until(lambda: any(e["reason"] == "own_result" for e in one.audit("dropped")), "the result to be dropped")
+    until(lambda: 'ichor_node_events_total{event="studies",reason="known"}' in metrics(one), "the same again")
     assert len(deliveries(one)) == 4 and len(listed(one)) == 1
 
     # A slice that comes late: assessed once more, under new objects.
     late = study(1, step=3)[-1]
     late.SOPInstanceUID = late.file_meta.MediaStorageSOPInstanceUID = late.SOPInstanceUID + ".9"
-    assert send(one.port, [late]) == [0]
-    until(lambda: settled(one, 8), "the deliveries", 60)
+    one.send([late])
+    until(lambda: settled(one, 8), "the deliveries")
     assert len(pacs.instances()) == 2 and len(listed(one)) == 2
     assert len(find(one.port)) == 1
+    assert sorted(pacs.instances().values()) == [1, 1]  # no answer was lost, so nothing was sent twice
 
     assert_no_canary(one, hook)
     for peer_ in (engine, server, hook):
@@ -120,7 +124,14 @@ def test_a_study_goes_round_to_every_destination(
 
 
 def assert_no_canary(one: NodeProcess, hook: WebServer) -> None:
-    """Names stand in the spool and in the results, and nowhere else."""
+    """Names stand in the spool and in the results, and nowhere else. Ends the node: files it is writing are no finding."""
+    texts = [httpx.get(f"{one.url}{path}").text for path in ("/metrics", "/api/v1/studies")]
+    for row in listed(one):
+        texts += [
+            httpx.get(f"{one.url}/api/v1/studies/{row['id']}/{n}").text for n in ("findings", "report.html")
+        ]
+    assert not any(CANARY in text for text in texts)
+    assert one.stop() == 0
     private = [one.state / "node" / name for name in ("incoming", "identities", "receiving", "worklist.json")]
     private.append(one.state / "results")
     for path in one.state.rglob("*"):
@@ -128,12 +139,6 @@ def assert_no_canary(one: NodeProcess, hook: WebServer) -> None:
             assert CANARY.encode() not in path.read_bytes(), path
     assert not any(CANARY in line for line in one.log)
     assert not any(CANARY.encode() in body for _, body in hook.posts)
-    texts = [httpx.get(f"{one.url}{path}").text for path in ("/metrics", "/api/v1/studies")]
-    for row in listed(one):
-        texts += [
-            httpx.get(f"{one.url}/api/v1/studies/{row['id']}/{n}").text for n in ("findings", "report.html")
-        ]
-    assert not any(CANARY in text for text in texts)
     assert CANARY in (one.state / "node" / "worklist.json").read_text()  # the canary sings where it may
 
 
@@ -159,27 +164,23 @@ def test_what_is_away_or_says_no_is_tried_again_until_it_is_there(
                     "type": "hl7",
                     "host": "127.0.0.1",
                     "port": engine.port,
-                    "timeout_seconds": 1.0,
+                    "timeout_seconds": 5.0,
                 },
                 {"name": "fhir", "type": "fhir", "url": server.url},
             ],
         }
     )
     liar.node_port = one.port
-    assert send(one.port, study(1)) == [0] * 6
-    until(lambda: len(engine.messages) == 6 and len(server.posts) == 3, "the engine and the server", 60)
-    reasons = {e["reason"] for name in ("delivered", "exported") for e in one.audit(name) if e["outcome"]}
-    assert {
-        "status_a700",
-        "unreachable",
-        "nak_ae",
-        "nak_ar",
-        "timeout",
-        "connection_lost",
-        "bad_answer",
-    } <= reasons
-    assert {"http_500", "http_429"} <= reasons
-    until(lambda: "not_committed" in {e.get("reason") for e in one.audit("delivered")}, "the lie", 20)
+    one.send(study(1))
+    until(lambda: len(engine.messages) == 6 and len(server.posts) == 3, "the engine and the server")
+    expected = {"status_a700", "unreachable", "not_committed", "http_500", "http_429"}
+    expected |= {"nak_ae", "nak_ar", "timeout", "connection_lost", "bad_answer"}
+
+    def reasons() -> set[str]:
+        events = [e for name in ("delivered", "exported") for e in one.audit(name)]
+        return {e["reason"] for e in events if e["outcome"]}
+
+    until(lambda: expected <= reasons(), "every way to say no")
     # The control id is the same at each try, and so is each resource.
     assert len({m.split("\r")[0].split("|")[9] for m in engine.messages}) == 1
     assert len({body for _, body in server.posts}) == 1
@@ -188,7 +189,7 @@ def test_what_is_away_or_says_no_is_tried_again_until_it_is_there(
     busy.status, liar.commitment = 0, "at_once"
     back = archive(title="GONE", port=gone_port)
     one.start()
-    until(lambda: settled(one, 5), "the deliveries", 90)
+    until(lambda: settled(one, 5), "the deliveries")
     assert {s for _, s, _ in deliveries(one)} == {"delivered"}
     assert len(back.instances()) == len(busy.instances()) == len(liar.instances()) == 1
     engine.stop()
@@ -197,16 +198,17 @@ def test_what_is_away_or_says_no_is_tried_again_until_it_is_there(
 
 def test_urgent_studies_come_first_and_only_to_whom_may_ask(node: Callable[..., NodeProcess]) -> None:
     one = node({"peers": [peer("SENDER"), peer("VIEWER"), peer("OTHER", worklist=False)]})
-    for number, bleed in ((1, False), (2, True), (3, False)):
-        assert set(send(one.port, noise(study(number, bleed=bleed), number))) == {0}
-        time.sleep(0.3)
+    made = [noise(study(number, bleed=number == 2), number) for number in (1, 2, 3)]
+    with one.held():
+        for datasets in made:
+            assert set(send(one.port, datasets)) == {0}
 
     def names() -> list[str]:
         return [str(e.PatientID).removeprefix(f"{CANARY}ID") for e in find(one.port, title="VIEWER")]
 
-    until(lambda: sorted(names()) == ["1", "2", "3"], "the list", 60)
-    until(lambda: all(r["state"] == "ready" for r in listed(one)), "the studies", 60)
-    until(lambda: names() == ["2", "1", "3"], "the order", 10)
+    until(lambda: sorted(names()) == ["1", "2", "3"], "the list")
+    until(lambda: all(r["state"] == "ready" for r in listed(one)), "the studies")
+    until(lambda: names() == ["2", "1", "3"], "the order")
     assert find(one.port, title="OTHER") == []
     assert [e["reason"] for e in one.audit("refused")] == ["worklist"]
     (found,) = find(one.port, title="VIEWER", PatientID=f"{CANARY}ID3")
@@ -238,14 +240,14 @@ def test_rules_decide_and_nothing_is_dropped_silently(
     for data in unfit:
         data.StudyDescription, data.SeriesDescription = "Chest", "Lung"
     forwarded = study(4)
-    assert set(send(one.port, forwarded, called="RESEARCH")) == {0}
+    one.send(forwarded, called="RESEARCH")
     for datasets in (study(1), dropped, unfit):
-        assert set(send(one.port, datasets)) == {0}
-    until(lambda: len(pacs.received) == 6, "what is forwarded", 60)
+        one.send(datasets)
+    until(lambda: len(pacs.received) == 6, "what is forwarded")
     assert sorted(d.SOPInstanceUID for d in pacs.received) == sorted(d.SOPInstanceUID for d in forwarded)
-    until(lambda: len(one.audit("dropped")) == 2 and len(listed(one)) == 1, "the rules", 30)
+    until(lambda: len(one.audit("dropped")) == 2 and len(listed(one)) == 1, "the rules")
     assert sorted(e["reason"] for e in one.audit("dropped")) == ["no_rule", "rule"]
-    text = httpx.get(f"{one.url}/metrics").text
+    text = metrics(one)
     assert 'ichor_node_events_total{event="series_dropped",reason="no_rule"} 1.0' in text
     assert 'ichor_node_events_total{event="series_forwarded",reason="rule"} 1.0' in text
 
@@ -269,8 +271,8 @@ def test_a_study_by_stow(node: Callable[..., NodeProcess], tmp_path: Path) -> No
     assert stow([files[0]], "/studies/1.2.3").status_code == 409
     assert stow([b"poison"]).status_code == 409 and stow([]).status_code == 400
     assert stow(files[:1], kind="application/dicom+json").status_code == 415
-    until(lambda: [r["state"] for r in listed(one)] == ["ready"], "the study", 60)
-    assert listed(one)[0]["n_slices"] == 6
+    # Where a second passes between the two requests, what came first is assessed by itself before.
+    until(lambda: any(r["state"] == "ready" and r["n_slices"] == 6 for r in listed(one)), "the study")
     assert list((one.state / "node" / "receiving").iterdir()) == []
 
 
@@ -279,7 +281,7 @@ def test_a_node_beside_a_page_that_is_served_with_options_of_its_own(tmp_path: P
     path.write_text(toml({"listen": {"port": 0}, "peers": [peer("SENDER")]}))
     served = Served(tmp_path / "state", "--node", str(path)).start(wait=False)
     try:
-        until(lambda: any(e["event"] == "receiver_ready" for e in served.events()), "the receiver", 60)
+        until(lambda: any(e["event"] == "receiver_ready" for e in served.events()), "the receiver")
         port = next(e["port"] for e in served.events() if e["event"] == "receiver_ready")
         assert established(port) and not established(port, title="STRANGER")
     finally:
@@ -304,12 +306,12 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_a_study_that_is_deleted_on_the_page_leaves_the_spool(node: Callable[..., NodeProcess]) -> None:
     one = node()
-    assert set(send(one.port, study(1))) == {0}
-    until(lambda: [r["state"] for r in listed(one)] == ["ready"], "the study", 60)
+    one.send(study(1))
+    until(lambda: [r["state"] for r in listed(one)] == ["ready"], "the study")
     httpx.delete(f"{one.url}/api/v1/studies/{listed(one)[0]['id']}").raise_for_status()
 
     def left() -> list[Path]:
         return [p for name in ("incoming", "identities") for p in (one.state / "node" / name).rglob("*.*")]
 
-    until(lambda: not left(), "the spool to be purged", 60)
+    until(lambda: not left(), "the spool to be purged")
     assert find(one.port) == []

@@ -11,7 +11,6 @@ import ssl
 import stat
 import struct
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,10 +74,10 @@ def test_an_address_that_is_no_peers_is_cut_before_a_byte_is_read(
     receiver: Callable[..., ReceiverProcess],
 ) -> None:
     one = receiver(peers=[{"ae_title": "FAR", "addresses": ["10.9.9.9"]}])
-    with socket.create_connection(("127.0.0.1", one.port), 5) as stranger:
-        stranger.settimeout(5)
+    with socket.create_connection(("127.0.0.1", one.port), 60) as stranger:
+        stranger.settimeout(60)
         assert stranger.recv(1) == b""
-    until(lambda: [e["reason"] for e in one.audit("refused")] == ["address"], "the audit", 5)
+    until(lambda: [e["reason"] for e in one.audit("refused")] == ["address"], "the audit")
 
 
 def test_a_length_of_four_gigabytes_takes_no_memory_and_no_time_of_others(
@@ -88,12 +87,12 @@ def test_a_length_of_four_gigabytes_takes_no_memory_and_no_time_of_others(
     pid = one.pid
     assert established(one.port)
     before = memory_mib(pid)
-    hostile = [socket.create_connection(("127.0.0.1", one.port), 5) for _ in range(5)]
+    hostile = [socket.create_connection(("127.0.0.1", one.port), 60) for _ in range(5)]
     for connection in hostile:
         connection.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF) + b"x" * 1000)
     assert established(one.port)
     for connection in hostile:
-        connection.settimeout(10)
+        connection.settimeout(60)
         with contextlib.suppress(ConnectionResetError):
             while connection.recv(100):
                 pass
@@ -105,32 +104,32 @@ def test_a_length_of_four_gigabytes_takes_no_memory_and_no_time_of_others(
 def test_silent_and_stalled_peers_are_cut_while_an_honest_one_is_served(
     receiver: Callable[..., ReceiverProcess],
 ) -> None:
-    one = receiver(bounds={"association_seconds": 1.0, "idle_seconds": 1.0, "object_seconds": 3.0})
-    silent = socket.create_connection(("127.0.0.1", one.port), 5)
-    stalled = socket.create_connection(("127.0.0.1", one.port), 5)
+    one = receiver(bounds={"association_seconds": 3.0, "idle_seconds": 3.0, "object_seconds": 20.0})
+    silent = socket.create_connection(("127.0.0.1", one.port), 60)
+    stalled = socket.create_connection(("127.0.0.1", one.port), 60)
     stalled.sendall(struct.pack(">BBL", 1, 0, 200) + b"\0" * 50)
     assert send(one.port, study(1)) == [0] * 6
     for connection in (silent, stalled):
-        connection.settimeout(15)
-        began = time.monotonic()
+        connection.settimeout(60)
         with contextlib.suppress(ConnectionResetError):
             while connection.recv(100):
                 pass
-        assert time.monotonic() - began < 14
         connection.close()
 
 
 def test_connections_are_bounded_in_number_and_rate(receiver: Callable[..., ReceiverProcess]) -> None:
     one = receiver(bounds={"associations": 3, "connections_per_minute": 12})
-    held = [socket.create_connection(("127.0.0.1", one.port), 5) for _ in range(3)]
-    time.sleep(0.5)
+    held = [socket.create_connection(("127.0.0.1", one.port), 60) for _ in range(3)]
     assert not established(one.port)
     for connection in held:
         connection.close()
-    until(lambda: established(one.port), "room", 20)
-    for _ in range(12):
+    until(lambda: established(one.port), "room")
+
+    def reasons() -> set[str]:
         established(one.port)
-    assert {"associations", "rate"} <= {e["reason"] for e in one.audit("refused")}
+        return {e["reason"] for e in one.audit("refused")}
+
+    until(lambda: {"associations", "rate"} <= reasons(), "both bounds")
 
 
 @pytest.mark.parametrize("uid", ["../../../../tmp/x", "1.2.3/../../4", "A" * 64, "1.2.\\3", "1" * 65, ""])
@@ -208,7 +207,7 @@ def test_a_receiver_that_dies_comes_back_on_the_same_port(receiver: Callable[...
     one = receiver()
     assert send(one.port, study(1)[:3]) == [0] * 3
     os.kill(one.pid, signal.SIGKILL)
-    until(lambda: established(one.port), "the next receiver", 30)
+    until(lambda: established(one.port), "the next receiver")
     assert send(one.port, study(1)[3:]) == [0] * 3
     assert len(one.files()) == 6
 
@@ -248,7 +247,7 @@ def test_mutual_tls(receiver: Callable[..., ReceiverProcess], tmp_path: Path) ->
             out.load_cert_chain(files[f"{name}.pem"], files[f"{name}.key"])
         return out
 
-    silent = socket.create_connection(("127.0.0.1", one.port), 5)  # never shakes hands
+    silent = socket.create_connection(("127.0.0.1", one.port), 60)  # never shakes hands
     assert established(one.port, tls=context("client"))
     assert not established(one.port, tls=context(None))
     assert not established(one.port, tls=context("stranger"))
@@ -275,6 +274,6 @@ def test_a_watched_folder(receiver: Callable[..., ReceiverProcess], tmp_path: Pa
     poison = folder / "poison.dcm"
     poison.write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 500)
     (folder / "link.dcm").symlink_to("/etc/passwd")
-    until(lambda: len(one.files()) == len(paths), "the files", 30)
-    until(lambda: not any(p.exists() for p in paths), "the files to go", 10)
+    until(lambda: len(one.files()) == len(paths), "the files")
+    until(lambda: not any(p.exists() for p in paths), "the files to go")
     assert poison.exists() and (folder / "link.dcm").is_symlink()

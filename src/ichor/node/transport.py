@@ -31,10 +31,10 @@ __all__ = [
     "end_partial",
     "is_reachable",
     "server_context",
+    "steady",
 ]
 
 _CHUNK = 1 << 16
-_BEGINNING = "handshake-"
 _SLACK = 1 << 16
 """Bytes beside the object: command sets, headers of PDUs."""
 
@@ -165,6 +165,7 @@ class BoundedServer(ThreadingMixIn, AssociationServer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         options["request_handler"] = _Handler
+        self._beginning: set[Any] = set()
         super().__init__(*arguments, **options)
 
     def get_request(self) -> Any:
@@ -178,26 +179,78 @@ class BoundedServer(ThreadingMixIn, AssociationServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Admit or refuse a connection by its address."""
-        beginning = sum(t.name.startswith(_BEGINNING) for t in threading.enumerate())
-        return self.admission.admits(str(client_address[0]), len(self.active_associations) + beginning)
+        active = len(self.active_associations) + len(self._beginning)
+        return self.admission.admits(str(client_address[0]), active)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a connection in a thread of its own; it counts from here on."""
+        self._beginning.add(client_address)
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Shake hands, then serve the connection."""
-        thread = threading.current_thread()
-        plain = thread.name
         try:
             if isinstance(request, ssl.SSLSocket):
-                thread.name = f"{_BEGINNING}{client_address[1]}"
                 request.do_handshake()
-                thread.name = plain
             self.finish_request(request, client_address)
         except (OSError, ValueError):
             self.on_exceeded("handshake", str(client_address[0]))
             self.shutdown_request(request)
+        finally:
+            self._beginning.discard(client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing: a traceback may quote what came."""
         self.on_exceeded("connection", str(client_address[0]))
+
+
+class _Checkpoint(threading.Event):
+    """Where pynetdicom's reactor halts while a request is sent: ``clear`` returns once it has halted.
+
+    pynetdicom takes a reactor that is just passing for one that halts. It then takes the peer's answer off the queue,
+    and whoever asked waits for it until the time is up.
+    """
+
+    def __init__(self, association: Any) -> None:
+        super().__init__()
+        self._association = association
+        self._turn = threading.Lock()
+        self._halted = threading.Event()
+        self.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Halt the reactor until it may go on."""
+        while True:
+            with self._turn:
+                if self.is_set():
+                    self._halted.clear()
+                    return True
+                self._halted.set()
+            if not super().wait(timeout) and timeout is not None:
+                return False
+
+    def clear(self) -> None:
+        """Halt the reactor before its next step."""
+        with self._turn:
+            super().clear()
+        while (
+            threading.current_thread() is not self._association
+            and self._association.is_alive()
+            and not self._halted.wait(0.05)
+        ):
+            pass
+
+
+def steady(association: Any) -> Any:
+    """Return an association on which no answer is lost, however busy the machine is.
+
+    Parameters
+    ----------
+    association
+        That we opened, before anything is sent on it.
+    """
+    association._reactor_checkpoint = _Checkpoint(association)
+    return association
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:

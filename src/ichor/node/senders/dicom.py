@@ -11,13 +11,13 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from ichor.node.destinations import DicomDestination
+from ichor.node.senders.association import associate, release
 from ichor.node.senders.package import Committing, NotDelivered
-from ichor.node.transport import client_context, is_reachable
 from ichor.reading.dicom.dataset import quiet_pydicom
 from ichor.results import KINDS
 
@@ -80,7 +80,7 @@ class DicomSender:
             for one in objects:
                 self._store(association, one)
         finally:
-            _release(association)
+            release(association)
         if not self.destination.commitment or not objects:
             return None
         return Committing(transaction, tuple(one.sop_instance for one in objects))
@@ -99,7 +99,7 @@ class DicomSender:
             if not status or status.Status != 0:
                 raise NotDelivered("no_echo")
         finally:
-            _release(association)
+            release(association)
 
     def check_contexts(self) -> str | None:
         """Ask which of the objects that this destination is to get it would take.
@@ -117,7 +117,7 @@ class DicomSender:
         try:
             taken = {str(c.abstract_syntax) for c in association.accepted_contexts}
         finally:
-            _release(association)
+            release(association)
         lacking: list[str] = [k for k in self.destination.kinds if KINDS[k].sop_class not in taken]
         if self.destination.commitment and str(StorageCommitmentPushModel) not in taken:
             lacking.append("storage commitment")
@@ -126,25 +126,7 @@ class DicomSender:
         return None
 
     def _associate(self, contexts: list[Any], handlers: list[Any] | None = None) -> Any:
-        destination = self.destination
-        entity = AE(self.ae_title)
-        entity.acse_timeout = entity.dimse_timeout = destination.timeout_seconds
-        entity.network_timeout = entity.connection_timeout = destination.timeout_seconds
-        tls = (client_context(destination.tls), destination.host) if destination.tls else None
-        association = entity.associate(
-            destination.host,
-            destination.port,
-            contexts=contexts,
-            ae_title=destination.ae_title,
-            tls_args=tls,
-            evt_handlers=handlers or [],
-        )
-        if association.is_established:
-            return association
-        if association.is_rejected:
-            raise NotDelivered("rejected")
-        there = is_reachable(destination.host, destination.port, destination.timeout_seconds)
-        raise NotDelivered("aborted" if there else "unreachable")
+        return associate(self.destination, self.ae_title, contexts, handlers)
 
     def commit(
         self,
@@ -189,7 +171,7 @@ class DicomSender:
             while not is_answered() and association.is_established and time.monotonic() < ends:
                 time.sleep(0.05)
         finally:
-            _release(association)
+            release(association)
 
     def _store(self, association: Any, one: _Object) -> None:
         with quiet_pydicom():
@@ -241,8 +223,3 @@ def _contexts(objects: list[_Object]) -> list[Any]:
             out.append(build_context(sop_class, list(_UNCOMPRESSED)))
         out += [build_context(sop_class, [s]) for s in sorted(syntaxes - set(_UNCOMPRESSED))]
     return out[:_MOST_CONTEXTS]
-
-
-def _release(association: Any) -> None:
-    if association.is_established:
-        association.release()
