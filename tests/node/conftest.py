@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 
 if TYPE_CHECKING:
     from node.peers import Archive, NodeProcess, ReceiverProcess
+
+_THREADS = ("RequestorThread", "AcceptorThread")
 
 
 @pytest.fixture
@@ -66,8 +70,14 @@ def archive() -> Iterator[Callable[..., Archive]]:
 
 @pytest.fixture(autouse=True)
 def _collect_sockets() -> Iterator[None]:
-    """pynetdicom leaves sockets of requests that were refused to the collector, which says so."""
+    """pynetdicom leaves sockets of requests that were refused to the collector, which says so.
+
+    They go when the threads that hold them have ended: a test waits for its own.
+    """
     yield
+    ends = time.monotonic() + 30
+    while any(t.name.startswith(_THREADS) for t in threading.enumerate()) and time.monotonic() < ends:
+        time.sleep(0.05)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

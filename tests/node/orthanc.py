@@ -36,6 +36,9 @@ int bind(int number, const struct sockaddr *address, socklen_t length) {
 """
 
 
+_DICOM_WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -48,12 +51,10 @@ class Orthanc:
     Parameters
     ----------
     folder
-        Empty.
-    node_port
-        Where the node listens.
+        Is made.
     """
 
-    def __init__(self, folder: Path, node_port: int) -> None:
+    def __init__(self, folder: Path) -> None:
         program, compiler = shutil.which("Orthanc"), shutil.which("cc") or shutil.which("gcc")
         if program is None or compiler is None:
             pytest.skip("needs Orthanc (apt-get install orthanc) and a C compiler, to keep it on loopback")
@@ -71,8 +72,9 @@ class Orthanc:
             "AuthenticationEnabled": False,
             "DicomAet": "ORTHANC",
             "DicomPort": self.dicom,
-            "DicomModalities": {"ichor": ["ICHOR", "127.0.0.1", node_port]},
-            "Plugins": [],
+            "DicomModalities": {"ichor": ["ICHOR", "127.0.0.1", self.dicom]},
+            "StableAge": 3,
+            "Plugins": [str(_DICOM_WEB)] if _DICOM_WEB.exists() else [],
         }
         (folder / "orthanc.json").write_text(json.dumps(config))
         self.log = (folder / "log").open("wb")
@@ -83,7 +85,20 @@ class Orthanc:
             env={**os.environ, "LD_PRELOAD": str(library)},
         )
         self.web = httpx.Client(base_url=f"http://127.0.0.1:{self.http}", timeout=60)
-        until(lambda: self.web.get("/system").status_code == 200, "Orthanc", 60)
+        until(lambda: self.web.get("/system").status_code == 200, "Orthanc")
+
+    @property
+    def has_dicom_web(self) -> bool:
+        """Whether it speaks STOW-RS."""
+        return _DICOM_WEB.exists()
+
+    def place(self) -> dict[str, Any]:
+        """Where it listens, as configurations of the node have it."""
+        return {"host": "127.0.0.1", "port": self.dicom, "ae_title": "ORTHANC"}
+
+    def route_to(self, port: int) -> None:
+        """Say where the node listens."""
+        self.web.put("/modalities/ichor", json=["ICHOR", "127.0.0.1", port]).raise_for_status()
 
     def put(self, paths: list[Path]) -> str:
         """Store files; returns the study's name there."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.server
 import io
 import json
 import os
 import signal
-import socketserver
 import subprocess
 import sys
 import threading
@@ -462,73 +460,3 @@ class Archive:
         if own.is_established:
             own.send_n_event_report(answer, kind, *place)
             own.release()
-
-
-class MllpServer:
-    """An interface engine: notes messages, and answers as it is told.
-
-    Parameters
-    ----------
-    answers
-        Codes for the first messages (``AA``, ``AE``, ``silent``, ``close``, ``other``); then ``AA``.
-    """
-
-    def __init__(self, *answers: str) -> None:
-        self.answers = list(answers)
-        self.messages: list[str] = []
-        outer = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                content = b""
-                while not content.endswith(b"\x1c\r"):
-                    piece = self.request.recv(4096)
-                    if not piece:
-                        return
-                    content += piece
-                message = content[1:-2].decode()
-                outer.messages.append(message)
-                code = outer.answers.pop(0) if outer.answers else "AA"
-                control = message.split("\r")[0].split("|")[9]
-                if code == "silent":
-                    self.request.recv(1)  # until the sender goes away
-                elif code != "close":
-                    named = "SOMETHING" if code == "other" else control
-                    answer = f"MSH|^~\\&|X|Y|ICHOR|Z|20260101||ACK|1|P|2.5.1\rMSA|{'AA' if code == 'other' else code}|{named}\r"
-                    self.request.sendall(b"\x0b" + answer.encode() + b"\x1c\r")
-
-        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.port = self.server.server_address[1]
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class WebServer:
-    """Notes what is posted, and answers with the statuses given, then with 200."""
-
-    def __init__(self, *statuses: int) -> None:
-        self.statuses = list(statuses)
-        self.posts: list[tuple[dict[str, str], bytes]] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.posts.append((dict(self.headers), body))
-                self.send_response(outer.statuses.pop(0) if outer.statuses else 200)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/base"
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()

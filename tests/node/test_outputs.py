@@ -1,7 +1,8 @@
-"""HL7 and FHIR are what kept libraries of the field take; priorities are raised, never lowered."""
+"""What leaves is what kept libraries and peers of the field take; priorities are raised, never lowered."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Iterator
@@ -16,15 +17,23 @@ pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
 from ichor.findings import BundleReference, Findings, LabelFlags, LabelValues
 from ichor.jobs.tables import Study
-from ichor.node.destinations import Hl7Destination, WebhookDestination
+from ichor.node.checking import check_all
+from ichor.node.config import parse_config
+from ichor.node.destinations import Hl7Destination, StowDestination, UpsDestination, WebhookDestination
 from ichor.node.senders.fhir import fhir_bundle
 from ichor.node.senders.hl7 import control_id, oru_message
 from ichor.node.senders.mllp import acknowledged, send_message
 from ichor.node.senders.package import NotDelivered, Package, conclusion, status_word
+from ichor.node.senders.stow import send_stow
+from ichor.node.senders.ups import send_ups, step_uid
 from ichor.node.senders.webhook import send_webhook
-from node.peers import MllpServer, WebServer
+from node.peers import LEFT_BY_PYNETDICOM, save, study
+from node.servers import Manager, MllpServer, WebServer
+
+pytestmark = LEFT_BY_PYNETDICOM
 
 ENGINE = Hl7Destination(name="engine", type="hl7", host="127.0.0.1", port=1, receiving_application="RIS")
+SERIES = {"uid": "1.2.3.4", "instances": 30}
 IDENTITY = {
     "PatientName": "O^Br|ien^山田&X",
     "PatientID": "ID~1",
@@ -67,7 +76,7 @@ def package(found: Findings | None) -> Package:
         study=study,
         findings=found,
         identity=IDENTITY,
-        series=({"uid": "1.2.3.4", "instances": 30},),
+        series=(SERIES,),
         folder=Path(),
         made=1_767_348_000.0,
     )
@@ -139,7 +148,7 @@ def engine() -> Iterator[Any]:
 
     def start(*answers: str) -> tuple[MllpServer, Hl7Destination]:
         started.append(MllpServer(*answers))
-        values = ENGINE.model_dump() | {"port": started[-1].port, "timeout_seconds": 0.5}
+        values = ENGINE.model_dump() | {"port": started[-1].port}
         return started[-1], Hl7Destination(**values)
 
     yield start
@@ -160,8 +169,9 @@ def engine() -> Iterator[Any]:
 def test_only_an_acknowledgement_of_this_message_counts(engine: Any, answer: str, reason: str) -> None:
     server, destination = engine(answer)
     text = oru_message(CASES["suspected"], destination, "ICHOR")
+    impatient = destination.model_copy(update={"timeout_seconds": 0.5})
     with pytest.raises(NotDelivered) as failure:
-        send_message(destination, text, control_id(CASES["suspected"]))
+        send_message(impatient if answer == "silent" else destination, text, control_id(CASES["suspected"]))
     assert failure.value.reason == reason
     send_message(destination, text, control_id(CASES["suspected"]))
     assert server.messages == [text, text]
@@ -191,3 +201,81 @@ def test_a_webhook_is_signed_and_names_no_patient(tmp_path: Path) -> None:
     assert headers["X-Ichor-Signature"] == "sha256=" + hmac.new(b"s3cret", body, hashlib.sha256).hexdigest()
     assert not any(value in body.decode() for value in IDENTITY.values() if len(value) > 4)
     assert threading.active_count() < 20
+
+
+def test_stow_takes_a_server_at_its_word_only_where_it_names_every_object(tmp_path: Path) -> None:
+    datasets = study(1)[:2]
+    files = save(datasets, tmp_path / "in")
+    (tmp_path / "token").write_text("t0ken\n")
+    server = WebServer(503, 200, 202, 200, 200)
+    archive = StowDestination(name="web", type="stow", url=server.url, token_file=tmp_path / "token")
+
+    def answer(tag: str, *items: dict[str, Any]) -> bytes:
+        return json.dumps({tag: {"vr": "SQ", "Value": list(items)}}).encode()
+
+    named = [{"00081155": {"vr": "UI", "Value": [d.SOPInstanceUID]}} for d in datasets]
+    for body, reason in (
+        (b"", "http_503"),
+        (b"", "bad_answer"),
+        (answer("00081198", {"00081197": {"vr": "US", "Value": [0xA700]}}), "status_a700"),
+        (answer("00081199", named[0]), "not_stored"),
+    ):
+        server.answer = body
+        with pytest.raises(NotDelivered) as failure:
+            send_stow(archive, files)
+        assert failure.value.reason == reason
+    server.answer = answer("00081199", *named)
+    send_stow(archive, files)
+    server.stop()
+    headers, body = server.posts[-1]
+    assert headers["Authorization"] == "Bearer t0ken"
+    assert all(path.read_bytes() in body for path in files)
+
+
+def test_a_procedure_step_is_made_once_and_is_urgent_only_where_suspected() -> None:
+    manager = Manager(0x0110)
+    worklist = UpsDestination(name="list", type="ups", images_at="PACS", **manager.place)
+    with pytest.raises(NotDelivered, match="status_0110"):
+        send_ups(worklist, CASES["suspected"], "ICHOR")
+    for name in CASES:
+        one = dataclasses.replace(
+            CASES[name], id=name, series=({**SERIES, "objects": [("1.2", "1.2.3.4.5")]},)
+        )
+        send_ups(worklist, one, "ICHOR")
+        send_ups(worklist, one, "ICHOR")  # a try whose answer was lost is no second step
+        step = manager.steps[step_uid(one)]
+        assert step.ScheduledProcedureStepPriority == ("HIGH" if name == "suspected" else "MEDIUM")
+        assert step.ProcedureStepState == "SCHEDULED" and step.PatientName == IDENTITY["PatientName"]
+        (images,) = step.InputInformationSequence
+        assert images.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
+        assert images.DICOMRetrievalSequence[0].RetrieveAETitle == "PACS"
+    assert len(manager.steps) == len(CASES)
+    manager.stop()
+    with pytest.raises(NotDelivered, match="unreachable"):
+        send_ups(worklist, CASES["suspected"], "ICHOR")
+
+
+def test_the_check_tries_engines_servers_and_managers() -> None:
+    engine, server, manager = MllpServer(), WebServer(), Manager()
+    server.answer = b'{"resourceType": "CapabilityStatement"}'
+    place = {"host": "127.0.0.1", "port": engine.port}
+    config = parse_config(
+        {
+            "destinations": [
+                {"name": "engine", "type": "hl7", **place},
+                {"name": "fhir", "type": "fhir", "url": server.url},
+                {"name": "web", "type": "stow", "url": server.url},
+                {"name": "list", "type": "ups", **manager.place},
+            ]
+        },
+        "the test",
+    )
+    assert [(row.name, row.result) for row in check_all(config)] == [
+        (name, "ok") for name in ("engine", "fhir", "web", "list")
+    ]
+    server.answer, server.statuses = b"", [200, 403]
+    engine.stop()
+    manager.stop()
+    assert [row.good for row in check_all(config)] == [False] * 4
+    server.stop()
+    assert engine.messages == [] and manager.steps == {} and server.posts == []

@@ -11,7 +11,7 @@ import ssl
 import stat
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pydicom
@@ -179,6 +179,40 @@ def test_a_full_disk_is_said_and_nothing_is_kept_half(receiver: Callable[..., Re
     assert set(send(one.port, study(1))) == {0xA700}
     assert one.files() == []
     assert list((one.root / "receiving").iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The spool's place, on a disk of four MiB."""
+    place = tmp_path / "spool"
+    place.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("needs the right to mount a disk in memory (root)")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full_loses_nothing_that_was_answered_with_success(
+    small_disk: Path, receiver: Callable[..., ReceiverProcess]
+) -> None:
+    one = receiver(bounds={"free_bytes": 0})
+    datasets = study(1, step=2)
+    for data in datasets:
+        data.decompress()  # half a MiB each
+    statuses = send(one.port, datasets)
+    taken = statuses.count(0)
+    assert 0 < taken < len(datasets) and set(statuses) == {0, 0xA700}  # every sender hears it
+    kept = {pydicom.dcmread(p).SOPInstanceUID for p in one.files()}
+    assert kept >= {d.SOPInstanceUID for d, status in zip(datasets, statuses, strict=True) if status == 0}
+    assert all(len(pydicom.dcmread(p).PixelData) == len(datasets[0].PixelData) for p in one.files())
+    assert list((one.root / "receiving").iterdir()) == []
+    # There is room again: the same sender is served.
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert set(send(one.port, datasets)) == {0}
+    assert len(one.files()) == len(datasets)
 
 
 def test_eight_senders_at_once_take_little_memory(receiver: Callable[..., ReceiverProcess]) -> None:

@@ -7,10 +7,13 @@ addresses are those of machines.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from pathlib import Path
 from typing import Any
+
+from ichor.jobs.logs import log
 
 __all__ = ["EVENTS", "Audit"]
 
@@ -23,6 +26,7 @@ EVENTS = {
     "refused": ("110113", "Security Alert"),
     "bound_exceeded": ("110113", "Security Alert"),
     "not_taken": ("110104", "DICOM Instances Transferred"),
+    "step": ("110111", "Procedure Record"),
     "queried": ("110112", "Query"),
     "exported": ("110106", "Export"),
     "dropped": ("110105", "DICOM Study Deleted"),
@@ -39,7 +43,8 @@ class Audit:
     Parameters
     ----------
     path
-        Made for its owner only. Past 50 MiB it is renamed to ``.1``, and what had that name goes.
+        Made for its owner only. Past 50 MiB it is renamed to ``.1``, and what had that name goes. A line that cannot be
+        written, as the disk is full, goes to the journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +71,10 @@ class Audit:
             "outcome": outcome,
             **{name: _printable(value) for name, value in fields.items()},
         }
-        self._append((json.dumps(line) + "\n").encode())
+        try:
+            self._append((json.dumps(line) + "\n").encode())
+        except OSError as error:
+            log("audit_not_written", level=logging.ERROR, error=type(error).__name__, audit=line)
 
     def _append(self, line: bytes) -> None:
         number = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -1,18 +1,30 @@
-"""``ichor node check``: tries every destination once."""
+"""``ichor node check``: tries once whomever the node calls."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ichor.node.config import NodeConfig
-from ichor.node.destinations import DicomDestination, FhirDestination, Hl7Destination
+from ichor.node.config import AskedArchive, NodeConfig
+from ichor.node.destinations import (
+    DicomDestination,
+    FhirDestination,
+    Hl7Destination,
+    StowDestination,
+    UpsDestination,
+)
+from ichor.node.senders.counting import count_instances
 from ichor.node.senders.dicom import DicomSender
 from ichor.node.senders.http import get
 from ichor.node.senders.package import NotDelivered
+from ichor.node.senders.stow import try_stow
+from ichor.node.senders.ups import try_ups
+from ichor.node.sources import try_source
 from ichor.node.transport import is_reachable
+from ichor.uids import hashed_uid
 
 __all__ = ["Check", "check_all"]
 
@@ -22,6 +34,9 @@ _WORDS = {
     "aborted": "broke off; check that both sides use TLS, or neither",
     "no_echo": "did not answer C-ECHO",
     "no_context": "does not take these objects; have it accept them, or leave the kind out",
+    "no_find": "takes no C-FIND at study root; ask another archive, or none",
+    "http_401": "does not know us; check user, password or token",
+    "http_403": "does not let us; check user, password or token",
     "timeout": "did not answer in time",
 }
 
@@ -38,7 +53,7 @@ class Check:
 
 
 def check_all(config: NodeConfig) -> Iterator[Check]:
-    """Try every destination; nothing is stored anywhere.
+    """Try every peer that the node calls; nothing is stored anywhere.
 
     Parameters
     ----------
@@ -48,13 +63,27 @@ def check_all(config: NodeConfig) -> Iterator[Check]:
     Yields
     ------
     Check
-        One or several a destination.
+        One or several a peer.
     """
+    for name, tried, attempt in _all(config):
+        began = time.monotonic()
+        result, good = _tried(attempt)
+        yield Check(name, tried, result, good, time.monotonic() - began)
+
+
+def _all(config: NodeConfig) -> Iterator[tuple[str, str, Callable[[], str | None]]]:
+    title, archive = config.listen.ae_title, config.completion.archive
+    if archive is not None:
+        yield "completion", "C-FIND of numbers", lambda: _counts(archive, title)
+    for source in config.sources:
+        yield source.name, "changes of an Orthanc", functools.partial(try_source, source)
     for destination in config.destinations:
-        for tried, attempt in _attempts(destination, config.listen.ae_title):
-            began = time.monotonic()
-            result, good = _tried(attempt)
-            yield Check(destination.name, tried, result, good, time.monotonic() - began)
+        for tried, attempt in _attempts(destination, title):
+            yield destination.name, tried, attempt
+
+
+def _counts(archive: AskedArchive, title: str) -> None:
+    count_instances(archive, title, [hashed_uid("nothing")])  # a study that nobody has
 
 
 def _attempts(destination: Any, title: str) -> list[tuple[str, Callable[[], str | None]]]:
@@ -64,6 +93,10 @@ def _attempts(destination: Any, title: str) -> list[tuple[str, Callable[[], str 
         wanted: list[tuple[str, Callable[[], str | None]]] = [(f"{tls}C-ECHO", sender.echo)]
         wanted.append(("takes " + ", ".join(destination.kinds), sender.check_contexts))
         return wanted
+    if isinstance(destination, StowDestination):
+        return [("STOW-RS server", lambda: try_stow(destination))]
+    if isinstance(destination, UpsDestination):
+        return [("takes procedure steps", lambda: try_ups(destination, title))]
     if isinstance(destination, Hl7Destination):
         return [("MLLP connection", lambda: _connect(destination))]
     if isinstance(destination, FhirDestination):

@@ -10,9 +10,30 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from ichor.errors import UsageError
-from ichor.node.destinations import AeTitle, Destination, DicomDestination, Model, Name, Seconds, Tls
+from ichor.node.destinations import (
+    AeTitle,
+    Destination,
+    Model,
+    Name,
+    ObjectDestination,
+    Port,
+    Seconds,
+    Tls,
+    Url,
+)
 
-__all__ = ["Bounds", "NodeConfig", "Peer", "Retrying", "Rule", "load_config", "parse_config", "with_flags"]
+__all__ = [
+    "AskedArchive",
+    "Bounds",
+    "NodeConfig",
+    "OrthancSource",
+    "Peer",
+    "Retrying",
+    "Rule",
+    "load_config",
+    "parse_config",
+    "with_flags",
+]
 
 
 class Peer(Model):
@@ -109,6 +130,40 @@ class Listening(Model):
     watch: Path | None = None
 
 
+class OrthancSource(Model):
+    """An Orthanc whose stable studies are fetched, by the list of changes of its REST API.
+
+    Attributes
+    ----------
+    name
+        By which logs and metrics name it.
+    url
+        Of its REST API.
+    user, password_file
+        Both or neither; the file's first line is the password.
+    every_seconds
+        Between two questions.
+    timeout_seconds
+        For each answer.
+    from_beginning
+        Whether studies that are there at the first start are fetched, too.
+    """
+
+    name: Name
+    url: Url
+    user: str | None = None
+    password_file: Path | None = None
+    every_seconds: Annotated[float, Field(ge=0.2, le=3600)] = 5.0
+    timeout_seconds: Seconds = 60.0
+    from_beginning: bool = False
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("expected user and password_file, or neither")
+        return self
+
+
 class Page(Model):
     """The HTTP side: the page and its API, as `ichor serve` has them.
 
@@ -125,18 +180,45 @@ class Page(Model):
     token_file: Path | None = None
 
 
+class AskedArchive(Model):
+    """An archive that is asked by C-FIND how many instances it has of a study that is coming in.
+
+    Attributes
+    ----------
+    host, port, ae_title
+        Where it is, and its title.
+    every_seconds
+        Between two questions; a number counts when it is given twice in a row.
+    timeout_seconds
+        For each answer.
+    tls
+        None uses none.
+    """
+
+    host: str
+    port: Port
+    ae_title: AeTitle
+    every_seconds: Annotated[float, Field(ge=0.5, le=600)] = 2.0
+    timeout_seconds: Seconds = 30.0
+    tls: Tls | None = None
+
+
 class Completion(Model):
     """When a study is complete, and how long its files are held.
 
     Attributes
     ----------
     quiet_seconds
-        Since its last file.
+        Since its last file. A study is complete sooner where a scanner's MPPS is completed and all images that it lists
+        are here.
+    archive
+        Asked how many instances it has: a study is complete sooner where as many are here. None is not asked.
     keep_hours
         Since its last file, once everything is delivered.
     """
 
     quiet_seconds: Annotated[float, Field(ge=0.5, le=3600)] = 10.0
+    archive: AskedArchive | None = None
     keep_hours: Annotated[float, Field(gt=0, le=24 * 90)] = 24.0
 
 
@@ -214,6 +296,8 @@ class NodeConfig(Model):
         Nobody else may send or ask.
     rules
         In their order; without any, every CT is assessed and the rest dropped; with some, what fits none is dropped.
+    sources
+        Archives whose studies are fetched.
     destinations
         Where results go.
     """
@@ -227,18 +311,20 @@ class NodeConfig(Model):
     retrying: Retrying = Retrying()
     peers: list[Peer] = Field(default_factory=list)
     rules: list[Rule] = Field(default_factory=list)
+    sources: list[OrthancSource] = Field(default_factory=list)
     destinations: list[Destination] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        names = [d.name for d in self.destinations]
-        if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise ValueError(f"found the destination {twice[0]!r} twice; expected each name once")
-        dicom = {d.name for d in self.destinations if isinstance(d, DicomDestination)}
+        for what, parts in (("destination", self.destinations), ("source", self.sources)):
+            names = [part.name for part in parts]
+            if twice := sorted({n for n in names if names.count(n) > 1}):
+                raise ValueError(f"found the {what} {twice[0]!r} twice; expected each name once")
+        takers = {d.name for d in self.destinations if isinstance(d, ObjectDestination)}
         for rule in self.rules:
-            if rule.to is not None and rule.to not in dicom:
+            if rule.to is not None and rule.to not in takers:
                 raise ValueError(
-                    f"found a rule that forwards to {rule.to!r}; expected a destination of type dicom"
+                    f"found a rule that forwards to {rule.to!r}; expected a destination of type dicom or stow"
                 )
         return self
 
@@ -251,7 +337,7 @@ class NodeConfig(Model):
     def kinds(self) -> tuple[str, ...]:
         """Kinds of objects that some destination takes."""
         taken = {
-            k for d in self.destinations if isinstance(d, DicomDestination) and d.results for k in d.kinds
+            k for d in self.destinations if isinstance(d, ObjectDestination) and d.results for k in d.kinds
         }
         return tuple(k for k in ("seg", "sr", "sr-planar", "sc", "ko", "pdf") if k in taken)
 

@@ -22,13 +22,23 @@ from ichor.jobs.tables import StoredFindings, Study
 from ichor.node.audit import Audit
 from ichor.node.commitment import Commitments, keep_commitment
 from ichor.node.config import NodeConfig
-from ichor.node.destinations import DicomDestination, FhirDestination, Hl7Destination, WebhookDestination
+from ichor.node.destinations import (
+    DicomDestination,
+    FhirDestination,
+    Hl7Destination,
+    ObjectDestination,
+    StowDestination,
+    UpsDestination,
+    WebhookDestination,
+)
 from ichor.node.outbox import FORWARDED, Outbox, Outgoing
 from ichor.node.senders.dicom import DicomSender, instances_of
 from ichor.node.senders.fhir import send_fhir
 from ichor.node.senders.hl7 import control_id, oru_message
 from ichor.node.senders.mllp import send_message
 from ichor.node.senders.package import Committing, NotDelivered, Package
+from ichor.node.senders.stow import send_stow
+from ichor.node.senders.ups import send_ups
 from ichor.node.senders.webhook import send_webhook
 from ichor.node.spool import Spool, load_json
 from ichor.uids import hashed_uid
@@ -83,7 +93,7 @@ class Carrier:
         self.parts = parts
         self.audit = Audit(parts.spool.root / "audit.jsonl")
         self.commitments = Commitments(parts.spool)
-        self._event = "delivered" if isinstance(destination, DicomDestination) else "exported"
+        self._event = "delivered" if isinstance(destination, ObjectDestination) else "exported"
         self.ending = threading.Event()
         name = f"to-{destination.name}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -183,10 +193,16 @@ class Carrier:
             raise NotDelivered("no_commitment")
         package = self._package(outgoing)
         destination = self.destination
+        title = self.parts.config.listen.ae_title
+        if isinstance(destination, ObjectDestination):
+            _check_objects(package)
         if isinstance(destination, DicomDestination):
             return self._send(outgoing, package, destination)
-        if isinstance(destination, Hl7Destination):
-            title = self.parts.config.listen.ae_title
+        if isinstance(destination, StowDestination):
+            send_stow(destination, package.files)
+        elif isinstance(destination, UpsDestination):
+            send_ups(destination, package, title)
+        elif isinstance(destination, Hl7Destination):
             send_message(destination, oru_message(package, destination, title), control_id(package))
         elif isinstance(destination, FhirDestination):
             send_fhir(destination, package)
@@ -196,10 +212,6 @@ class Carrier:
 
     def _send(self, outgoing: Outgoing, package: Package, destination: DicomDestination) -> Committing | None:
         files = package.files
-        if (package.folder / FAILED_FILE).exists():
-            raise Impossible("no_objects")
-        if not files:  # none of the kinds that this destination takes is made of such a study
-            raise Withdrawn
         transaction = hashed_uid(f"{outgoing.id}/{outgoing.attempts}/{time.time()}")
         sender = DicomSender(destination, self.parts.config.listen.ae_title)
         waiting = sender.send(files, transaction)
@@ -222,7 +234,7 @@ class Carrier:
                 raise Withdrawn
             stored = session.get(StoredFindings, study.duplicate_of or study.id)
         findings = None if stored is None else Findings.model_validate_json(stored.findings)
-        kinds = self.destination.kinds if isinstance(self.destination, DicomDestination) else None
+        kinds = self.destination.kinds if isinstance(self.destination, ObjectDestination) else None
         return Package(
             id=outgoing.id,
             study=study,
@@ -233,6 +245,14 @@ class Carrier:
             made=study.finished or outgoing.created,
             files=_files(folder, kinds),
         )
+
+
+def _check_objects(package: Package) -> None:
+    """Raise where a study has no objects for an archive, and will have none."""
+    if (package.folder / FAILED_FILE).exists():
+        raise Impossible("no_objects")
+    if not package.files:  # none of the kinds that this destination takes is made of such a study
+        raise Withdrawn
 
 
 def _files(folder: Path, kinds: Sequence[str] | None) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ichor.node.config import NodeConfig, Rule
-from ichor.node.destinations import DicomDestination
+from ichor.node.destinations import DicomDestination, StowDestination, UpsDestination
 
 __all__ = ["described"]
 
@@ -24,7 +24,10 @@ def described(config: NodeConfig) -> str:
         ],
         *([] if config.peers else ["Takes studies from nobody: no peer is allowed."]),
         *([f"Takes files that appear in {listen.watch}, and removes them there."] if listen.watch else []),
+        *[f"Fetches stable studies of {s.name} at {s.url}." for s in config.sources],
         f"A study is complete {done.quiet_seconds:g} s after its last file; what comes later assesses it once more.",
+        "It is sooner complete where its scanner's MPPS is completed and all images that it lists are here.",
+        *_asked(config),
         *_rules(config.rules),
         *[_destination(d) for d in config.destinations],
         *([] if config.destinations else ["Sends results nowhere: no destination is configured."]),
@@ -32,6 +35,15 @@ def described(config: NodeConfig) -> str:
         "once they are delivered.",
     ]
     return "\n".join(lines)
+
+
+def _asked(config: NodeConfig) -> list[str]:
+    archive = config.completion.archive
+    if archive is None:
+        return []
+    return [
+        f"Or where as many are here as {archive.ae_title} at {archive.host}:{archive.port} says that it has."
+    ]
 
 
 def _rules(rules: list[Rule]) -> list[str]:
@@ -57,6 +69,12 @@ def _destination(destination: Any) -> str:
             return f"Destination {name}: {where}, for forwarded series alone."
         asked = ", and asks for storage commitment" if destination.commitment else ""
         return f"Destination {name}: sends {', '.join(destination.kinds)} to {where}{asked}."
+    if isinstance(destination, StowDestination):
+        kinds = ", ".join(destination.kinds) if destination.results else "forwarded series alone"
+        return f"Destination {name}: sends {kinds} to {destination.url} by STOW-RS."
+    if isinstance(destination, UpsDestination):
+        where = f"{destination.ae_title} at {destination.host}:{destination.port}"
+        return f"Destination {name}: has {where} make a procedure step for each study, HIGH where suspected."
     if destination.type == "hl7":
         return f"Destination {name}: sends ORU^R01 to {destination.host}:{destination.port}."
     if destination.type == "fhir":

@@ -15,9 +15,13 @@ __all__ = [
     "Hl7Destination",
     "Model",
     "Name",
+    "ObjectDestination",
     "Port",
     "Seconds",
+    "StowDestination",
     "Tls",
+    "UpsDestination",
+    "Url",
     "WebhookDestination",
 ]
 
@@ -103,6 +107,64 @@ class DicomDestination(_Destination):
     results: bool = True
 
 
+class StowDestination(_Destination):
+    """An archive that speaks DICOMweb: objects go by STOW-RS.
+
+    Attributes
+    ----------
+    name
+        By which rules, logs and metrics name it.
+    timeout_seconds
+        For each answer.
+    type
+        Of the destination.
+    url
+        Base of its DICOMweb services: `/studies` is put behind it.
+    kinds
+        Of results, as for `dicom`.
+    token_file
+        Its first line is the bearer token.
+    results
+        False for a destination of forwarded series alone.
+    """
+
+    type: Literal["stow"]
+    url: Url
+    kinds: Annotated[list[Kind], Field(min_length=1)] = ["seg", "sr", "sc", "ko"]
+    token_file: Path | None = None
+    results: bool = True
+
+
+class UpsDestination(_Destination):
+    """A worklist manager: a Unified Procedure Step for each study that is to be read, by DIMSE.
+
+    Attributes
+    ----------
+    name
+        By which rules, logs and metrics name it.
+    timeout_seconds
+        For each answer.
+    type
+        Of the destination.
+    host, port, ae_title
+        Where it is, and its title.
+    tls
+        None uses none.
+    worklist_label
+        Of the list on which the step is to stand.
+    images_at
+        AE title of the archive from which the images can be retrieved; None names none.
+    """
+
+    type: Literal["ups"]
+    host: str
+    port: Port
+    ae_title: AeTitle
+    tls: Tls | None = None
+    worklist_label: Annotated[str, StringConstraints(max_length=64)] = ""
+    images_at: AeTitle | None = None
+
+
 class Hl7Destination(_Destination):
     """An interface engine: ORU^R01 by MLLP.
 
@@ -174,6 +236,15 @@ class WebhookDestination(_Destination):
     secret_file: Path | None = None
 
 
+ObjectDestination = DicomDestination | StowDestination
+"""What DICOM objects go to: results, and series that are forwarded."""
+
 Destination = Annotated[
-    DicomDestination | Hl7Destination | FhirDestination | WebhookDestination, Field(discriminator="type")
+    DicomDestination
+    | StowDestination
+    | UpsDestination
+    | Hl7Destination
+    | FhirDestination
+    | WebhookDestination,
+    Field(discriminator="type"),
 ]

@@ -17,7 +17,9 @@ from ichor.jobs.objects import ResultsRequest
 from ichor.jobs.queue import Queue
 from ichor.jobs.storage import Storage, remove, settle
 from ichor.node.audit import Audit
+from ichor.node.completion import Completion
 from ichor.node.config import NodeConfig
+from ichor.node.destinations import UpsDestination
 from ichor.node.identity import FACT_TAGS, IDENTITY_TAGS, facts_text, identity_values
 from ichor.node.outbox import FORWARDED, Outbox
 from ichor.node.rules import Decision, SeriesFacts, decide
@@ -57,6 +59,11 @@ class Intake:
         Where series that are forwarded go.
     count
         Called for counters, with what and why.
+
+    Attributes
+    ----------
+    completion
+        Says which studies are complete.
     """
 
     def __init__(
@@ -74,13 +81,15 @@ class Intake:
         self.storage = storage
         self.outbox = outbox
         self.count = count
+        self.completion = Completion(config, spool)
         self.audit = Audit(spool.root / "audit.jsonl")
 
     def look(self, now: float) -> int:
         """Take what is complete; returns the number of studies."""
-        due = self.spool.due(self.config.completion.quiet_seconds, now)
-        for study in due:
+        due = self.completion.due(now)
+        for study, reason in due.items():
             self.take(study)
+            self.count("studies_complete", reason)
         return len(due)
 
     def take(self, study: str) -> None:
@@ -128,6 +137,14 @@ class Intake:
             log("series_forwarded", study=study, instances=len(one.series.files))
             self.count("series_forwarded", one.decision.reason)
 
+    def _objects(self, series: Series) -> list[tuple[str, str]]:
+        """Return class and UID of each instance, where a procedure step is to name them."""
+        if not any(isinstance(d, UpsDestination) for d in self.config.destinations):
+            return []
+        tags = ["SOPClassUID", "SOPInstanceUID"]
+        heads = [open_dataset(InputFile(f, "object"), self.spool.limits, tags=tags) for f in series.files]
+        return [(facts_text(head, tags[0]), facts_text(head, tags[1])) for head in heads]
+
     def _submit(self, study: str, assessed: list[_Sorted]) -> None:
         """Queue a study: the name follows from its files, so that the same again is the same upload."""
         files = [path for one in assessed for path in one.series.files]
@@ -140,7 +157,11 @@ class Intake:
         ResultsRequest(self.config.kinds).write(folder)
         identity = identity_values(assessed[0].head)
         series = [
-            {"uid": facts_text(one.head, "SeriesInstanceUID"), "instances": len(one.series.files)}
+            {
+                "uid": facts_text(one.head, "SeriesInstanceUID"),
+                "instances": len(one.series.files),
+                "objects": self._objects(one.series),
+            }
             for one in assessed
         ]
         known = {

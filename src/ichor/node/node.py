@@ -22,10 +22,11 @@ from ichor.jobs.storage import remove
 from ichor.node.audit import Audit
 from ichor.node.config import NodeConfig
 from ichor.node.delivering import Carrier, CarrierParts
-from ichor.node.destinations import DicomDestination
+from ichor.node.destinations import ObjectDestination
 from ichor.node.intake import Intake
 from ichor.node.outbox import Outbox
 from ichor.node.receiving import Receiving
+from ichor.node.sources import Changes
 from ichor.node.spool import Spool, load_json
 from ichor.node.stow import stow_router
 from ichor.node.urgency import UrgencyList
@@ -84,7 +85,11 @@ class Node:
         if unknown:
             log("deliveries_without_destination", level=logging.WARNING, deliveries=unknown)
             self._counter.labels("deliveries_failed", "no_destination").inc(unknown)
+        self.sources = [Changes(s, self.spool, self.config.bounds, self._count) for s in self.config.sources]
         self.receiving.start()
+        for source in self.sources:
+            source.start()
+        self.intake.completion.start()
         for carrier in self.carriers:
             carrier.start()
         self._thread.start()
@@ -100,6 +105,9 @@ class Node:
         """End; what waits is taken up at the next start."""
         self._ending.set()
         self.receiving.stop()
+        for source in self.sources:
+            source.stop()
+        self.intake.completion.stop()
         for carrier in self.carriers:
             carrier.ending.set()
         for carrier in self.carriers:
@@ -129,7 +137,9 @@ class Node:
 
     def plan(self) -> None:
         """Note for each study that is done where its results are to go."""
-        names = [d.name for d in self.config.destinations if not isinstance(d, DicomDestination) or d.results]
+        names = [
+            d.name for d in self.config.destinations if not isinstance(d, ObjectDestination) or d.results
+        ]
         for path in self.spool.identities.glob("*.json"):
             upload = path.stem
             if upload in self._planned:
@@ -166,6 +176,7 @@ class Node:
             old = now - self.spool.last_change(study) > keep_s
             if old and study not in wanted and not self.spool.is_open(study):
                 self._remove_spooled(study)
+        self.intake.completion.steps.purge(now - keep_s)
         self._purge_forwarded(now)
 
     def _remove_spooled(self, study: str) -> None:

@@ -7,12 +7,10 @@ standard output, a JSON object a line, for the node's counters.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
@@ -33,8 +32,10 @@ from ichor.errors import UsageError
 from ichor.node.audit import Audit
 from ichor.node.commitment import keep_commitment
 from ichor.node.config import NodeConfig, Peer, parse_config
+from ichor.node.partial import PartialFile, is_whole
 from ichor.node.query import answers
 from ichor.node.spool import NotTaken, Origin, Spool, hashed, load_json
+from ichor.node.steps import Steps
 from ichor.node.syntaxes import IMAGE_CLASSES, OTHER_CLASSES, TRANSFER_SYNTAXES
 from ichor.node.transport import Admission, BoundedServer, Stream, end_partial, server_context
 from ichor.node.watching import Watch
@@ -59,7 +60,7 @@ _SWEEP_S = 60.0
 
 
 class Receiver:
-    """Answers C-ECHO, C-STORE, C-FIND and N-EVENT-REPORT.
+    """Answers C-ECHO, C-STORE, C-FIND, N-EVENT-REPORT, and N-CREATE and N-SET of procedure steps.
 
     Parameters
     ----------
@@ -72,6 +73,7 @@ class Receiver:
     def __init__(self, config: NodeConfig, spool: Spool) -> None:
         self.config = config
         self.spool = spool
+        self.steps = Steps(spool)
         self.audit = Audit(spool.root / "audit.jsonl")
         self.server: BoundedServer | None = None
 
@@ -89,8 +91,7 @@ class Receiver:
         # Files that are being received: in the spool, from where they are linked to their place.
         from pynetdicom import dimse_messages
 
-        own_folder = functools.partial(tempfile.NamedTemporaryFile, dir=self.spool.receiving)
-        vars(dimse_messages)["NamedTemporaryFile"] = own_folder
+        vars(dimse_messages)["NamedTemporaryFile"] = lambda **_: PartialFile(self.spool.receiving)
         entity = self._entity()
         listen = self.config.listen
         try:
@@ -128,6 +129,7 @@ class Receiver:
         for uid in OTHER_CLASSES:
             entity.add_supported_context(uid, TRANSFER_SYNTAXES[:3])
         entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        entity.add_supported_context(ModalityPerformedProcedureStep)
         entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         return entity
 
@@ -141,6 +143,8 @@ class Receiver:
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),
             (evt.EVT_N_EVENT_REPORT, self._committed),
+            (evt.EVT_N_CREATE, self._step_begins),
+            (evt.EVT_N_SET, self._step_changes),
         ]
 
     # -- who may ---------------------------------------------------------------------------------------
@@ -197,6 +201,8 @@ class Receiver:
         try:
             bounds = self.config.bounds
             self.spool.check_room(bounds.spool_bytes, bounds.free_bytes)
+            if not is_whole(Path(event.dataset_path)):
+                raise NotTaken("full")
             taken = self.spool.take(Path(event.dataset_path), origin, expected)
         except NotTaken as refusal:
             self.audit("not_taken", outcome=4, reason=refusal.reason, **fields)
@@ -235,6 +241,20 @@ class Receiver:
                 yield 0xFE00, None
                 return
             yield _PENDING, answer
+
+    def _step_begins(self, event: Any) -> tuple[int, Dataset | None]:
+        uid = str(event.request.AffectedSOPInstanceUID or "")
+        return self._step(event, self.steps.create(uid, event.attribute_list))
+
+    def _step_changes(self, event: Any) -> tuple[int, Dataset | None]:
+        uid = str(event.request.RequestedSOPInstanceUID or "")
+        return self._step(event, self.steps.change(uid, event.modification_list))
+
+    def _step(self, event: Any, status: int) -> tuple[int, Dataset | None]:
+        address, calling = event.assoc.requestor.address, str(event.assoc.requestor.ae_title)
+        self.audit("step", outcome=4 if status else 0, status=status, address=address, calling=calling)
+        report(count="steps", reason=f"status_{status:04x}")
+        return status, None
 
     def _committed(self, event: Any) -> tuple[int, Dataset | None]:
         keep_commitment(self.spool, event.event_information)

@@ -24,9 +24,19 @@ from ichor.reading.dicom.dataset import open_dataset
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 
-__all__ = ["NotTaken", "Origin", "Series", "Spool", "Taken", "hashed", "load_json", "write_json"]
+__all__ = [
+    "NotTaken",
+    "Origin",
+    "Series",
+    "Spool",
+    "Taken",
+    "hashed",
+    "is_usable_uid",
+    "load_json",
+    "write_json",
+]
 
-_ARRIVED, _TAKEN, _ORIGIN = "arrived", "taken", "origin.json"
+_ARRIVED, _TAKEN, _WHOLE, _ORIGIN = "arrived", "taken", "whole", "origin.json"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 _RECOUNT_S = 60.0
@@ -53,7 +63,7 @@ class Origin:
     Attributes
     ----------
     way
-        ``dicom``, ``folder`` or ``stow``.
+        ``dicom``, ``folder``, ``stow`` or ``orthanc``.
     called, calling
         AE titles, empty where there are none.
     """
@@ -120,18 +130,19 @@ class Spool:
 
     Attributes
     ----------
-    receiving, incoming, identities, commitments
+    receiving, incoming, identities, commitments, steps
         What is being received; what came, by study; who the assessed studies are of; answers to requests for
-        storage commitment.
+        storage commitment; what scanners said of their steps.
     """
 
     def __init__(self, root: Path, limits: Limits, most_instances: int = 10_000) -> None:
         self.root = root
         self.most_instances = most_instances
         self.limits = limits
-        names = ("receiving", "incoming", "identities", "commitments")
-        self.receiving, self.incoming, self.identities, self.commitments = (root / name for name in names)
-        for folder in (root, self.receiving, self.incoming, self.identities, self.commitments):
+        names = ("receiving", "incoming", "identities", "commitments", "steps")
+        folders = tuple(root / name for name in names)
+        self.receiving, self.incoming, self.identities, self.commitments, self.steps = folders
+        for folder in (root, *folders):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         self._used, self._counted = 0, -_RECOUNT_S
@@ -167,7 +178,7 @@ class Spool:
         """
         head = self._head(file)
         sop_class, instance, own_study, series = (str(head.get(tag, "") or "").strip() for tag in _TAGS)
-        if not all(_usable(uid) for uid in (instance, own_study, series)):
+        if not all(is_usable_uid(uid) for uid in (instance, own_study, series)):
             raise NotTaken("bad_uid")
         if (expected is not None and (sop_class, instance) != expected) or study not in (None, own_study):
             raise NotTaken("mismatch")
@@ -227,21 +238,51 @@ class Spool:
     # -- complete studies ------------------------------------------------------------------------------
 
     def due(self, quiet_s: float, now: float) -> list[str]:
-        """Return the studies to which nothing was added for a while, and those that a killed process had begun."""
-        out = []
+        """Return the studies to which nothing was added for a while, and those that a killed process had begun.
+
+        In the order in which their last files came.
+        """
+        out: dict[str, float] = {}
         for folder in self.incoming.iterdir():
             if (folder / _TAKEN).exists():
-                out.append(folder.name)
+                out[folder.name] = 0.0
                 continue
             with contextlib.suppress(FileNotFoundError):
-                waited = now - (folder / _ARRIVED).stat().st_mtime
+                arrived = (folder / _ARRIVED).stat().st_mtime
+                waited = now - arrived
                 if waited >= quiet_s or waited < -quiet_s:  # a clock that was set back
-                    out.append(folder.name)
-        return out
+                    out[folder.name] = arrived
+        return sorted(out, key=lambda name: (out[name], name))
+
+    def waiting(self) -> list[str]:
+        """Return the studies that came, and that nobody has begun."""
+        folders = list(self.incoming.iterdir())
+        return [f.name for f in folders if (f / _ARRIVED).exists() and not (f / _TAKEN).exists()]
+
+    def instances(self, study: str) -> set[str]:
+        """Return the hashes of the instances of a study."""
+        return {path.stem for path in (self.incoming / study).glob("*/*.dcm")}
+
+    def study_uid(self, study: str) -> str:
+        """Return the study instance UID, from one of its files; empty where there is none."""
+        for path in (self.incoming / study).glob("*/*.dcm"):
+            with contextlib.suppress(NotTaken):
+                return str(self._head(path).get("StudyInstanceUID", "") or "").strip()
+        return ""
+
+    def mark_whole(self, study: str) -> None:
+        """Note that whoever sent a study has no more of it."""
+        if (self.incoming / study / _ARRIVED).exists():
+            (self.incoming / study / _WHOLE).touch(mode=0o600)
+
+    def is_marked_whole(self, study: str) -> bool:
+        """Return whether :meth:`mark_whole` said so, since the study was begun the last time."""
+        return (self.incoming / study / _WHOLE).exists()
 
     def begin(self, study: str) -> list[Series]:
         """Return the series of a study; what is added from now on makes it due once more."""
         folder = self.incoming / study
+        (folder / _WHOLE).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             (folder / _ARRIVED).replace(folder / _TAKEN)
         out = []
@@ -292,7 +333,8 @@ class Spool:
                     remove(path)
 
 
-def _usable(uid: str) -> bool:
+def is_usable_uid(uid: str) -> bool:
+    """Return whether a UID is one (PS3.5 9.1), zeros in front of a component let be."""
     return 0 < len(uid) <= 64 and _UID.fullmatch(uid) is not None
 
 

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
-from ichor.jobs.storage import new_id
 from ichor.node.audit import Audit
 from ichor.node.config import Bounds
+from ichor.node.partial import PartialFile, is_whole
 from ichor.node.spool import NotTaken, Origin, Spool, Taken
 from ichor.serving.errors import ApiError
 
@@ -40,7 +40,7 @@ class _Parts:
 
     def __init__(self, spool: Spool, bounds: Bounds, on_part: Callable[[Path], None]) -> None:
         self.spool, self.bounds, self.on_part = spool, bounds, on_part
-        self._file: IO[bytes] | None = None
+        self._file: PartialFile | None = None
         self._path = Path()
         self._size = 0
         self.count = 0
@@ -49,8 +49,8 @@ class _Parts:
         self.count += 1
         if self.count > self.bounds.study_instances:
             raise ApiError(413, "Found more objects than one request may hold.")
-        self._path, self._size = self.spool.receiving / f"{new_id()}.stow", 0
-        self._file = self._path.open("wb")
+        self._file = PartialFile(self.spool.receiving)
+        self._path, self._size = self._file.path, 0
 
     def data(self, content: bytes, start: int, end: int) -> None:
         self._size += end - start
@@ -130,11 +130,18 @@ def _keeper(
     def keep(path: Path) -> None:
         try:
             spool.check_room(bounds.spool_bytes, bounds.free_bytes)
+            if not is_whole(path):
+                raise NotTaken("full")
             taken = spool.take(path, Origin("stow"), study=study)
         except NotTaken as refusal:
             outcome.failed.append(_FAILURES[refusal.reason])
             audit("not_taken", outcome=4, reason=refusal.reason, way="stow")
             count("not_taken", refusal.reason)
+            return
+        except OSError as error:  # the disk is full, or broken
+            outcome.failed.append(_FAILURES["full"])
+            audit("not_taken", outcome=8, reason="storage", error=type(error).__name__, way="stow")
+            count("not_taken", "storage")
             return
         outcome.taken.append(taken)
         audit("received", study=taken.study, way="stow")

@@ -1,1 +1,1 @@
-"""How results leave: DICOM with storage commitment, HL7 version 2 by MLLP, FHIR R4, a webhook."""
+"""How results leave: C-STORE with storage commitment, STOW-RS, procedure steps, HL7 by MLLP, FHIR R4, a webhook."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ichor.labels import LABELS
 from ichor.node.destinations import FhirDestination
-from ichor.node.senders.http import post, secret
+from ichor.node.senders.http import bearer, post
 from ichor.node.senders.package import Package, conclusion, status_word
 
 __all__ = ["fhir_bundle", "send_fhir"]
@@ -60,9 +60,11 @@ def send_fhir(destination: FhirDestination, package: Package) -> None:
     NotDelivered
         Where it is not taken.
     """
-    headers = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
-    if destination.token_file is not None:
-        headers["Authorization"] = f"Bearer {secret(destination.token_file)}"
+    headers = {
+        "Content-Type": "application/fhir+json",
+        "Accept": "application/fhir+json",
+        **bearer(destination.token_file),
+    }
     body = json.dumps(fhir_bundle(package), ensure_ascii=False).encode()
     post(destination.url, body, headers, destination.timeout_seconds)
 

@@ -1,18 +1,21 @@
-"""POST within a time and without a proxy; redirects are not followed."""
+"""POST and GET within a time and without a proxy; redirects are not followed."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ichor.node.senders.package import NotDelivered
 
-__all__ = ["get", "post", "secret"]
+__all__ = ["bearer", "download", "get", "post", "post_stream", "secret"]
 
 _MOST_ANSWER = 1 << 20
+_CHUNK = 1 << 20
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -34,16 +37,50 @@ def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> byte
     return _request(urllib.request.Request(url, data=body, headers=headers, method="POST"), seconds)
 
 
-def get(url: str, headers: dict[str, str], seconds: float) -> bytes:
-    """Fetch a page, as :func:`post` sends one."""
-    return _request(urllib.request.Request(url, headers=headers), seconds)
+def post_stream(url: str, body: Iterator[bytes], size: int, headers: dict[str, str], seconds: float) -> bytes:
+    """Send a body of so many bytes piece by piece, as :func:`post` sends a whole one."""
+    headers = {**headers, "Content-Length": str(size)}
+    return _request(urllib.request.Request(url, data=body, headers=headers, method="POST"), seconds)
 
 
-def _request(request: urllib.request.Request, seconds: float) -> bytes:
+def get(url: str, headers: dict[str, str], seconds: float, most: int = _MOST_ANSWER) -> bytes:
+    """Fetch a page of so many bytes at the most, as :func:`post` sends one."""
+    return _request(urllib.request.Request(url, headers=headers), seconds, most)
+
+
+def download(url: str, headers: dict[str, str], seconds: float, target: Path, most: int) -> None:
+    """Fetch a page into a file, as :func:`get`.
+
+    Raises
+    ------
+    NotDelivered
+        Further ``too_large``, where it has more than ``most`` bytes, and ``storage``, where the disk is full.
+    """
+    size = 0
+    with _answer(urllib.request.Request(url, headers=headers), seconds) as answer, target.open("wb") as file:
+        while chunk := answer.read(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise NotDelivered("too_large")
+            try:
+                file.write(chunk)
+            except OSError:
+                raise NotDelivered("storage") from None
+
+
+def _request(request: urllib.request.Request, seconds: float, most: int = _MOST_ANSWER) -> bytes:
+    with _answer(request, seconds) as answer:
+        body: bytes = answer.read(most)
+        return body
+
+
+@contextlib.contextmanager
+def _answer(request: urllib.request.Request, seconds: float) -> Iterator[Any]:
     try:
         with _opener.open(request, timeout=seconds) as answer:
-            body: bytes = answer.read(_MOST_ANSWER)
-            return body
+            yield answer
+    except NotDelivered:
+        raise
     except urllib.error.HTTPError as error:
         error.close()
         raise NotDelivered(f"http_{error.code}") from None
@@ -52,6 +89,17 @@ def _request(request: urllib.request.Request, seconds: float) -> bytes:
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         late = isinstance(getattr(error, "reason", None), TimeoutError)
         raise NotDelivered("timeout" if late else "unreachable") from None
+
+
+def bearer(token_file: Path | None) -> dict[str, str]:
+    """Return the header of who has a token; none without a file.
+
+    Raises
+    ------
+    NotDelivered
+        As :func:`secret`.
+    """
+    return {} if token_file is None else {"Authorization": f"Bearer {secret(token_file)}"}
 
 
 def secret(path: Path) -> str:
