@@ -21,6 +21,7 @@ __all__ = [
     "Region",
     "Seconds",
     "SliceFindings",
+    "SubtypeFindings",
 ]
 
 SCHEMA = "ichor.findings/1"
@@ -66,6 +67,18 @@ class LabelFlags(_Model):
     subdural: bool | None = None
 
 
+class SubtypeFindings(_Model):
+    """How far a subtype can be named on the whole exam or picture."""
+
+    label: str = Field(description="the subtype")
+    likely: bool = Field(
+        description="whether to name it: positive, and one of the two most probable that are; where none is, the type "
+        "is not determined"
+    )
+    trusted: bool = Field(description="whether the model was measured on enough patients with it")
+    reason: str | None = Field(default=None, description="why not trusted; null where it is")
+
+
 class SliceFindings(_Model):
     """One native slice."""
 
@@ -80,8 +93,12 @@ class SliceFindings(_Model):
 class Region(_Model):
     """One connected bleed."""
 
-    label: str = Field(description="the most probable subtype of this region")
-    probabilities: dict[str, float] = Field(description="probability of each subtype, summing to 1")
+    label: str = Field(
+        description="the most probable subtype of this region; `any` on a picture, where regions have no subtype"
+    )
+    probabilities: dict[str, float] = Field(
+        description="probability of each subtype, summing to 1; empty on a picture"
+    )
     volume_ml: float | None = Field(description="null where spacing is unknown")
     slices: list[int] = Field(description="indices of the slices it touches")
     bbox_mm: list[float] | None = Field(
@@ -151,6 +168,10 @@ class Findings(_Model):
     probabilities: LabelValues = LabelValues()
     thresholds: LabelValues = LabelValues()
     positive: LabelFlags = LabelFlags()
+    subtypes: list[SubtypeFindings] = Field(
+        default=[],
+        description="the five subtypes, and which of them to name; empty where nothing was assessed",
+    )
     uncertain: bool | None = Field(
         default=None,
         description="whether neither answer on `any` can be excluded at the bundle's level; null where the bundle has "

@@ -32,6 +32,18 @@ def test_the_shipped_bundle_loads_and_says_what_it_is() -> None:
     assert bundle.thresholds().shape == (6,)
 
 
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_subtypes_are_called_at_a_stated_specificity(name: str) -> None:
+    manifest = load_bundle(name).manifest
+    points = manifest.operating_points.subtypes
+    assert set(points) == set(LABEL_NAMES[1:])
+    for subtype, point in points.items():
+        threshold = manifest.thresholds[subtype]
+        assert point.probability == threshold.probability
+        assert threshold.specificity >= point.aim == 0.95
+        assert point.specificity.n > point.among_bleeds.n > 0
+
+
 def test_a_path_and_a_name_give_the_same(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = load_bundle(bundle_copy)
     assert by_path.sha256 == load_bundle(bundle_copy / "bundle.json").sha256 == load_bundle("default").sha256

@@ -47,6 +47,13 @@ def check(findings: Findings, n: int) -> None:
     for name in SUBTYPE_NAMES:
         above = getattr(findings.probabilities, name) >= getattr(thresholds, name)
         assert getattr(findings.positive, name) == (above and findings.positive.any)
+    called = [name for name in SUBTYPE_NAMES if getattr(findings.positive, name)]
+    likely = [s.label for s in findings.subtypes if s.likely]
+    assert set(likely) <= set(called)
+    assert len(likely) == min(2, len(called))
+    assert {s.label for s in findings.subtypes if not s.trusted} == set(
+        load_bundle().manifest.untrusted_labels
+    )
     assert findings.mask is not None
     assert findings.mask.shape[0] == n
     assert sorted(set(np.unique(findings.mask)) - {0}) == list(range(1, len(findings.regions) + 1))
@@ -214,6 +221,8 @@ def test_one_bad_input_does_not_stop_the_others(tmp_path: Path, shared_data: Pat
     assert isinstance(found[1].exam, Picture)
     assert found[1].findings.kind == "picture"
     assert found[1].findings.volume_ml is None
+    assert found[1].findings.regions
+    assert {(r.label, len(r.probabilities)) for r in found[1].findings.regions} == {("any", 0)}
     assert found[1].findings.slices[0].position_mm is None
     assert all(0 <= share <= 1 for _, share in told)
     assert any("good.png" in words for words, _ in told)

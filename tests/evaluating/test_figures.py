@@ -19,6 +19,7 @@ from ichor.evaluating.calibration import (  # noqa: E402
     crossfit,
     fit_calibration,
     sensitive_threshold,
+    subtype_threshold,
 )
 from ichor.evaluating.compare import compare  # noqa: E402
 from ichor.evaluating.groups import group_figures  # noqa: E402
@@ -235,6 +236,15 @@ def test_people_are_drawn_not_their_exams(tmp_path, run):
     assert {f.interval.patients for f in figures(found)} == {10}
     assert {f.interval.patients for f in figures(run)} == {30}
     assert len(found.of(PATIENTS[:6]).exam_patients) == 6
+
+
+def test_the_threshold_of_a_subtype_reaches_its_specificity_on_few_exams():
+    p = np.linspace(0.02, 0.98, 49)
+    labels = np.zeros(49)
+    threshold = subtype_threshold(labels, p)
+    assert (p < threshold).mean() >= 0.95
+    assert (p < p[p < threshold].max()).mean() < 0.95  # and no lower one does
+    assert subtype_threshold(labels + 1, p) == 1
 
 
 def test_subtypes_have_their_own_verdicts(run):

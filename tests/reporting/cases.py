@@ -10,7 +10,15 @@ from scipy import ndimage
 
 from ichor.detecting.bundle import BundleCard
 from ichor.exam import AIR_HU, Exam, Geometry, Source
-from ichor.findings import Findings, FindingsWarning, LabelFlags, LabelValues, Region, SliceFindings
+from ichor.findings import (
+    Findings,
+    FindingsWarning,
+    LabelFlags,
+    LabelValues,
+    Region,
+    SliceFindings,
+    SubtypeFindings,
+)
 from ichor.labels import LABEL_NAMES
 from ichor.uids import hashed_uid
 
@@ -109,6 +117,10 @@ def findings_on(
         probabilities=p,
         thresholds=THRESHOLDS,
         positive=LabelFlags(**positive),
+        subtypes=[
+            SubtypeFindings(label=name, likely=positive["any"] and positive[name], trusted=True)
+            for name in LABEL_NAMES[1:]
+        ],
         slices=slices,
         regions=found,
         volume_ml=sum(r.volume_ml or 0.0 for r in found) if g.spacing_known else None,

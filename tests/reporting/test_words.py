@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from ichor.findings import Findings, FindingsWarning, LabelFlags, Region
+from ichor.findings import Findings, FindingsWarning, Region, SubtypeFindings
 from ichor.reporting.choice import reported_slices, suspicious_slices
 from ichor.reporting.words import (
+    likely_subtypes,
     number_ranges,
-    positive_subtypes,
     printable,
     probability,
+    region_colour,
     region_subtype,
+    subtype_words,
     threshold_origin,
     verdict,
     volume,
@@ -81,12 +83,18 @@ def test_a_refused_input_gives_the_refusal_not_the_remarks() -> None:
     assert verdict(findings).sentence == "Not a head."
 
 
-def test_subtypes_most_probable_first() -> None:
+def test_likely_subtypes_most_probable_first_and_untrusted_ones_marked() -> None:
     exam, mask = phantom()
     findings = findings_on(exam, mask, "subdural")
-    flags = LabelFlags(any=True, subdural=True, epidural=True)
-    names = [label.name for label, _ in positive_subtypes(findings.model_copy(update={"positive": flags}))]
-    assert names == ["subdural", "epidural"]
+    subtypes = [
+        SubtypeFindings(label="epidural", likely=True, trusted=True),
+        SubtypeFindings(label="intraparenchymal", likely=False, trusted=True),
+        SubtypeFindings(label="subdural", likely=True, trusted=False, reason="only 3 patients"),
+    ]
+    named = findings.replace(subtypes=subtypes)
+    assert [one.label.name for one in likely_subtypes(named)] == ["subdural", "epidural"]
+    assert subtype_words(named) == "subdural 0.93 (not to be relied on), epidural 0.02"
+    assert subtype_words(findings.replace(subtypes=subtypes[1:2])) == "type not determined"
 
 
 def test_control_characters_never_reach_a_terminal() -> None:
@@ -136,4 +144,8 @@ def test_a_region_is_named_only_where_that_is_probable() -> None:
     unsure = sure.model_copy(
         update={"probabilities": {"epidural": 0.4, "subdural": 0.45, "subarachnoid": 0.15}}
     )
-    assert region_subtype(unsure) == "Undetermined: subdural 0.45, epidural 0.40"
+    assert region_subtype(sure, {"subdural"}) == "Subdural (SDH) 0.86, not to be relied on"
+    assert region_subtype(unsure) == "Type not determined"
+    of_picture = sure.model_copy(update={"label": "any", "probabilities": {}})
+    assert region_subtype(of_picture) == "Type not determined"
+    assert region_colour(of_picture) == region_colour(unsure) != region_colour(sure)

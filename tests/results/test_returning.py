@@ -91,7 +91,7 @@ def test_an_object_that_cannot_be_made_does_not_take_the_others_along(tmp_path, 
         r.replace(probabilities={**r.probabilities, "subdural": float("nan")}, volume_ml=None)
         for r in study.findings.regions
     ]
-    odd = [r.replace(label="any") for r in regions]  # no region has this label
+    odd = [r.replace(label="unheard of") for r in regions]
     study = type(study)(study.path, study.exam, study.findings.replace(regions=odd))
     results = study.results("seg", "ko")
     assert [made.kind.name for made in results.objects] == ["ko"]

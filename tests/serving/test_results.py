@@ -48,6 +48,7 @@ def test_findings_are_those_of_the_command(server: Served, demo: dict[str, Any])
     for key in (
         "probabilities",
         "positive",
+        "subtypes",
         "slices",
         "regions",
         "volume_ml",
@@ -59,6 +60,9 @@ def test_findings_are_those_of_the_command(server: Served, demo: dict[str, Any])
     assert said["input"] == f"study {demo['label']}"
     assert Findings.model_validate(said).assessable
     assert (demo["probability"], demo["flagged"]) == (own["probabilities"]["any"], own["positive"]["any"])
+    likely = [(s["label"], s["trusted"]) for s in own["subtypes"] if s["likely"]]
+    assert sorted((s["label"], s["trusted"]) for s in demo["subtypes"]) == sorted(likely)
+    assert likely
 
 
 def test_volume_masks_and_slices_fit_each_other(server: Served, demo: dict[str, Any], tmp_path: Path) -> None:

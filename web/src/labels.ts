@@ -21,6 +21,12 @@ export const LABELS: readonly Label[] = [
 
 export const SUBTYPES: readonly Label[] = LABELS.slice(1);
 
+/** Where no subtype reaches its threshold. */
+export const NOT_DETERMINED = "type not determined";
+
+/** Of a subtype that the model was measured on too few patients with. */
+export const UNTRUSTED = "not to be relied on";
+
 const BY_NAME = new Map<string, Label>(LABELS.map((label) => [label.name, label]));
 
 /** The label of this name; "any" for an unknown name. */

@@ -33,6 +33,8 @@ export interface Study {
   uncertain: boolean | null;
   probabilities: Values | null;
   positive: Flags | null;
+  /** The one or two likely ones; empty: not determined; null: not assessed, or before this was kept. */
+  subtypes: NamedSubtype[] | null;
   volume_ml: number | null;
   warnings_n: number;
   /** Codes of notices that put the result in doubt. */
@@ -42,6 +44,12 @@ export interface Study {
   read_at: string | null;
   verdict: VerdictWord | null;
   duplicate_of: string | null;
+}
+
+export interface NamedSubtype {
+  label: string;
+  /** Whether the model was measured on enough patients with it. */
+  trusted: boolean;
 }
 
 /** Whether a study was processed: assessed, or refused. */
@@ -63,6 +71,11 @@ export interface Region {
   bbox_voxels: number[];
 }
 
+export interface Subtype extends NamedSubtype {
+  likely: boolean;
+  reason: string | null;
+}
+
 export interface Findings {
   kind: "exam" | "picture" | null;
   n_slices: number;
@@ -70,6 +83,8 @@ export interface Findings {
   probabilities: Values;
   thresholds: Values;
   positive: Flags;
+  /** Absent from findings of before. */
+  subtypes?: Subtype[];
   uncertain: boolean | null;
   uncertainty: string | null;
   regions: Region[];

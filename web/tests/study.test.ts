@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { markedSlices, regionCentre } from "../src/study/regions";
+import { likely, regionName, untrustedOf } from "../src/study/subtypes";
 import { suspiciousFrom } from "../src/study/suspicious";
-import type { Values } from "../src/types";
+import type { Findings, Region, Values } from "../src/types";
 import type { Volume } from "../src/viewer/volume";
 
 function maskOf(size: [number, number, number], region: (x: number, y: number, z: number) => number): Volume {
@@ -42,4 +43,23 @@ test("the next suspicious slice is the nearest in its direction; slices that are
   assert.equal(next(6, -1), 0);
   assert.equal(suspiciousFrom(rows, NONE, "any", 0, 1), null);
   assert.equal(suspiciousFrom(rows, { ...NONE, subdural: 0.1 }, "subdural", 0, 1), null);
+});
+
+test("at most the likely subtypes are named, most probable first, and untrusted ones are marked", () => {
+  const subtypes = [
+    { label: "epidural", likely: true, trusted: true, reason: null },
+    { label: "subarachnoid", likely: false, trusted: true, reason: null },
+    { label: "subdural", likely: true, trusted: false, reason: "only 3 patients" },
+  ];
+  const findings = { subtypes, probabilities: { ...NONE, epidural: 0.6, subarachnoid: 0.9, subdural: 0.7 } } as unknown as Findings;
+  assert.deepEqual(
+    likely(findings).map(({ label }) => label),
+    ["subdural", "epidural"],
+  );
+  const untrusted = untrustedOf(findings);
+  assert.deepEqual([...untrusted], [["subdural", "only 3 patients"]]);
+  const region = (label: string, p: number): Region => ({ label, probabilities: { [label]: p } }) as Region;
+  assert.equal(regionName(region("subdural", 0.8), untrusted), "Subdural 0.80, not to be relied on");
+  assert.equal(regionName(region("epidural", 0.69), untrusted), "Type not determined");
+  assert.equal(regionName({ label: "any", probabilities: {} } as unknown as Region, untrusted), "Type not determined");
 });

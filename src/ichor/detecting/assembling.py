@@ -20,8 +20,9 @@ from ichor.findings import (
     PictureWindow,
     Seconds,
     SliceFindings,
+    SubtypeFindings,
 )
-from ichor.labels import LABEL_NAMES
+from ichor.labels import LABEL_NAMES, SUBTYPE_NAMES
 from ichor.notices import Notice
 from ichor.uids import hashed_uid
 
@@ -35,6 +36,8 @@ __all__ = ["Options", "Outcome", "calibrated", "findings_of", "findings_of_refus
 
 _OUT_OF_DISTRIBUTION = ("unlike_training", "contrast")
 """Notices of an exam that none of the measured ones was like."""
+_MOST_LIKELY = 2
+"""Subtypes that are named: more say no more than that there is blood."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +167,7 @@ def findings_of(
         exam, thresholds = outcome.exam, options.thresholds(bundle, unit)
     band = None if unit != "exam" or outcome is None else bundle.manifest.uncertain_band
     regions = outcome.regions if outcome else None
+    positive = _flags(exam, thresholds) if outcome else LabelFlags()
     findings = Findings(
         input=subject.source.input,
         kind="picture" if isinstance(subject, Picture) else "exam",
@@ -174,7 +178,8 @@ def findings_of(
         window=_window(subject),
         probabilities=LabelValues.of(exam) if outcome else LabelValues(),
         thresholds=LabelValues.of(np.round(thresholds, 4)) if outcome else LabelValues(),
-        positive=_flags(exam, thresholds) if outcome else LabelFlags(),
+        positive=positive,
+        subtypes=_subtypes(exam, positive, bundle) if outcome else [],
         uncertain=band.holds(float(exam[0])) if band else None,
         uncertainty=_uncertainty(float(exam[0]), band, notices) if band else None,
         slices=_slice_findings(subject, outcome.slices, options) if outcome else [],
@@ -215,6 +220,22 @@ def _flags(exam: NDArray[np.float64], thresholds: NDArray[np.float64]) -> LabelF
     if not flags["any"]:
         flags = dict.fromkeys(flags, False)  # no subtype of a hemorrhage that is not called
     return LabelFlags(**flags)
+
+
+def _subtypes(exam: NDArray[np.float64], positive: LabelFlags, bundle: Bundle) -> list[SubtypeFindings]:
+    """Say which subtypes to name, and which of them the model was hardly measured on."""
+    untrusted = bundle.manifest.untrusted_labels
+    p = dict(zip(LABEL_NAMES, exam, strict=True))
+    called = sorted((name for name in SUBTYPE_NAMES if getattr(positive, name)), key=lambda name: -p[name])
+    return [
+        SubtypeFindings(
+            label=name,
+            likely=name in called[:_MOST_LIKELY],
+            trusted=name not in untrusted,
+            reason=untrusted.get(name),
+        )
+        for name in SUBTYPE_NAMES
+    ]
 
 
 def _uncertainty(p: float, band: UncertainBand, notices: Sequence[Notice]) -> str:

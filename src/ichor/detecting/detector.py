@@ -248,7 +248,8 @@ class Detector:
         regions = None
         if prediction.maps is not None:
             volume = picture_volume(subject) if isinstance(subject, Picture) else subject.volume
-            regions = localise(prediction.maps, volume, prepared.transform, manifest.localisation)
+            rule, of_exam = manifest.localisation, isinstance(subject, Exam)
+            regions = localise(prediction.maps, volume, prepared.transform, rule, subtypes=of_exam)
         distances = prepared.transform.slice_distances
         scores = score(prediction, distances, manifest.scoring_rules, self.model.stacking)
         slices, exam = calibrated(scores, manifest.calibration, unit_of(subject))

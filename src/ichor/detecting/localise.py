@@ -12,7 +12,7 @@ from ichor.detecting.manifest import Localisation
 from ichor.detecting.scoring import sigmoid
 from ichor.exam import Geometry
 from ichor.findings import Region
-from ichor.labels import SUBTYPE_NAMES
+from ichor.labels import LABEL_NAMES, SUBTYPE_NAMES
 from ichor.preparing.grid import GridTransform
 from ichor.preparing.skull import bone_hu, intracranial, is_windowed, white_within
 
@@ -61,6 +61,8 @@ def localise(
     volume: NDArray[np.int16],
     transform: GridTransform,
     rule: Localisation,
+    *,
+    subtypes: bool = True,
 ) -> Regions:
     """Find the regions.
 
@@ -80,6 +82,8 @@ def localise(
         Of the same exam.
     rule
         The bundle's.
+    subtypes
+        Whether regions get a subtype; those of a picture, whose HU are estimated and which is one slice, get none.
 
     Returns
     -------
@@ -127,7 +131,7 @@ def localise(
                 boxes[i],
                 float(sizes[i]),
                 geometry,
-                _region_subtypes(inside, boxes[i], transform, map_logits[:, 1:]),
+                _region_subtypes(inside, boxes[i], transform, map_logits[:, 1:]) if subtypes else None,
             )
         )
     total = float(sizes[order].sum()) if geometry.spacing_known else None
@@ -298,14 +302,16 @@ def _region(
     box: tuple[slice, slice, slice],
     volume_ml: float,
     geometry: Geometry,
-    subtypes: NDArray[np.float64],
+    subtypes: NDArray[np.float64] | None,
 ) -> Region:
     low, high = [s.start for s in box], [s.stop - 1 for s in box]
     touched = [int(k + low[0]) for k in np.flatnonzero(inside.any(axis=(1, 2)))]
     known = geometry.spacing_known
     return Region(
-        label=SUBTYPE_NAMES[int(subtypes.argmax())],
-        probabilities={n: round(float(p), 4) for n, p in zip(SUBTYPE_NAMES, subtypes, strict=True)},
+        label=LABEL_NAMES[0] if subtypes is None else SUBTYPE_NAMES[int(subtypes.argmax())],
+        probabilities={}
+        if subtypes is None
+        else {n: round(float(p), 4) for n, p in zip(SUBTYPE_NAMES, subtypes, strict=True)},
         volume_ml=round(volume_ml, 3) if known else None,
         slices=touched,
         bbox_mm=_bbox_mm(inside, low, geometry) if known and geometry.coordinates_known else None,

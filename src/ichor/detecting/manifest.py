@@ -35,6 +35,7 @@ __all__ = [
     "ReferenceRange",
     "Scaling",
     "SliceRule",
+    "SubtypePoint",
     "Threshold",
     "TrainedOn",
     "UncertainBand",
@@ -138,7 +139,8 @@ class Localisation(_Model):
     min_volume_ml
         Smaller regions are dropped.
     min_pixels
-        The same where spacing is unknown: pixels of a picture 512 wide.
+        The same where spacing is unknown: pixels of a picture 512 wide. 100 are about 20 mm², which on a slice of
+        5 mm is 0.1 mL.
     low_hu, high_hu
         Smoothed HU outside which a voxel is not blood whatever the map says: fluid and air, calcification
         and bone. The lower end is raised to half-way between the brain and the blood of the same slice.
@@ -147,7 +149,7 @@ class Localisation(_Model):
     probability: float = Field(default=0.5, gt=0, lt=1)
     edge_probability: float = Field(default=0.2, gt=0, lt=1)
     min_volume_ml: float = Field(default=0.1, ge=0)
-    min_pixels: int = Field(default=40, ge=1)
+    min_pixels: int = Field(default=100, ge=1)
     low_hu: float = 25.0
     high_hu: float = 95.0
 
@@ -184,12 +186,26 @@ class OperatingPoint(_Model):
     specificity: Measured
 
 
+class SubtypePoint(_Model):
+    """From which probability on a subtype of an exam is called, and what such thresholds gave on other exams.
+
+    ``among_bleeds`` is the specificity among exams that bleed, but not of this subtype.
+    """
+
+    aim: float = Field(gt=0, le=1)
+    probability: float = Field(ge=0, le=1)
+    sensitivity: Measured
+    specificity: Measured
+    among_bleeds: Measured
+
+
 class OperatingPoints(_Model):
-    """Thresholds to choose from."""
+    """Thresholds to choose from; of subtypes the one that is used, measured on exams not used for it."""
 
     exam: tuple[OperatingPoint, ...] = ()
     slice: tuple[OperatingPoint, ...] = ()
     picture: tuple[OperatingPoint, ...] = ()
+    subtypes: dict[str, SubtypePoint] = {}
 
 
 class UncertainBand(_Model):

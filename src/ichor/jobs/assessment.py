@@ -21,7 +21,7 @@ from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, re
 from ichor.jobs.tables import StoredFindings
 from ichor.notices import CAUTIONS
 from ichor.reading.limits import Limits
-from ichor.reporting.words import refusals
+from ichor.reporting.words import likely_subtypes, refusals
 from ichor.uids import hashed_uid
 
 __all__ = ["Assessor", "failure_message"]
@@ -217,6 +217,9 @@ def _outcome(findings: Findings) -> dict[str, Any]:
         values |= {
             "probabilities": findings.probabilities.model_dump(),
             "positive": findings.positive.model_dump(),
+            "subtypes": [
+                {"label": one.label.name, "trusted": one.trusted} for one in likely_subtypes(findings)
+            ],
         }
     elif reasons := refusals(findings):
         values |= {"refusal_code": reasons[0].code, "refusal_message": reasons[0].message}

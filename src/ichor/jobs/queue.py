@@ -37,7 +37,7 @@ FINAL = ("ready", "refused")
 """States in which a study stays."""
 _COPIED = (
     *("state", "probability", "uncertain", "probabilities", "positive", "volume_ml", "warnings_n"),
-    *("cautions", "refusal_code", "refusal_message"),
+    *("cautions", "subtypes", "refusal_code", "refusal_message"),
 )
 """What a duplicate's row shows of the first one's; it is not flagged itself."""
 _NOTHING = (

@@ -80,6 +80,8 @@ class Study(SQLModel, table=True):
         When it was taken up, and when done.
     cautions
         Codes of notices that put the result in doubt (:data:`ichor.notices.CAUTIONS`).
+    subtypes
+        The one or two to name: ``label`` and ``trusted``, most probable first; none where the type is not determined.
     """
 
     __tablename__: ClassVar[Any] = "study"
@@ -107,6 +109,7 @@ class Study(SQLModel, table=True):
     volume_ml: float | None = Field(default=None, sa_column=Column(Float(53)))
     warnings_n: int = 0
     cautions: list[str] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    subtypes: list[dict[str, Any]] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     refusal_code: str | None = Field(default=None, sa_column=Column(String(40)))
     refusal_message: str | None = Field(default=None, sa_column=Column(Text))
     duplicate_of: str | None = Field(default=None, sa_column=Column(String(32), index=True))

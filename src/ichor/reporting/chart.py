@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.findings import Findings
-from ichor.labels import LABELS, SUBTYPES
-from ichor.reporting.words import number_ranges, probability, region_subtype
+from ichor.labels import SUBTYPES
+from ichor.reporting.words import (
+    number_ranges,
+    probability,
+    region_colour,
+    region_subtype,
+    untrusted_subtypes,
+)
 
 __all__ = ["Cell", "Chart", "Lane", "strip_chart"]
 
 _WIDTH, _LEFT, _RIGHT, _TOP = 900.0, 132.0, 14.0, 12.0
 _PLOT, _LANE, _GAP = 150.0, 15.0, 8.0
 _MAX_REGIONS = 12
-_COLOURS = {label.name: label.colour for label in LABELS}
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,9 @@ def strip_chart(findings: Findings) -> Chart | None:
     y += _GAP if findings.regions else 0
     regions = []
     for number, region in enumerate(findings.regions[:_MAX_REGIONS], start=1):
-        words = f"region {number}: {region_subtype(region)}"
+        words = f"region {number}: {region_subtype(region, untrusted_subtypes(findings))}"
         cells = tuple(axis.cell(i, y, _LANE - 3, 1.0, words) for i in region.slices)
-        regions.append(Lane(f"Region {number}", _COLOURS[region.label], y, cells))
+        regions.append(Lane(f"Region {number}", region_colour(region), y, cells))
         y += _LANE
     return Chart(
         width=_WIDTH,

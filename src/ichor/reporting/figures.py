@@ -12,15 +12,14 @@ from PIL import Image
 
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
-from ichor.labels import LABELS
 from ichor.preparing.windows import BONE, BRAIN, SUBDURAL, Window
 from ichor.reporting.outline import outlines
 from ichor.reporting.view import Marks, View
+from ichor.reporting.words import region_colour
 
 __all__ = ["Outline", "Panel", "ScaleBar", "SliceFigure", "slice_figures"]
 
 _SHOWN: tuple[tuple[str, Window], ...] = (("Brain", BRAIN), ("Subdural", SUBDURAL), ("Bone", BONE))
-_COLOURS = {label.name: label.colour for label in LABELS}
 _BAR_MM = (50, 20, 10, 5)
 _BAR_SHARE = 0.34
 """Of a picture's width, which the longest bar that fits may take."""
@@ -184,7 +183,7 @@ def _outlines(findings: Findings, view: View, index: int) -> tuple[Outline, ...]
     found = []
     for number in np.unique(mask[index]):
         if number:
-            colour = _COLOURS[findings.regions[number - 1].label]
+            colour = region_colour(findings.regions[number - 1])
             found += [
                 Outline(int(number), colour, view.points(line)) for line in outlines(mask[index] == number)
             ]

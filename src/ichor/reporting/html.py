@@ -22,8 +22,12 @@ from ichor.reporting.words import (
     printable,
     probability,
     refusals,
+    region_colour,
     region_subtype,
+    subtype_origin,
+    subtype_words,
     threshold_origin,
+    untrusted_subtypes,
     verdict,
     volume,
 )
@@ -108,7 +112,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        probability=probability, volume=volume, number_ranges=number_ranges, region_subtype=region_subtype
+        probability=probability,
+        volume=volume,
+        number_ranges=number_ranges,
+        region_subtype=region_subtype,
+        region_colour=region_colour,
     )
     return environment
 
@@ -120,6 +128,9 @@ def _context(findings: Findings, image: Exam | Picture | None, card: BundleCard 
         "name": printable(findings.input),
         "verdict": verdict(findings),
         "threshold_origin": threshold_origin(findings, card),
+        "type": subtype_words(findings) if findings.positive.any and findings.subtypes else "",
+        "subtype_origin": subtype_origin(card) if findings.n_slices > 1 else "",
+        "untrusted": untrusted_subtypes(findings),
         "bars": _bars(findings, card),
         "chart": strip_chart(findings),
         "shown": _shown(findings, image),
@@ -129,12 +140,13 @@ def _context(findings: Findings, image: Exam | Picture | None, card: BundleCard 
         "facts": _facts(findings, image),
         "card": card,
         "version": ichor.__version__,
-        "labels": {label.name: label for label in LABELS},
     }
 
 
 def _bars(findings: Findings, card: BundleCard | None) -> list[_Bar]:
     bars = []
+    reasons = dict(card.untrusted_labels) if card else {}
+    reasons |= {s.label: s.reason for s in findings.subtypes if s.reason}
     for label in LABELS:
         value = getattr(findings.probabilities, label.name)
         if value is None:
@@ -148,7 +160,7 @@ def _bars(findings: Findings, card: BundleCard | None) -> list[_Bar]:
                 threshold,
                 probability(threshold, against=value),
                 bool(getattr(findings.positive, label.name)),
-                card.untrusted_labels.get(label.name, "") if card else "",
+                reasons.get(label.name, ""),
             )
         )
     return bars

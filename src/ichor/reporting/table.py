@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from ichor.findings import Findings
 from ichor.reporting.choice import suspicious_slices
 from ichor.reporting.words import (
+    NOT_DETERMINED,
+    UNTRUSTED,
+    likely_subtypes,
     number_ranges,
-    positive_subtypes,
     printable,
     probability,
     refusals,
@@ -20,6 +22,7 @@ from ichor.reporting.words import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 __all__ = ["print_table"]
 
@@ -53,7 +56,7 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
         headline.append(", uncertain", style="bold yellow")
     table.add_row("  verdict", headline)
     for key, words in _rows(findings):
-        table.add_row(f"  {key}", Text(words))
+        table.add_row(f"  {key}", words if isinstance(words, Text) else Text(words))
     reasons = refusals(findings)
     for key, notices in (
         ("reason", reasons),
@@ -74,21 +77,18 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
     console.print()
 
 
-def _rows(findings: Findings) -> list[tuple[str, str]]:
+def _rows(findings: Findings) -> list[tuple[str, str | Text]]:
     p, threshold = findings.probabilities.any, findings.thresholds.any
     if not findings.assessable or p is None or threshold is None:
         return []
     limit = probability(threshold, against=p)
-    rows = [("P(any)", f"{probability(p, against=threshold)}   (threshold {limit})")]
+    rows: list[tuple[str, str | Text]] = [
+        ("P(any)", f"{probability(p, against=threshold)}   (threshold {limit})")
+    ]
     if findings.uncertain and findings.uncertainty:
         rows.append(("certainty", findings.uncertainty))
-    subtypes = positive_subtypes(findings)
-    if subtypes:
-        rows.append(
-            ("subtypes", ", ".join(f"{label.display.lower()} {probability(q)}" for label, q in subtypes))
-        )
-    elif findings.positive.any:
-        rows.append(("subtypes", "none above its threshold"))
+    if findings.positive.any:
+        rows.append(("type", _type(findings)))
     if findings.regions:
         n = len(findings.regions)
         rows.append(
@@ -104,6 +104,17 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
         if findings.series_uid:  # a folder may hold several exams
             rows.append(("series", findings.series_uid))
     return rows
+
+
+def _type(findings: Findings) -> Text:
+    """Name the likely subtypes, untrusted ones pale and marked."""
+    from rich.text import Text
+
+    named = [
+        Text(one.words) if one.trusted else Text(f"{one.words} ({UNTRUSTED})", style="bright_black")
+        for one in likely_subtypes(findings)
+    ]
+    return Text(", ").join(named) if named else Text(NOT_DETERMINED)
 
 
 def _slices(findings: Findings) -> str:

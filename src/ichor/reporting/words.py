@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ichor.detecting.manifest import Unit, operating_points_of, thresholds_of
 from ichor.findings import Findings, FindingsWarning, Region
-from ichor.labels import SUBTYPES, Label
+from ichor.labels import LABELS, SUBTYPES, Label
 from ichor.notices import NOTICES
 
 if TYPE_CHECKING:
@@ -17,15 +17,22 @@ if TYPE_CHECKING:
     from ichor.detecting.manifest import OperatingPoint
 
 __all__ = [
+    "NOT_DETERMINED",
+    "UNTRUSTED",
+    "LikelySubtype",
     "Verdict",
+    "likely_subtypes",
     "names_subtype",
     "number_ranges",
-    "positive_subtypes",
     "printable",
     "probability",
     "refusals",
+    "region_colour",
     "region_subtype",
+    "subtype_origin",
+    "subtype_words",
     "threshold_origin",
+    "untrusted_subtypes",
     "verdict",
     "volume",
 ]
@@ -34,6 +41,11 @@ Kind = Literal["positive", "negative", "refused"]
 SUBTYPE_OF = {label.name: label for label in SUBTYPES}
 _NAMED = 0.7
 """Probability from which a region's subtype is named; below, a name would be taken for more than it is."""
+NOT_DETERMINED = "type not determined"
+"""Where no subtype reaches its threshold."""
+UNTRUSTED = "not to be relied on"
+"""Of a subtype that the model was measured on too few patients with."""
+_COLOURS = {label.name: label.colour for label in LABELS}
 
 
 @dataclass(frozen=True)
@@ -125,32 +137,75 @@ def refusals(findings: Findings) -> list[FindingsWarning]:
     return refused or list(findings.warnings)
 
 
-def positive_subtypes(findings: Findings) -> list[tuple[Label, float]]:
-    """Return the subtypes at or above their thresholds with their probabilities, most probable first."""
+@dataclass(frozen=True)
+class LikelySubtype:
+    """A subtype that is named, its probability, and whether the model was measured on enough patients with it."""
+
+    label: Label
+    probability: float
+    trusted: bool
+
+    @property
+    def words(self) -> str:
+        """The name with its probability."""
+        return f"{self.label.display.lower()} {probability(self.probability)}"
+
+
+def likely_subtypes(findings: Findings) -> list[LikelySubtype]:
+    """Return the one or two subtypes to name, most probable first; none where the type is not determined."""
     found = [
-        (label, p)
-        for label in SUBTYPES
-        if getattr(findings.positive, label.name)
-        and (p := getattr(findings.probabilities, label.name)) is not None
+        LikelySubtype(SUBTYPE_OF[s.label], getattr(findings.probabilities, s.label) or 0.0, s.trusted)
+        for s in findings.subtypes
+        if s.likely
     ]
-    return sorted(found, key=lambda pair: -pair[1])
+    return sorted(found, key=lambda one: -one.probability)
+
+
+def subtype_words(findings: Findings) -> str:
+    """Name the likely subtypes in a line, untrusted ones marked; or say that the type is not determined."""
+    named = [one.words + ("" if one.trusted else f" ({UNTRUSTED})") for one in likely_subtypes(findings)]
+    return ", ".join(named) or NOT_DETERMINED
+
+
+def untrusted_subtypes(findings: Findings) -> frozenset[str]:
+    """Return the names of subtypes that the model was measured on too few patients with."""
+    return frozenset(s.label for s in findings.subtypes if not s.trusted)
+
+
+def subtype_origin(card: BundleCard | None) -> str:
+    """Say from when on a subtype of an exam is named, and what that gave on other exams; empty where not known."""
+    points = card.operating_points.subtypes if card is not None else {}
+    shown = [
+        f"{SUBTYPE_OF[name].display.lower()} {point.specificity.value:.0%} and {point.among_bleeds.value:.0%}"
+        for name, point in points.items()
+        if point.specificity.value is not None and point.among_bleeds.value is not None
+    ]
+    if not shown:
+        return ""
+    aim = next(iter(points.values())).aim
+    return (
+        f"A subtype is named from a probability on that {aim:.0%} of the exams without it did not reach. So chosen on "
+        f"other exams, its specificity was, of all exams and of those with another bleed: {'; '.join(shown)}."
+    )
 
 
 def names_subtype(region: Region) -> bool:
     """Tell whether a region's subtype is probable enough to be named."""
-    return max(region.probabilities.values(), default=1.0) >= _NAMED
+    return region.label in SUBTYPE_OF and max(region.probabilities.values(), default=1.0) >= _NAMED
 
 
-def region_subtype(region: Region) -> str:
-    """Name a region's subtype with its probability; where none is probable, the two that are most so."""
-    ordered = sorted(region.probabilities.items(), key=lambda pair: -pair[1])
-    if not ordered:
-        return SUBTYPE_OF[region.label].display
-    if ordered[0][1] >= _NAMED:
-        label = SUBTYPE_OF[ordered[0][0]]
-        return f"{label.display} ({label.abbreviation}) {probability(ordered[0][1])}"
-    some = ", ".join(f"{SUBTYPE_OF[name].display.lower()} {probability(p)}" for name, p in ordered[:2])
-    return f"Undetermined: {some}"
+def region_subtype(region: Region, untrusted: Collection[str] = ()) -> str:
+    """Name a region's subtype with its probability, marked where it is untrusted; or say that it is not determined."""
+    if not names_subtype(region):
+        return NOT_DETERMINED.capitalize()
+    label, p = SUBTYPE_OF[region.label], region.probabilities.get(region.label)
+    text = label.display if p is None else f"{label.display} ({label.abbreviation}) {probability(p)}"
+    return f"{text}, {UNTRUSTED}" if label.name in untrusted else text
+
+
+def region_colour(region: Region) -> str:
+    """Return the colour to draw a region in: that of its subtype where it is named, else that of any hemorrhage."""
+    return _COLOURS[region.label if names_subtype(region) else LABELS[0].name]
 
 
 def probability(value: float | None, *, against: float | None = None) -> str:

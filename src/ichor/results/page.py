@@ -14,7 +14,15 @@ from ichor.notices import CAUTIONS
 from ichor.reporting.choice import reported_slices
 from ichor.reporting.figures import SliceFigure, slice_figures
 from ichor.reporting.overlay import draw_marks, outline_sheet
-from ichor.reporting.words import number_ranges, probability, region_subtype, verdict, volume
+from ichor.reporting.words import (
+    number_ranges,
+    probability,
+    region_colour,
+    region_subtype,
+    untrusted_subtypes,
+    verdict,
+    volume,
+)
 from ichor.results.case import Case
 from ichor.results.sentences import (
     LIMITS,
@@ -36,7 +44,6 @@ _MOST_REGIONS = 6
 _GROUND, _TEXT, _FAINT, _LINE = (0, 0, 0), (226, 229, 233), (150, 157, 166), (70, 76, 84)
 _WARM, _CAUTION = (242, 133, 92), (240, 196, 90)
 _COLOUR_OF = {"suspected": _WARM, "undetermined": _CAUTION, "not_attempted": _CAUTION, "not_detected": _TEXT}
-_COLOURS = {label.name: label.colour for label in LABELS}
 
 
 def key_slices(case: Case) -> list[int]:
@@ -183,14 +190,14 @@ def _figures(column: _Column, case: Case) -> None:
     column.top += 18
     for label in LABELS:
         p, threshold = getattr(findings.probabilities, label.name), getattr(findings.thresholds, label.name)
-        above = bool(getattr(findings.positive, label.name))
         doubted = case.card is not None and label.name in case.card.untrusted_labels
+        above = bool(getattr(findings.positive, label.name)) and not doubted
         name = label.display + (" (not to be relied on)" if doubted else "")
         column.put(left, name, 15, _TEXT if above else _FAINT)
         column.put(right - 60, probability(p), 15, _TEXT if above else _FAINT, "ra")
         column.put(right, probability(threshold), 13, _FAINT, "ra")
         column.top += 20
-        _bar(column, (left, right), label.colour, p, threshold)
+        _bar(column, (left, right), _FAINT if doubted else label.colour, p, threshold)
         column.top += 9
     column.rule()
 
@@ -224,12 +231,10 @@ def _regions(column: _Column, case: Case) -> None:
             break
         parts = [side_words(side), volume(region.volume_ml) if region.volume_ml is not None else ""]
         parts.append(f"slices {number_ranges(region.slices)}")
-        text = f"{number}  {region_subtype(region)}; {', '.join(p for p in parts if p)}"
+        text = f"{number}  {region_subtype(region, untrusted_subtypes(findings))}; {', '.join(p for p in parts if p)}"
         square = (column.left * column.scale, (column.top + 4) * column.scale)
         side_px = 9 * column.scale
-        column.draw.rectangle(
-            [*square, square[0] + side_px, square[1] + side_px], fill=_COLOURS[region.label]
-        )
+        column.draw.rectangle([*square, square[0] + side_px, square[1] + side_px], fill=region_colour(region))
         column.left += 16
         column.paragraph(ascii_text(text), 13)
         column.left -= 16

@@ -6,7 +6,15 @@ import unicodedata
 
 from ichor.labels import SUBTYPES
 from ichor.reporting.choice import suspicious_slices
-from ichor.reporting.words import number_ranges, probability, refusals, threshold_origin, verdict, volume
+from ichor.reporting.words import (
+    number_ranges,
+    probability,
+    refusals,
+    subtype_words,
+    threshold_origin,
+    verdict,
+    volume,
+)
 from ichor.results.case import Case
 from ichor.results.sides import Side
 
@@ -112,6 +120,8 @@ def _subtypes(case: Case) -> str:
         return ""
     doubted = [s.display.lower() for s in SUBTYPES if case.card and s.name in case.card.untrusted_labels]
     text = f"Probabilities of subtypes: {', '.join(named)}."
+    if case.findings.positive.any and case.findings.subtypes:
+        text = f"Likely type: {subtype_words(case.findings)}. {text}"
     if doubted:
         text += f" Not to be relied on, for want of measured cases: {', '.join(doubted)}."
     return text

@@ -19,6 +19,7 @@ __all__ = [
     "Credentials",
     "Display",
     "Identity",
+    "NamedSubtype",
     "Received",
     "Refusal",
     "SliceRow",
@@ -102,6 +103,13 @@ class Refusal(BaseModel):
     message: str
 
 
+class NamedSubtype(BaseModel):
+    """A subtype to name."""
+
+    label: str
+    trusted: bool = Field(description="whether the model was measured on enough patients with it")
+
+
 class Study(BaseModel):
     """One row of the worklist."""
 
@@ -120,6 +128,9 @@ class Study(BaseModel):
     uncertain: bool | None
     probabilities: LabelValues | None
     positive: LabelFlags | None
+    subtypes: list[NamedSubtype] | None = Field(
+        description="the one or two likely ones; empty: not determined; null: nothing was assessed"
+    )
     volume_ml: float | None
     warnings_n: int
     cautions: list[str] = Field(description="codes of the notices that put the result in doubt")
@@ -155,6 +166,7 @@ class Study(BaseModel):
                 "uncertain": row.uncertain,
                 "probabilities": row.probabilities,
                 "positive": row.positive,
+                "subtypes": row.subtypes,
                 "volume_ml": row.volume_ml,
                 "warnings_n": row.warnings_n,
                 "cautions": row.cautions or [],

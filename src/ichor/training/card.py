@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,12 @@ from ichor.training.recipe import recipe_names
 from ichor.training.reliability import calibration_rows
 from ichor.training.run_data import RunData
 
-__all__ = ["CardFacts", "card_text", "limits_of", "provenance"]
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["CardFacts", "card_text", "limits_of", "provenance", "renewed_card"]
+
+_THRESHOLDS, _AFTER_THRESHOLDS = "## Thresholds\n", "## Operating points\n"
 
 
 @dataclass(frozen=True)
@@ -93,28 +99,47 @@ def card_text(manifest: Manifest, data: RunData, oof: OutOfFold, facts: CardFact
     facts
         What else the card says.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
-    )
     truth = oof.exam_labels[~np.isnan(oof.exam_labels[:, 0]), 0]
     recipe = data.folder.recipe
-    return environment.from_string(_resource("card.md.j2")).render(
-        m=manifest,
-        recipe=recipe,
-        retrain=recipe.name if recipe.name in recipe_names() else "recipe.yaml",
-        locates=manifest.locates,
-        pictures=oof.kind == "pictures",
-        part=facts.part,
-        population=f"{int(truth.sum())} of {len(truth)} {oof.kind}",
-        difference=f"{facts.rounding:.1e}",
-        calibration=calibration_rows(oof),
-        robustness=read_robustness(facts.predicted),
-        groups=list(group_figures(oof, groups_of(data.target))),
-        quantities=QUANTITIES,
-        lost=facts.differences,
-        failures=failures(oof, data.target),
+    return (
+        _environment()
+        .get_template("card.md.j2")
+        .render(
+            m=manifest,
+            recipe=recipe,
+            retrain=recipe.name if recipe.name in recipe_names() else "recipe.yaml",
+            locates=manifest.locates,
+            pictures=oof.kind == "pictures",
+            part=facts.part,
+            population=f"{int(truth.sum())} of {len(truth)} {oof.kind}",
+            difference=f"{facts.rounding:.1e}",
+            calibration=calibration_rows(oof),
+            robustness=read_robustness(facts.predicted),
+            groups=list(group_figures(oof, groups_of(data.target))),
+            quantities=QUANTITIES,
+            lost=facts.differences,
+            failures=failures(oof, data.target),
+        )
+    )
+
+
+def renewed_card(card: str, manifest: Manifest) -> str:
+    """Return a card's text with the section on thresholds written again."""
+    before, rest = card.split(_THRESHOLDS, 1)
+    after = rest.split(_AFTER_THRESHOLDS, 1)[1]
+    section = _environment().get_template("thresholds.md.j2").render(m=manifest)
+    return before + section + _AFTER_THRESHOLDS + after
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
     )
 
 

@@ -28,10 +28,11 @@ from ichor.detecting.manifest import (
 from ichor.evaluating.calibration import (
     EXAM_SENSITIVITY,
     SLICE_SPECIFICITY,
-    best_threshold,
+    SUBTYPE_SPECIFICITY,
     fit_calibration,
     sensitive_threshold,
     specific_threshold,
+    subtype_threshold,
 )
 from ichor.evaluating.metrics import sensitivity_specificity
 from ichor.evaluating.out_of_fold import MIN_POSITIVE_PATIENTS, figures
@@ -41,10 +42,10 @@ from ichor.training.card import limits_of, provenance
 from ichor.training.families.family import Graph
 from ichor.training.picture_calibration import Pictures, fair_threshold, picture_figures
 from ichor.training.reference_ranges import exam_quantities, input_profile
-from ichor.training.reliability import measured, operating_points, uncertain_band
+from ichor.training.reliability import measured, operating_points, subtype_points, uncertain_band
 from ichor.training.run_data import RunData
 
-__all__ = ["Measurements", "manifest_of"]
+__all__ = ["Measurements", "exam_thresholds", "manifest_of"]
 
 _Rule = tuple[Callable[[Any, Any], float], str]
 """How a threshold is chosen from labels and probabilities, and what for."""
@@ -53,8 +54,8 @@ _ANY_OF_EXAMS: _Rule = (
     f"a sensitivity of {EXAM_SENSITIVITY:.0%} over the out-of-fold exams",
 )
 _SUBTYPE_OF_EXAMS: _Rule = (
-    best_threshold,
-    "the highest sensitivity plus specificity over the out-of-fold exams",
+    subtype_threshold,
+    f"a specificity of {SUBTYPE_SPECIFICITY:.0%} over the out-of-fold exams without it",
 )
 _SLICES: _Rule = (specific_threshold, f"a specificity of {SLICE_SPECIFICITY:.0%} over the out-of-fold slices")
 _UNKNOWN_LABEL = -7.0
@@ -105,6 +106,7 @@ def manifest_of(
     alone = _calibrated(single, "slice")
     shown = found.pictures.predictions if found.pictures else None
     of_pictures = _calibrated(shown, "slice") if shown else None
+    of_exams = exam_thresholds(oof, exam)
     profile = input_profile(exam_quantities(data)) if oof.kind == "exams" else {}
     return Manifest(
         format="ichor.bundle/1",
@@ -128,11 +130,7 @@ def manifest_of(
                 "picture": of_pictures and _rounded(of_pictures),
             }
         ),
-        thresholds=_thresholds(
-            oof.exam_labels,
-            scaled_probabilities(oof.exam_logits, exam),
-            [_ANY_OF_EXAMS, *[_SUBTYPE_OF_EXAMS] * (len(LABEL_NAMES) - 1)],
-        ),
+        thresholds=of_exams,
         # Most slices are normal: of a single one, a false alarm is what must be rare.
         slice_thresholds=_thresholds(
             single.labels, scaled_probabilities(single.logits, alone), [_SLICES] * len(LABEL_NAMES)
@@ -142,6 +140,7 @@ def manifest_of(
             exam=tuple(operating_points(oof, "exam", exam)),
             slice=tuple(operating_points(single, "slice", alone)),
             picture=tuple(operating_points(shown, "slice", of_pictures)) if shown and of_pictures else (),
+            subtypes=subtype_points(oof, of_exams),
         ),
         uncertain_band=uncertain_band(oof, exam),
         input_profile={
@@ -158,6 +157,21 @@ def manifest_of(
         limits=tuple(limits_of(data, oof, int8=int8)),
         restrictions=tuple(_restrictions(data)),
     )
+
+
+def exam_thresholds(oof: OutOfFold, calibration: Sequence[Scaling]) -> dict[str, Threshold]:
+    """Choose the thresholds of exams: of any hemorrhage by sensitivity, of subtypes by specificity.
+
+    Parameters
+    ----------
+    oof
+        Predictions out of fold.
+    calibration
+        Of exams: thresholds are probabilities after it, in which no subtype exceeds ``any``.
+    """
+    p = scaled_probabilities(oof.exam_logits, calibration)
+    p[:, 1:] = np.minimum(p[:, 1:], p[:, :1])
+    return _thresholds(oof.exam_labels, p, [_ANY_OF_EXAMS, *[_SUBTYPE_OF_EXAMS] * (len(LABEL_NAMES) - 1)])
 
 
 def _graph_file(folder: Path, graph: Graph) -> GraphFile:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from ichor.detecting.manifest import Measured, OperatingPoint, Scaling, UncertainBand, scaled_probabilities
+from ichor.detecting.manifest import (
+    Measured,
+    OperatingPoint,
+    Scaling,
+    SubtypePoint,
+    Threshold,
+    UncertainBand,
+    scaled_probabilities,
+)
 from ichor.evaluating import metrics as m
-from ichor.evaluating.calibration import called_across_folds, crossfit, sensitive_threshold
+from ichor.evaluating.calibration import (
+    SUBTYPE_SPECIFICITY,
+    called_across_folds,
+    crossfit,
+    sensitive_threshold,
+    subtype_threshold,
+)
 from ichor.evaluating.calibration_errors import (
     debiased_calibration_error,
     smooth_calibration_error,
@@ -23,11 +37,13 @@ from ichor.evaluating.conformal import ALPHA, exact_interval, fit_band, measure,
 from ichor.evaluating.metrics import Interval, bootstrap
 from ichor.evaluating.out_of_fold import SENSITIVITIES
 from ichor.evaluating.predictions import OutOfFold
+from ichor.labels import LABEL_NAMES
 
 __all__ = [
     "calibration_rows",
     "measured",
     "operating_points",
+    "subtype_points",
     "uncertain_band",
 ]
 
@@ -74,6 +90,42 @@ def operating_points(run: OutOfFold, level: str, calibration: Sequence[Scaling])
                 sensitivity=measured(f"{level} sensitivity", rates[0], f"{level}s", protocol),
                 specificity=measured(f"{level} specificity", rates[1], f"{level}s", protocol),
             )
+        )
+    return points
+
+
+def subtype_points(run: OutOfFold, thresholds: Mapping[str, Threshold]) -> dict[str, SubtypePoint]:
+    """Measure the thresholds of exams' subtypes across folds: each fold by one that was chosen on the others.
+
+    Parameters
+    ----------
+    run
+        Predictions out of fold.
+    thresholds
+        Of the bundle, by label; a subtype that the data does not tell has no point.
+    """
+    points = {}
+    drawn, bleeds = run.drawn(run.exam_patients), run.exam_labels[:, 0] > 0.5
+    protocol = f"threshold with {SUBTYPE_SPECIFICITY:.0%} specificity on the other folds"
+    for j, name in enumerate(LABEL_NAMES[1:], start=1):
+        y = run.exam_labels[:, j]
+        known = ~np.isnan(y)
+        if not 0 < y[known].sum() < known.sum() or not (known & bleeds & (y < 0.5)).any():
+            continue
+        called = called_across_folds(run, "exam", subtype_threshold, j)
+        rates = {
+            "sensitivity": _rate(y[known], called[known], drawn[known], positive=True),
+            "specificity": _rate(y[known], called[known], drawn[known], positive=False),
+        }
+        others = known & bleeds
+        rates["specificity among bleeds"] = _rate(y[others], called[others], drawn[others], positive=False)
+        found = [measured(f"exam {rate}, {name}", i, "exams", protocol) for rate, i in rates.items()]
+        points[name] = SubtypePoint(
+            aim=SUBTYPE_SPECIFICITY,
+            probability=thresholds[name].probability,
+            sensitivity=found[0],
+            specificity=found[1],
+            among_bleeds=found[2],
         )
     return points
 

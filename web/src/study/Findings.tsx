@@ -3,8 +3,9 @@
 import { useSignal } from "@preact/signals";
 import { cautionOf } from "../cautions";
 import { apart, count, duration, probability, ranges, volume } from "../format";
-import { LABELS, type LabelName, labelOf } from "../labels";
-import type { Findings, Region, Study } from "../types";
+import { LABELS, type Label, type LabelName, UNTRUSTED } from "../labels";
+import type { Findings, Study } from "../types";
+import { regionColour, regionName, untrustedOf } from "./subtypes";
 
 interface BarsProps {
   findings: Findings;
@@ -15,34 +16,18 @@ interface BarsProps {
 /** Six bars; choosing one puts its probabilities by slice on the strip. */
 export function Bars({ findings, shown, onShow }: BarsProps) {
   const several = findings.n_slices > 1;
+  const untrusted = untrustedOf(findings);
   const choice = several ? ({ role: "radiogroup", "aria-label": "Label shown on the strip of slices" } as const) : {};
   return (
     <section aria-labelledby="bars">
       <h3 id="bars">Subtypes</h3>
       <div class="bars" {...choice}>
-        {LABELS.map(({ name, display, abbreviation, colour }) => {
-          const p = findings.probabilities[name];
-          const threshold = findings.thresholds[name];
-          const positive = findings.positive[name] === true;
-          const row = (
-            <>
-              <span class={`bar-name ${positive ? "positive" : ""}`}>
-                {display} <abbr>{abbreviation}</abbr>
-              </span>
-              <svg class="bar-track" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
-                <rect class="track" width="100" height="10" />
-                {p !== null && <rect width={Math.max(0.6, p * 100)} height="10" fill={colour} opacity={positive ? 1 : 0.45} />}
-                {threshold !== null && <rect class="mark" x={threshold * 100 - 0.5} width="1" height="10" />}
-              </svg>
-              <b class={`figure ${positive ? "positive" : ""}`}>
-                {p !== null && threshold !== null ? apart(p, threshold) : probability(p)}
-              </b>
-              <span class="limit figure">
-                {positive ? "≥" : "<"} {threshold === null || p === null ? "–" : apart(threshold, p)}
-              </span>
-            </>
-          );
-          const spoken = `${display}: probability ${probability(p)}, threshold ${probability(threshold)}${positive ? ", suspected" : ""}`;
+        {LABELS.map((label) => {
+          const { name, display } = label;
+          const reason = untrusted.get(name);
+          const bar = barOf(findings, label, reason);
+          const row = <BarRow bar={bar} />;
+          const spoken = spokenBar(display, bar);
           return several ? (
             <button
               type="button"
@@ -66,11 +51,65 @@ export function Bars({ findings, shown, onShow }: BarsProps) {
   );
 }
 
+interface Bar {
+  label: Label;
+  p: number | null;
+  threshold: number | null;
+  /** Whether it is called. */
+  above: boolean;
+  /** Whether it is called, and to be relied on. */
+  positive: boolean;
+  /** Why it is not to be relied on. */
+  reason: string | undefined;
+}
+
+function barOf(findings: Findings, label: Label, reason: string | undefined): Bar {
+  const above = findings.positive[label.name] === true;
+  return {
+    label,
+    p: findings.probabilities[label.name],
+    threshold: findings.thresholds[label.name],
+    above,
+    positive: above && reason === undefined,
+    reason,
+  };
+}
+
+function spokenBar(display: string, { p, threshold, positive, reason }: Bar): string {
+  const called = positive ? ", suspected" : "";
+  const doubt = reason === undefined ? "" : `, ${UNTRUSTED}`;
+  return `${display}: probability ${probability(p)}, threshold ${probability(threshold)}${called}${doubt}`;
+}
+
+function BarRow({ bar: { label, p, threshold, above, positive, reason } }: { bar: Bar }) {
+  const fill = reason === undefined ? { fill: label.colour } : { class: "pale" };
+  const strength = positive ? "positive" : "";
+  const both = p !== null && threshold !== null;
+  return (
+    <>
+      <span class={`bar-name ${strength} ${reason === undefined ? "" : "untrusted"}`} title={reason}>
+        {label.display} <abbr>{label.abbreviation}</abbr>
+        {reason !== undefined && <span class="mark-untrusted">{UNTRUSTED}</span>}
+      </span>
+      <svg class="bar-track" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
+        <rect class="track" width="100" height="10" />
+        {p !== null && <rect width={Math.max(0.6, p * 100)} height="10" {...fill} opacity={positive ? 1 : 0.45} />}
+        {threshold !== null && <rect class="mark" x={threshold * 100 - 0.5} width="1" height="10" />}
+      </svg>
+      <b class={`figure ${strength}`}>{both ? apart(p, threshold) : probability(p)}</b>
+      <span class="limit figure">
+        {above ? "≥" : "<"} {both ? apart(threshold, p) : "–"}
+      </span>
+    </>
+  );
+}
+
 const FIRST_REGIONS = 4;
 
 export function Regions({ findings, onGo }: { findings: Findings; onGo: (region: number) => void }) {
   const all = useSignal(false);
   const { regions } = findings;
+  const untrusted = untrustedOf(findings);
   if (!regions.length) return null;
   const rest = regions.slice(FIRST_REGIONS);
   const shown = all.value || rest.length < 2 ? regions : regions.slice(0, FIRST_REGIONS);
@@ -82,9 +121,9 @@ export function Regions({ findings, onGo }: { findings: Findings; onGo: (region:
           <li key={i}>
             <button type="button" class="region-row" onClick={() => onGo(i + 1)}>
               <svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">
-                <rect width="10" height="10" rx="2" fill={labelOf(region.label).colour} />
+                <rect width="10" height="10" rx="2" fill={regionColour(region)} />
               </svg>
-              <span>{nameOf(region)}</span>
+              <span class={untrusted.has(region.label) ? "soft" : ""}>{regionName(region, untrusted)}</span>
               {region.volume_ml !== null && <b class="figure">{volume(region.volume_ml)}</b>}
               {findings.n_slices > 1 && (
                 <span class="soft">
@@ -104,20 +143,6 @@ export function Regions({ findings, onGo }: { findings: Findings; onGo: (region:
       {findings.kind === "exam" && <p class="soft">Volumes are estimates of the outlined parts, not measurements.</p>}
     </section>
   );
-}
-
-/** From this probability on a region's subtype is named alone; below, the two likeliest are named. */
-const NAMED_ALONE_FROM = 0.7;
-
-function nameOf(region: Region): string {
-  const ordered = Object.entries(region.probabilities).sort((a, b) => b[1] - a[1]);
-  const first = ordered[0];
-  if (!first) return labelOf(region.label).display;
-  if (first[1] >= NAMED_ALONE_FROM) return `${labelOf(first[0]).display} ${probability(first[1])}`;
-  return `${ordered
-    .slice(0, 2)
-    .map(([name, p]) => `${labelOf(name).abbreviation} ${probability(p)}`)
-    .join(" or ")}`;
 }
 
 export function Warnings({ findings }: { findings: Findings }) {

@@ -2,7 +2,9 @@
 
 import { cautionOf } from "../cautions";
 import { apart, volume } from "../format";
+import { SubtypeNames } from "../SubtypeNames";
 import type { Findings, Notice, Study } from "../types";
+import { likely } from "./subtypes";
 
 export function Summary({ study, findings }: { study: Study; findings: Findings | null }) {
   if (study.state === "refused") return <NotAssessed reason={study.refusal?.message || "No reason was recorded."} />;
@@ -33,6 +35,14 @@ export function Summary({ study, findings }: { study: Study; findings: Findings 
           <div>
             <dt>Outlined</dt>
             <dd>{findings.regions.length ? volume(findings.volume_ml) : "none"}</dd>
+          </div>
+        )}
+        {positive && findings.subtypes && (
+          <div>
+            <dt>Type</dt>
+            <dd class="type">
+              <SubtypeNames subtypes={likely(findings)} />
+            </dd>
           </div>
         )}
       </dl>

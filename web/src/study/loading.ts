@@ -1,11 +1,11 @@
 // Loads all that is shown of one study, and caches it for the last few, so that going back and forth is instant.
 
 import { api, fileAddress } from "../api";
-import { labelOf } from "../labels";
 import type { Findings, Slices, Study } from "../types";
 import { fetchVolume } from "../viewer/nifti";
 import type { Images } from "../viewer/state";
 import type { Volume } from "../viewer/volume";
+import { regionColour } from "./subtypes";
 
 export interface Loaded {
   findings: Findings;
@@ -56,7 +56,7 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
       frame: slices.display.orientation_known ? volume.frame : null,
     },
     mask: mask && fits(mask, volume) ? mask : null,
-    colours: findings.regions.map((region) => labelOf(region.label).colour),
+    colours: findings.regions.map((region) => regionColour(region)),
     native: {
       source: slices.display.source,
       count: findings.n_slices,

@@ -7,8 +7,8 @@ import { cautionOf } from "../cautions";
 import { messageOf } from "../errors";
 import { apart, clock, count, duration, probability, volume } from "../format";
 import { isTaken } from "../keyboard";
-import { SUBTYPES } from "../labels";
 import { toStudy } from "../router";
+import { SubtypeNames } from "../SubtypeNames";
 import { isDone, type Study } from "../types";
 import { submitExample, transfers } from "../upload/transfer";
 import { UploadPanel } from "../upload/UploadPanel";
@@ -237,7 +237,6 @@ function Result({ study }: { study: Study }) {
         </>
       );
     case "ready": {
-      const subtypes = SUBTYPES.filter(({ name }) => study.positive?.[name]);
       return (
         <>
           <span class={`tag ${study.flagged ? "positive" : "negative"}`}>{study.flagged ? "Suspected" : "Not suspected"}</span>
@@ -247,7 +246,11 @@ function Result({ study }: { study: Study }) {
               {cautionOf(code)?.chip ?? code}
             </span>
           ))}
-          {subtypes.length > 0 && <span class="under subtypes">{subtypes.map(({ display }) => display.toLowerCase()).join(", ")}</span>}
+          {study.flagged && study.subtypes && (
+            <span class="under subtypes">
+              <SubtypeNames subtypes={study.subtypes} />
+            </span>
+          )}
         </>
       );
     }
