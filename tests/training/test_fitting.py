@@ -19,10 +19,12 @@ pytest.importorskip("lightning", reason="needs the extra 'train'")
 from safetensors.torch import load_file  # noqa: E402
 
 from ichor.errors import UsageError  # noqa: E402
+from ichor.training.cross_validation import CrossValidation  # noqa: E402
 from ichor.training.fitting import FitData, Start, fit, load_model, load_start  # noqa: E402
 from ichor.training.hardware import Hardware  # noqa: E402
 from ichor.training.module import depthwise_in_fp32  # noqa: E402
-from ichor.training.recipe import AugmentationRecipe  # noqa: E402
+from ichor.training.recipe import AugmentationRecipe, load_recipe  # noqa: E402
+from ichor.training.run_folder import RunFolder  # noqa: E402
 from ichor.training.sampling import Batch  # noqa: E402
 from training.made import made_store, recipe_of, sampler_of  # noqa: E402
 
@@ -177,3 +179,13 @@ def test_depthwise_convolutions_stay_in_fp32_and_are_copied_whole():
     with torch.no_grad():
         network[1].weight.zero_()
     assert torch.equal(copied(x), plain(x)), "an averaged copy has weights of its own"
+
+
+def test_weights_that_cannot_be_had_are_missed_before_the_data(tmp_path, monkeypatch):
+    constants = pytest.importorskip("huggingface_hub").constants
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    folder = RunFolder(tmp_path / "run", load_recipe("kumar-densenet201"))
+    run = CrossValidation(folder, tmp_path / "no data here", Start(weights=True))
+    with pytest.raises(UsageError, match=r"densenet201.*--weights FILE.safetensors.*--weights none"):
+        run.train("fold-0")

@@ -18,6 +18,7 @@ from ichor.errors import UsageError
 from ichor.evaluating.prediction_files import prediction_rows, write_predictions
 from ichor.preparing.grid import SliceDistances
 from ichor.progress import Progress, silent
+from ichor.training.backbone_weights import check_backbone_weights
 from ichor.training.families.family import INFERENCE_BATCH, FeatureSource, TrainingSlices
 from ichor.training.features import FrozenFeatures
 from ichor.training.fitting import FitData, Start, fit, load_model
@@ -111,6 +112,8 @@ class CrossValidation:
 
     def _fit(self, part: str) -> Path:
         recipe, data = self.recipe, self.data
+        if self.start.weights is True and not self.folder.finished(part):
+            check_backbone_weights(recipe.model)  # before minutes go into the data
         held_out = data.held_out(part)
         training, watched = set(data.folds) - held_out, held_out
         if recipe.early_stopping:
