@@ -10,7 +10,8 @@ __all__ = ["MEANINGS"]
 MEANINGS: dict[str, str] = {
     # -- findings ----------------------------------------------------------------------------------
     "Findings.schema": "form of this object",
-    "Findings.input": "the input as the user named it; inside an archive, `archive.zip:entry`",
+    "Findings.input": "the input as the user named it; inside an archive, `archive.zip:entry`; of several studies, the "
+    "sub-folder or file of this one",
     "Findings.study_uid": "hashed unless the user asked for original UIDs; null where there is none",
     "Findings.series_uid": "as `study_uid`",
     "Findings.n_slices": "native slices; 1 for a picture, 0 where nothing could be read",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ichor.errors import UsageError
 from ichor.notices import Notice
 
 __all__ = ["AIR_HU", "Exam", "Geometry", "GreyWindow", "Picture", "Source", "interpolate"]
@@ -210,7 +211,7 @@ class Source:
     input
         The input as the user named it.
     format
-        ``dicom``, ``nifti`` or ``picture``.
+        ``dicom``, ``nifti``, ``picture`` or ``array``.
     study_uid, series_uid, sop_instance_uids
         Original UIDs (empty where there are none), one SOP instance UID a slice in the exam's order.
         They leave ichor only hashed, unless the user asks.
@@ -265,6 +266,68 @@ class Exam:
     def n_slices(self) -> int:
         """Number of slices."""
         return int(self.volume.shape[0])
+
+    @classmethod
+    def from_array(
+        cls, hu: ArrayLike, spacing: tuple[float, float, float] | None = None, *, name: str = "array"
+    ) -> Exam:
+        """Make an exam of Hounsfield units in memory.
+
+        Parameters
+        ----------
+        hu
+            ``(n, rows, columns)`` HU: slices from the base of the skull to the vertex, rows from the front to the back.
+        spacing
+            mm between slices, between rows, between columns; without it 5 mm slices are assumed and no volume is given.
+        name
+            What findings call it.
+
+        Raises
+        ------
+        UsageError
+            Where the array or the spacing is none that an exam can have.
+        """
+        volume = _checked_volume(hu)
+        step, rows, columns = _checked_spacing(spacing) if spacing is not None else (5.0, 0.5, 0.5)
+        n = len(volume)
+        positions = np.stack([np.zeros(n), np.zeros(n), step * np.arange(n)], axis=1)
+        geometry = Geometry(
+            positions,
+            row_direction=np.array([1.0, 0.0, 0.0]),
+            column_direction=np.array([0.0, 1.0, 0.0]),
+            spacing=(rows, columns),
+            spacing_known=spacing is not None,
+            positions_known=False,
+            orientation_known=False,
+        )
+        return cls(volume, geometry, Source(name, "array"))
+
+
+def _checked_volume(hu: ArrayLike) -> NDArray[np.int16]:
+    """Round to int16 what is a stack of slices in HU."""
+    array = np.asarray(hu)
+    if array.ndim != 3 or not array.size:
+        raise UsageError(f"hu: found an array of shape {array.shape}; expected slices, rows, columns")
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise UsageError(f"hu: found values of type {array.dtype}; expected numbers, in HU")
+    if not np.isfinite(array).all():
+        raise UsageError(
+            "hu: found values that are no numbers (NaN or infinite); expected HU; set them to -1024"
+        )
+    if array.min() >= 0:
+        raise UsageError(
+            f"hu: found no value below 0 (the least is {array.min():g}); expected HU, in which air is about -1000; "
+            "take off the offset, or give 8-bit slices as pictures to ichor.read"
+        )
+    limits = np.iinfo(np.int16)
+    return np.ascontiguousarray(np.rint(np.clip(array, limits.min, limits.max)).astype(np.int16))
+
+
+def _checked_spacing(spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+    values = np.asarray(spacing, dtype=np.float64)
+    if values.shape != (3,) or not np.isfinite(values).all() or not (values > 0).all():
+        raise UsageError(f"spacing: found {spacing}; expected mm between slices, rows and columns, above 0")
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,25 @@ def test_an_exam_in_memory(head_exam: Exam) -> None:
     assert findings.bundle.sha256 == bundle.sha256
 
 
+def test_an_array_of_hu_is_an_exam(head_exam: Exam) -> None:
+    own, made = detect(head_exam), detect(Exam.from_array(head_exam.volume.astype(float), (5.0, 0.9, 0.9)))
+    check(made, head_exam.n_slices)
+    np.testing.assert_allclose(made.probabilities.as_array(), own.probabilities.as_array(), atol=2e-3)
+    assert made.volume_ml == pytest.approx(own.volume_ml, rel=0.01, abs=0.05)
+    assert detect(Exam.from_array(head_exam.volume)).volume_ml is None
+    for wrong, spacing, words in (
+        (head_exam.volume[0], None, "found an array of shape"),
+        (head_exam.volume + 2000, None, "no value below 0"),
+        (np.full((2, 9, 9), np.nan), None, "NaN"),
+        (np.full((2, 9, 9), "x"), None, "expected numbers"),
+        (head_exam.volume, (5.0, 0.0, 0.9), "above 0"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            Exam.from_array(wrong, spacing)
+    with pytest.raises(UsageError, match=r"found a ndarray; expected a path.*Exam\.from_array"):
+        detect(head_exam.volume)  # type: ignore[arg-type]
+
+
 def test_uids_are_hashed_unless_asked_for(head_exam: Exam) -> None:
     hashed = detect(head_exam)
     assert hashed.study_uid == hashed_uid("1.2.3")

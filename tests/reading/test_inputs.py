@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 import ichor
+from ichor import cli
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.reading.limits import Limits
+from ichor.reading.patient_identity import patient_identity
 from ichor.uids import hashed_uid
 
 from . import hostile
@@ -130,6 +132,7 @@ def test_several_studies_in_a_folder_are_one_result_each(tmp_path):
     results = read_all(tmp_path / "all")
     assert [type(r) for r in results] == [Exam] * 3
     assert len({r.source.study_uid for r in results}) == 3
+    assert [r.source.input for r in results] == [str(tmp_path / "all" / name) for name in ("x", "y", "z")]
     with pytest.raises(UsageError, match=r"found 3 .* ichor\.read_all"):
         ichor.read(tmp_path / "all")
 
@@ -141,6 +144,23 @@ def test_several_patients_in_a_folder_are_told_without_their_names(tmp_path):
     assert all("mixed_patients" in codes(r) for r in results) and len(results) == 2
     words = " ".join(n.message for r in results for n in r.notices)
     assert not any(secret in words for secret in (*SECRETS, "4712", "Roe"))
+
+
+def test_whose_study_it_is_is_read_only_where_that_is_asked(tmp_path, capfd):
+    study(tmp_path / "all" / "x")
+    changes = {"AccessionNumber": "A-77", "StudyDate": "20260102", "StudyDescription": "CT head"}
+    study(tmp_path / "all" / "y", PatientID="PID-4712", PatientName="Roe^Richard", **changes)
+    second = read_all(tmp_path / "all")[1]
+    found = patient_identity(tmp_path / "all", second.source.study_uid)
+    assert found is not None
+    assert found.words == "Roe Richard, PID-4712, A-77, 2026-01-02, CT head"
+    assert patient_identity(tmp_path / "all", "1.2.3") is None
+    for option, there in (("--show-identity", True), ("--quiet", False)):
+        cli.run(["detect", str(tmp_path / "all"), option])
+        shown = capfd.readouterr()
+        assert ("Roe Richard, PID-4712" in shown.out) is there
+        assert "Roe" not in shown.err
+    assert cli.run(["detect", str(tmp_path), "--json", "--show-identity"]) == 2
 
 
 def test_a_good_and_a_bad_study_in_a_folder(tmp_path):

@@ -275,6 +275,9 @@ def test_folders_are_named_after_inputs_and_never_shared(tmp_path) -> None:
         )
     ]
     assert names == ["study", "study-2", "STUDY-3", "c", "f", "we_ird_name", "input"]
+    several = [("in", "in/a b/CT"), ("in", "in/c/CT"), ("z.zip", "z.zip:d/e.dcm"), ("in", "in")]
+    names = [report_folder(tmp_path, source, taken, within).name for within, source in several]
+    assert names == ["a_b-CT", "c-CT", "d-e", "in"]
 
 
 def test_formats_are_checked() -> None:

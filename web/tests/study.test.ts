@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { markedSlices, regionCentre } from "../src/study/regions";
-import { likely, regionName, untrustedOf } from "../src/study/subtypes";
+import { likely, locates, regionName, untrustedOf } from "../src/study/subtypes";
 import { suspiciousFrom } from "../src/study/suspicious";
 import type { Findings, Region, Values } from "../src/types";
 import type { Volume } from "../src/viewer/volume";
@@ -56,6 +56,8 @@ test("at most the likely subtypes are named, most probable first, and untrusted 
     likely(findings).map(({ label }) => label),
     ["subdural", "epidural"],
   );
+  assert.equal(locates({ warnings: [] } as unknown as Findings), true);
+  assert.equal(locates({ warnings: [{ code: "model_does_not_locate", message: "" }] } as unknown as Findings), false);
   const untrusted = untrustedOf(findings);
   assert.deepEqual([...untrusted], [["subdural", "only 3 patients"]]);
   const region = (label: string, p: number): Region => ({ label, probabilities: { [label]: p } }) as Region;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -100,6 +101,13 @@ def detect(
             metavar="NAME=VALUE", help="Override a limit of the input (ichor info lists them); may repeat."
         ),
     ] = None,
+    show_identity: Annotated[
+        bool,
+        typer.Option(
+            "--show-identity",
+            help="Show name, ID, accession number, date and description of each study on the terminal, nowhere else.",
+        ),
+    ] = False,
     original_uids: Annotated[
         bool, typer.Option("--original-uids", help="Give original UIDs instead of hashes.")
     ] = False,
@@ -109,6 +117,10 @@ def detect(
     Exit status: 0 every input was assessed, whatever was found; 2 bad usage; 3 at least one input could not
     be assessed (the others are, and each says why).
     """
+    if show_identity and as_json:
+        raise UsageError(
+            "found --show-identity with --json; expected it for the terminal alone; leave one out"
+        )
     formats, kinds = _formats(write, output)
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"--threshold: found {threshold:g}; expected a probability between 0 and 1")
@@ -129,12 +141,12 @@ def detect(
         progress("loading the model", 0.0)
         detector, limits = _load(bundle, device, engine, limit or [], reports=output is not None)
         writer = _Writer(output, formats, kinds, detector.bundle.card, limits)
-        show = _Show(as_json, progress)
+        show = _Show(as_json, progress, limits if show_identity else None)
         for detection in detector.detect_all(
             *inputs, options=options, series=series, limits=limits, isolated=True, progress=progress
         ):
             findings, written = writer.write(detection)
-            show(findings, written)
+            show(findings, written, detection)
     if not quiet():
         show.summary()
     for note in writer.notes:
@@ -259,10 +271,12 @@ class _Writer:
         import time
 
         from ichor.findings import FindingsWarning
+        from ichor.reading.files import shown
         from ichor.reporting import not_written, report_folder, write_report
 
         started = time.perf_counter()
-        folder = report_folder(self.output, detection.findings.input, self.taken)
+        within = None if detection.path is None else shown(os.fspath(detection.path))
+        folder = report_folder(self.output, detection.findings.input, self.taken, within)
         results = self._results(detection)
         noticed = (
             [FindingsWarning(code=n.code, message=n.message) for n in results.notices] if results else []
@@ -294,13 +308,14 @@ class _Writer:
 class _Show:
     """Shows each result as it comes: JSON or a table on standard output, complaints on standard error."""
 
-    def __init__(self, as_json: bool, progress: ProgressLine) -> None:
+    def __init__(self, as_json: bool, progress: ProgressLine, identity_limits: Limits | None = None) -> None:
+        self.identity_limits = identity_limits
         self.as_json = as_json
         self.progress = progress
         self.shown = self.suspected = self.refused = 0
         self._console: Console | None = None
 
-    def __call__(self, findings: Findings, written: list[Path]) -> None:
+    def __call__(self, findings: Findings, written: list[Path], detection: Detection) -> None:
         """Show one result."""
         self.progress.clear()
         self.shown += 1
@@ -311,10 +326,20 @@ class _Show:
         else:
             from ichor.reporting import print_table
 
-            print_table(findings, self.console, () if quiet() else written)
+            print_table(findings, self.console, () if quiet() else written, self._identity(detection))
         both_seen = not self.as_json and sys.stdout.isatty() and sys.stderr.isatty()
         if not both_seen:  # else the table has just said it to the same eyes
             _complain(findings, warnings_too=self.as_json)
+
+    def _identity(self, detection: Detection) -> str:
+        """Whose study it is, where the user asked for it."""
+        exam, path = detection.exam, detection.path
+        if self.identity_limits is None or exam is None or path is None or not exam.source.study_uid:
+            return ""
+        from ichor.reading.patient_identity import patient_identity
+
+        found = patient_identity(path, exam.source.study_uid, self.identity_limits)
+        return found.words if found else ""
 
     @property
     def console(self) -> Console:

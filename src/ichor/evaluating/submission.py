@@ -42,7 +42,10 @@ def read_probabilities(paths: Iterable[Path]) -> dict[str, NDArray[np.float64]]:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: found no text that can be read ({type(error).__name__})") from None
+            why = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}"
+            raise UsageError(
+                f"{path}: found no text that can be read ({why}); expected a CSV or JSON lines; check the path"
+            ) from None
         rows = _from_findings(path, text) if text.lstrip().startswith("{") else _from_table(path, text)
         for line, image, values in rows:
             if image in found:

@@ -16,7 +16,7 @@ from ichor.findings import Findings
 from ichor.jobs.artifacts import LAST_FILE, content_key, write_report_files, write_viewer_files
 from ichor.jobs.logs import log, places
 from ichor.jobs.objects import ResultObjects
-from ichor.jobs.queue import LeasedJob, LeaseLost, Queue, StudyDeleted, short_label
+from ichor.jobs.queue import LeasedJob, LeaseLost, Queue, StudyDeleted
 from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, remove
 from ichor.jobs.tables import StoredFindings
 from ichor.notices import CAUTIONS
@@ -90,7 +90,7 @@ class Assessor:
         folder = self.storage.study(study)
         without_report = folder.is_dir() and not (folder / LAST_FILE).exists()
         if without_report or self.objects.wanted(leased, study):
-            findings = _with_label(self.detector.detect(result), self._identity(result)["label"])
+            findings = _with_label(self.detector.detect(result), self.queue.label(study))
             self.objects.write(leased, study, findings, result)
             if without_report:
                 self._write_report(study, findings, result)
@@ -102,8 +102,7 @@ class Assessor:
             "warnings_n": len(refusal.notices),
         }
         if refusal.study_uid:
-            uid = hashed_uid(refusal.study_uid)
-            values |= {"study_uid": uid, "label": short_label(uid)}
+            values["study_uid"] = hashed_uid(refusal.study_uid)
         self.queue.change(leased, study, state="refused", **values)
         log("study_done", study=study, state="refused", code=refusal.code)
 
@@ -118,7 +117,7 @@ class Assessor:
                 self.objects.write(leased, study, self.detector.detect(image), image)
             return
         self.queue.change(leased, study, state="detecting", **identity)
-        findings = _with_label(self.detector.detect(image), identity["label"])
+        findings = _with_label(self.detector.detect(image), self.queue.label(study))
         self._store(leased, study, findings, image)
         seconds = time.perf_counter() - began + image.read_seconds
         state = "ready" if findings.assessable else "refused"
@@ -169,14 +168,12 @@ class Assessor:
         study_uid, series_uid = (
             hashed_uid(u) or None for u in (image.source.study_uid, image.source.series_uid)
         )
-        key = content_key(image, self.detector.bundle.sha256)
         return {
             "kind": "picture" if isinstance(image, Picture) else "exam",
             "n_slices": image.n_slices,
             "study_uid": study_uid,
             "series_uid": series_uid,
-            "content": key,
-            "label": short_label(series_uid or key),
+            "content": content_key(image, self.detector.bundle.sha256),
         }
 
 

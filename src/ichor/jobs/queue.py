@@ -108,7 +108,7 @@ class LeasedJob:
 
 
 def short_label(secret: str) -> str:
-    """Make eight letters and digits from a hash or an id, by which people know studies apart: ``7F3A-K2QX``."""
+    """Make eight letters and digits from an id, by which people know studies apart: ``7F3A-K2QX``."""
     number = int(hashlib.sha256(secret.encode()).hexdigest()[:10], 16)
     letters = "".join(_ALPHABET[(number >> 5 * k) & 31] for k in range(8))
     return f"{letters[:4]}-{letters[4:]}"
@@ -376,9 +376,17 @@ class Queue:
             first = session.scalars(same.order_by(col(Study.arrived)).limit(1)).first()
             if first is None:
                 return False
-            copied = {name: getattr(first, name) for name in _COPIED}
+            copied = {name: getattr(first, name) for name in ("label", *_COPIED)}
             _change(session, leased, study, **values, **copied, duplicate_of=first.id, finished=time.time())
             return True
+
+    def label(self, study: str) -> str:
+        """Return the code by which people know a study: it is given at arrival, and stays when the study is read."""
+        with self.database.read() as session:
+            found = session.scalar(select(col(Study.label)).where(col(Study.id) == study))
+        if found is None:
+            raise StudyDeleted
+        return str(found)
 
     def change(
         self, leased: LeasedJob, study: str, findings: StoredFindings | None = None, **values: Any

@@ -79,6 +79,7 @@ def read_all(
     """
     bounds = limits or Limits.from_environment()
     for path in paths:
+        _check_path(path)
         # Decoders are imported where reading happens, here or there.
         if isolated:
             from ichor.reading.isolation import read_path
@@ -88,3 +89,13 @@ def read_all(
             from ichor.reading.inputs import read_here
 
             yield from read_here(Path(path), series, bounds)
+
+
+def _check_path(path: object) -> None:
+    """Refuse in a sentence what is no path."""
+    if isinstance(path, str | os.PathLike):
+        return
+    raise UsageError(
+        f"read: found a {type(path).__name__}; expected a path (str or os.PathLike); of HU in memory make an exam: "
+        "ichor.Exam.from_array(hu, spacing)"
+    )

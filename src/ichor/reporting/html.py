@@ -57,6 +57,8 @@ class _Bar:
         """How the probability stands to its threshold."""
         if self.threshold is None:
             return "no threshold"
+        if self.threshold >= 1:
+            return "not called by this model"
         if self.value < self.threshold:
             return f"below {self.threshold_text}"
         # A subtype is not called where hemorrhage itself is not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
@@ -49,8 +50,8 @@ def check_formats(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in wanted)
 
 
-def report_folder(parent: Path, source: str, taken: set[Path]) -> Path:
-    """Name the folder of one result: its input's base name, with ``-2``, ``-3`` ... where that is taken.
+def report_folder(parent: Path, source: str, taken: set[Path], within: str | None = None) -> Path:
+    """Name the folder of one result: by its input, with ``-2``, ``-3`` ... where that is taken.
 
     Parameters
     ----------
@@ -60,13 +61,15 @@ def report_folder(parent: Path, source: str, taken: set[Path]) -> Path:
         The input as the user named it (``archive.zip:entry`` within an archive).
     taken
         Folders of this run so far; the new one is added.
+    within
+        The input that the user named, of which this may be one study: then the way from there, joined by ``-``.
 
     Returns
     -------
     pathlib.Path
         Not made yet.
     """
-    name = PurePath(source).name
+    name = _name_within(source, within) or PurePath(source).name
     if name in ("", ".", ".."):  # "." and "/" have no name of their own
         name = Path(source).resolve().name
     base = _UNSAFE.sub("_", _SUFFIXES.sub("", name)).strip("._") or "input"
@@ -79,6 +82,14 @@ def report_folder(parent: Path, source: str, taken: set[Path]) -> Path:
         folder = parent / f"{base}-{count}"
     taken.add(folder)
     return folder
+
+
+def _name_within(source: str, within: str | None) -> str:
+    """Return the way from an input to one study of it; empty where the study is the whole input."""
+    if within is None or not source.startswith(within) or source == within:
+        return ""
+    rest = source[len(within) :].lstrip(":/\\")
+    return "-".join(part for part in PurePath(rest).parts if part not in (".", "..", os.sep))
 
 
 def write_report(

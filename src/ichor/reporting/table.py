@@ -29,7 +29,9 @@ __all__ = ["print_table"]
 _STYLES = {"positive": "bold red", "negative": "bold", "refused": "bold yellow"}
 
 
-def print_table(findings: Findings, console: Console, written: Sequence[Path] = ()) -> None:
+def print_table(
+    findings: Findings, console: Console, written: Sequence[Path] = (), identity: str = ""
+) -> None:
     """Print one input's findings.
 
     Parameters
@@ -40,6 +42,8 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
         Of rich; colours only where it is a terminal.
     written
         Files of this input's report, to be named.
+    identity
+        Whose study it is, where that is to be shown.
     """
     from rich.table import Table
     from rich.text import Text
@@ -49,6 +53,8 @@ def print_table(findings: Findings, console: Console, written: Sequence[Path] = 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
+    if identity:
+        table.add_row("  study", Text(printable(identity)))
     headline = Text(
         shown.headline.upper() if shown.kind != "negative" else shown.headline, style=_STYLES[shown.kind]
     )

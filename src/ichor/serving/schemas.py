@@ -114,7 +114,7 @@ class Study(BaseModel):
     """One row of the worklist."""
 
     id: str
-    label: str = Field(description="eight letters and digits from a hash; or the user's alias")
+    label: str = Field(description="eight letters and digits, the same from arrival on; or the user's alias")
     alias: str | None
     kind: Literal["exam", "picture"] | None
     state: State

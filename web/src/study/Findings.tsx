@@ -81,6 +81,13 @@ function spokenBar(display: string, { p, threshold, positive, reason }: Bar): st
   return `${display}: probability ${probability(p)}, threshold ${probability(threshold)}${called}${doubt}`;
 }
 
+/** The threshold as it stands to the probability; at 1 the model never calls the label. */
+function limitOf(p: number | null, threshold: number | null, above: boolean): string {
+  if (p === null || threshold === null) return "–";
+  if (threshold >= 1) return "not called";
+  return `${above ? "≥" : "<"} ${apart(threshold, p)}`;
+}
+
 function BarRow({ bar: { label, p, threshold, above, positive, reason } }: { bar: Bar }) {
   const fill = reason === undefined ? { fill: label.colour } : { class: "pale" };
   const strength = positive ? "positive" : "";
@@ -97,9 +104,7 @@ function BarRow({ bar: { label, p, threshold, above, positive, reason } }: { bar
         {threshold !== null && <rect class="mark" x={threshold * 100 - 0.5} width="1" height="10" />}
       </svg>
       <b class={`figure ${strength}`}>{both ? apart(p, threshold) : probability(p)}</b>
-      <span class="limit figure">
-        {above ? "≥" : "<"} {both ? apart(threshold, p) : "–"}
-      </span>
+      <span class="limit figure">{limitOf(p, threshold, above)}</span>
     </>
   );
 }

@@ -42,7 +42,7 @@ export function Panel({ view, row, found, choices, verdict, onSaved }: Props) {
       {findings?.assessable && <Bars findings={findings} shown={choices.label.value} onShow={showLabel} />}
       {findings && <Regions findings={findings} onGo={goToRegion} />}
       {findings?.assessable && <Warnings findings={findings} />}
-      {findings && <Downloads row={row} outlined={findings.regions.length > 0} />}
+      {findings && <Downloads row={row} findings={findings} />}
       {findings && <Facts study={row} findings={findings} />}
       <p class="research">Research use, not a medical device. Every exam must be read by a person who can read head CT.</p>
     </aside>

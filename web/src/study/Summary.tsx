@@ -4,7 +4,11 @@ import { cautionOf } from "../cautions";
 import { apart, volume } from "../format";
 import { SubtypeNames } from "../SubtypeNames";
 import type { Findings, Notice, Study } from "../types";
-import { likely } from "./subtypes";
+import { likely, locates } from "./subtypes";
+
+const LOOK_AT_BARS = "Look at the slices with the highest bars below the images.";
+const NOT_OUTLINED = `Nothing is outlined: whole slices look suspicious, but no part of them stood out enough to be drawn. ${LOOK_AT_BARS}`;
+const WHETHER_NOT_WHERE = `This model says whether, not where: it draws no outlines and gives no volume. ${LOOK_AT_BARS}`;
 
 export function Summary({ study, findings }: { study: Study; findings: Findings | null }) {
   if (study.state === "refused") return <NotAssessed reason={study.refusal?.message || "No reason was recorded."} />;
@@ -47,12 +51,7 @@ export function Summary({ study, findings }: { study: Study; findings: Findings 
         )}
       </dl>
       <Cautions notices={findings.warnings} />
-      {positive && exam && findings.regions.length === 0 && (
-        <p class="caution">
-          Nothing is outlined: whole slices look suspicious, but no part of them stood out enough to be drawn. Look at the slices with the
-          highest bars below the images.
-        </p>
-      )}
+      {positive && exam && findings.regions.length === 0 && <p class="caution">{locates(findings) ? NOT_OUTLINED : WHETHER_NOT_WHERE}</p>}
       {!positive && <p class="soft">This {exam ? "exam" : "picture"} stays below the threshold. That does not rule hemorrhage out.</p>}
       {findings.uncertain && findings.uncertainty && <Borderline measured={findings.uncertainty} />}
       {!exam && <p class="soft">A picture has no Hounsfield units and no scale: the verdict is weaker, and no volume is given.</p>}

@@ -32,3 +32,8 @@ export function regionColour(region: Region): string {
 function isNamed({ label, probabilities }: Region): boolean {
   return (probabilities[label] ?? 0) >= NAMED_FROM;
 }
+
+/** Whether the model draws a map: without one there are no outlines, no volume and no mask. */
+export function locates({ warnings }: Findings): boolean {
+  return !warnings.some(({ code }) => code === "model_does_not_locate");
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -68,9 +69,10 @@ def read_dicom(files: Sequence[InputFile], context: ReadContext) -> Iterator[Exa
         if scan.headers and not studies.members and not studies.scattered:
             yield _only_indexes(context.source)
             return
-    for members in _asked_for(studies, context.series):
+    asked_for = _asked_for(studies, context.series)
+    for members, name in zip(asked_for, _names(asked_for, context.source), strict=True):
         with quiet_pydicom():
-            result = _read_one(members, studies.notices, context)
+            result = _read_one(members, studies.notices, replace(context, source=name))
         yield result
         del result
     if studies.scattered:
@@ -84,6 +86,17 @@ def _asked_for(studies: _Studies, series: str | None) -> list[list[SliceHeader]]
         return studies.members
     found = [m for m in studies.members if any(series in (h.series_uid, hashed_uid(h.series_uid)) for h in m)]
     return found or ([] if studies.scattered else studies.members[:1])
+
+
+def _names(studies: Sequence[list[SliceHeader]], source: str) -> list[str]:
+    """Name several studies of one input by the file or the innermost folder that each came from, where they differ."""
+    if len(studies) < 2:
+        return [source] * len(studies)
+    places = []
+    for members in studies:
+        files = sorted({h.file.name for h in members})
+        places.append(files[0] if len(files) == 1 else os.path.commonpath(files))
+    return [place if places.count(place) == 1 else source for place in places]
 
 
 def _read_one(
