@@ -167,9 +167,9 @@ class ReceiverProcess:
 
     @property
     def pid(self) -> int:
-        process = self.receiving._process
-        assert process is not None
-        return process.pid
+        pid = self.receiving.pid
+        assert pid is not None
+        return pid
 
     def files(self) -> list[Path]:
         return sorted((self.root / "incoming").rglob("*.dcm"))

@@ -9,6 +9,7 @@ Nothing here knows of the page or its API (:mod:`ichor.serving`).
 :mod:`~ichor.jobs.migrations`       its forms, one after the other
 :mod:`~ichor.jobs.storage`          the state folder: uploads, studies, scratch
 :mod:`~ichor.jobs.queue`            jobs, leased to one worker at a time
+:mod:`~ichor.jobs.child`            a process that is kept alive
 :mod:`~ichor.jobs.supervisor`       starts the worker, and another whenever it ends
 :mod:`~ichor.jobs.worker`           the worker's process: takes one job after the other
 :mod:`~ichor.jobs.assessment`       what the worker does with one study
