@@ -1,10 +1,11 @@
 """How a node bears many senders at once, and in which time results come back.
 
-Usage: python -m benchmarks.robustness.node_load [--studies 40] [--senders 8]
+Usage: python -m benchmarks.robustness.node_load [--studies 40] [--senders 8] [--away 600]
 
 So many senders push small studies at once, their files interleaved; half of the studies are sent twice. At the end each
 study must be assessed once and delivered once, and the receiver must have held less than 150 MiB. Then a study of 30
-slices is sent alone: the time from its last slice to its results in the archive. Exits with 1 where something is not
+slices is sent alone: the time from its last slice to its results in the archive. With --away the archive is away for so
+many seconds from the first slice on: nothing is lost, and each report comes once when it is back. Exits with 1 where something is not
 as it should be. Needs the extras `node` and `test-serve`; listens on this machine alone.
 """
 
@@ -26,10 +27,12 @@ from serving.served import until
 
 _QUIET_S = 2.0
 _MOST_MIB = 150
+_MOST_WAIT_S = 30.0
+"""Between two tries of a delivery."""
 _PATIENCE_S = 1800.0
 
 
-def run(studies: int, senders: int) -> bool:
+def run(studies: int, senders: int, away: float) -> bool:
     """Make the trial and print its table; return whether all is as it should be."""
     archive = Archive()
     with tempfile.TemporaryDirectory(prefix="ichor-node-load-") as folder:
@@ -38,19 +41,37 @@ def run(studies: int, senders: int) -> bool:
             {
                 "peers": [peer("SENDER"), peer("PACS")],
                 "completion": {"quiet_seconds": _QUIET_S},
+                "retrying": {"first_seconds": 1.0, "most_seconds": _MOST_WAIT_S},
                 "destinations": [archive.destination(kinds=["sr"], commitment=True)],
             },
         ).start()
         archive.node_port = node.port
+        back = _send_away(archive, away)
         try:
             lines = [*_many(node, archive, studies, senders), *_one(node, archive)]
         finally:
+            back.join()
             node.stop()
             archive.stop()
     heading("what", "found", "right")
     for name, found, right in lines:
         row(name, found, right)
     return all(right in ("", found) for _, found, right in lines)
+
+
+def _send_away(archive: Archive, seconds: float) -> threading.Thread:
+    """Take the archive away; returns the thread that brings it back."""
+
+    def wait() -> None:
+        if seconds:
+            time.sleep(seconds)
+            archive.start()
+
+    if seconds:
+        archive.stop()
+    back = threading.Thread(target=wait)
+    back.start()
+    return back
 
 
 def _many(node: NodeProcess, archive: Archive, studies: int, senders: int) -> list[tuple[str, str, str]]:
@@ -129,8 +150,9 @@ def main() -> int:
     arguments = parser(__doc__, data=False)
     arguments.add_argument("--studies", type=int, default=40)
     arguments.add_argument("--senders", type=int, default=8)
+    arguments.add_argument("--away", type=float, default=0.0, help="seconds for which the archive is away")
     options = arguments.parse_args()
-    return 0 if run(options.studies, options.senders) else 1
+    return 0 if run(options.studies, options.senders, options.away) else 1
 
 
 if __name__ == "__main__":

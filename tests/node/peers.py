@@ -388,9 +388,9 @@ class Archive:
         )
         entity.add_supported_context(sop.Verification)
         entity.add_supported_context(sop.StorageCommitmentPushModel)
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._asked)]
-        self.server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
-        self.port = self.server.server_address[1]
+        self.entity, self.port = entity, port
+        self.server: Any = None
+        self.start()
 
     def destination(self, **more: Any) -> dict[str, Any]:
         return {
@@ -413,6 +413,12 @@ class Archive:
 
     def kinds(self) -> list[str]:
         return sorted({data.Modality for data in list(self.received)})
+
+    def start(self) -> None:
+        """Listen; after :meth:`stop`, on the same port again."""
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._asked)]
+        self.server = self.entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        self.port = self.server.server_address[1]
 
     def stop(self) -> None:
         if self.server is not None:

@@ -42,12 +42,22 @@ def test_a_study_is_complete_once_its_step_is_and_every_image_of_it_is_here(
     assert end_step(one.port, "1.2.3", datasets) == 0x0110
     assert send(one.port, datasets[5:]) == [0]
     assert due() == ["mpps"]
-    # Another step of the same study goes on; one that was broken off says nothing.
-    assert begin_step(one.port, "1.2.5", datasets[0]) == 0
+    # It was taken: what comes later waits for its quiet time, each slice of it is no study of its own.
+    (name,) = completion.due(time.time())
+    spool.begin(name)
+    completion.taken(name)
+    spool.end(name)
+    late = study(1, step=3)[-1]
+    late.SOPInstanceUID = late.file_meta.MediaStorageSOPInstanceUID = late.SOPInstanceUID + ".9"
+    assert send(one.port, [late]) == [0]
     assert due() == []
-    assert end_step(one.port, "1.2.5", datasets, state="DISCONTINUED") == 0
-    assert due() == []
+    # Another step of the same study; it says so once it is completed, and nothing where it was broken off.
+    for uid, state, expected in (("1.2.5", "COMPLETED", ["mpps"]), ("1.2.6", "DISCONTINUED", [])):
+        assert begin_step(one.port, uid, datasets[0]) == 0
+        assert due() == []
+        assert end_step(one.port, uid, [late], state=state) == 0
+        assert due() == expected
     # What is kept of steps names nobody.
     kept = "".join(path.read_text() for path in spool.steps.iterdir())
     assert CANARY not in kept and "1.2.826" not in kept
-    assert [e["outcome"] for e in one.audit("step")].count(0) == 4
+    assert [e["outcome"] for e in one.audit("step")].count(0) == 6

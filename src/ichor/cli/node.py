@@ -29,7 +29,7 @@ class Action(StrEnum):
 
 def node(
     action: Annotated[
-        Action, typer.Argument(help="run the node, or check: try every destination once and print a table.")
+        Action, typer.Argument(help="run the node, or check: try once whomever it calls and print a table.")
     ] = Action.run,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The node's configuration (TOML).")
@@ -66,6 +66,9 @@ def node(
     ] = False,
 ) -> None:
     """Take part in the hospital's DICOM: studies come in, results go back, urgent ones are listed first.
+
+    Studies come by C-STORE, STOW-RS, a watched folder or the changes of an Orthanc; results go by C-STORE, STOW-RS,
+    HL7, FHIR, as procedure steps (UPS) or to a webhook, as the configuration says.
 
     Nobody may send who is not named by --allow or in the configuration. Serves the page as well. Ctrl-C ends it, and
     what is queued or not yet delivered goes on at the next start.

@@ -54,7 +54,12 @@ class ArchiveCounts:
     def is_whole(self, study: str) -> bool:
         """Return whether as many instances of a study are here as the archive has."""
         number = self._certain.get(study)
-        return number is not None and len(self.spool.instances(study)) >= number
+        return number is not None and len(self.spool.instances(study)) == number
+
+    def forget(self, study: str) -> None:
+        """Let a study wait for two answers more: it was taken."""
+        self._given.pop(study, None)
+        self._certain.pop(study, None)
 
     def ask(self) -> None:
         """Ask once for every study that waits."""
@@ -109,6 +114,12 @@ class Completion:
         """Ask no more."""
         if self.counts is not None:
             self.counts.stop()
+
+    def taken(self, study: str) -> None:
+        """Note that a study was taken: what was said of it does not hold for what comes later."""
+        self.steps.use(study)
+        if self.counts is not None:
+            self.counts.forget(study)
 
     def due(self, now: float) -> dict[str, str]:
         """Return the studies that are complete, and what said so: ``quiet``, ``source``, ``mpps`` or ``archive``."""

@@ -95,6 +95,7 @@ class Intake:
     def take(self, study: str) -> None:
         """Do with a study what the rules say. Doing so again with the same files does nothing more."""
         chosen = [self._sorted(series) for series in self.spool.begin(study)]
+        self.completion.taken(study)
         assessed = [one for one in chosen if one.decision.action == "detect"]
         for one in chosen:
             if one.decision.action == "drop":

@@ -32,7 +32,7 @@ class Steps:
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
-        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        self._read: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
     # -- what scanners say -----------------------------------------------------------------------------
 
@@ -89,11 +89,17 @@ class Steps:
             As the spool names them.
         """
         of_study: dict[str, list[dict[str, Any]]] = {study: [] for study in studies}
-        for step in self._steps():
+        for _, step in self._steps():
             for study in step["studies"]:
-                if study in of_study:
+                if study in of_study and not step.get("used"):
                     of_study[study].append(step)
         return {study for study, steps in of_study.items() if steps and all(map(self._is_whole, steps))}
+
+    def use(self, study: str) -> None:
+        """Note that a study was taken: its steps that are whole say nothing of what comes later."""
+        for path, step in self._steps():
+            if study in step["studies"] and not step.get("used") and self._is_whole(step):
+                write_json(path, {**step, "used": True})
 
     def purge(self, before: float) -> None:
         """Remove steps of which nothing was heard since a moment, in seconds since 1970."""
@@ -107,21 +113,21 @@ class Steps:
         present = {name for study in step["studies"] for name in self.spool.instances(study)}
         return present >= set(step["files"])
 
-    def _steps(self) -> list[dict[str, Any]]:
+    def _steps(self) -> list[tuple[Path, dict[str, Any]]]:
         """Read what changed, and keep the rest."""
-        read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        read: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
         for path in self.spool.steps.glob("*.json"):
             try:
                 found = path.stat()
             except FileNotFoundError:
                 continue
             changed = found.st_ino, found.st_mtime_ns
-            known = self._read.get(path.name)
+            known = self._read.get(path)
             step = known[1] if known is not None and known[0] == changed else load_json(path)
             if step is not None:
-                read[path.name] = changed, step
+                read[path] = changed, step
         self._read = read
-        return [step for _, step in read.values()]
+        return [(path, step) for path, (_, step) in read.items()]
 
     def _path(self, uid: str) -> Path:
         return self.spool.steps / f"{hashed(uid)}.json"
