@@ -5,8 +5,8 @@ Usage: python -m benchmarks.robustness.node_load [--studies 40] [--senders 8] [-
 So many senders push small studies at once, their files interleaved; half of the studies are sent twice. At the end each
 study must be assessed once and delivered once, and the receiver must have held less than 150 MiB. Then a study of 30
 slices is sent alone: the time from its last slice to its results in the archive. With --away the archive is away for so
-many seconds from the first slice on: nothing is lost, and each report comes once when it is back. Exits with 1 where something is not
-as it should be. Needs the extras `node` and `test-serve`; listens on this machine alone.
+many seconds from the first slice on: nothing is lost, and each report comes once when it is back. Exits with 1 where
+something is not as it should be. Needs the extras `node` and `test-serve`; listens on this machine alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+from pydicom.dataset import Dataset
 
 from benchmarks.shared.arguments import ROOT, parser
 from benchmarks.shared.tables import heading, row
@@ -29,6 +31,7 @@ _QUIET_S = 2.0
 _MOST_MIB = 150
 _MOST_WAIT_S = 30.0
 """Between two tries of a delivery."""
+_TRIES, _NOT_SENT = 20, -1
 _PATIENCE_S = 1800.0
 
 
@@ -81,10 +84,9 @@ def _many(node: NodeProcess, archive: Archive, studies: int, senders: int) -> li
     def push(first: int) -> None:
         mine = made[first::senders]
         for k in range(len(mine[0])):  # interleaved: one slice of each, then the next
-            statuses = send(node.port, [files[k] for files in mine])
-            failed.extend(s for s in statuses if s)
+            failed.extend(s for s in _send(node, [files[k] for files in mine]) if s)
         for files in mine[::2]:
-            failed.extend(s for s in send(node.port, files) if s)
+            failed.extend(s for s in _send(node, files) if s)
 
     began = time.monotonic()
     threads = [threading.Thread(target=push, args=(k,)) for k in range(senders)]
@@ -110,10 +112,20 @@ def _many(node: NodeProcess, archive: Archive, studies: int, senders: int) -> li
     ]
 
 
+def _send(node: NodeProcess, files: list[Dataset]) -> list[int]:
+    """Push files, as a modality does: where no association is to be had, again after a while."""
+    for _ in range(_TRIES):
+        try:
+            return send(node.port, files)
+        except AssertionError:
+            time.sleep(1.0)
+    return [_NOT_SENT] * len(files)
+
+
 def _one(node: NodeProcess, archive: Archive) -> list[tuple[str, str, str]]:
     before = len(archive.received)
     files = study(9999, step=1)
-    send(node.port, files)
+    _send(node, files)
     began = time.monotonic()
     until(lambda: len(archive.received) > before, "the results", _PATIENCE_S)
     seconds = time.monotonic() - began
