@@ -34,7 +34,7 @@ from node.peers import (
     study,
     toml,
 )
-from node.servers import MllpServer, WebServer
+from node.servers import Manager, MllpServer, WebServer
 from serving.served import Served, until
 
 pytestmark = LEFT_BY_PYNETDICOM
@@ -66,7 +66,7 @@ def test_a_study_goes_round_to_every_destination(
     node: Callable[..., NodeProcess], archive: Callable[..., Archive]
 ) -> None:
     pacs = archive(commitment="later")
-    engine, server, hook = MllpServer(), WebServer(), WebServer()
+    engine, server, hook, manager = MllpServer(), WebServer(), WebServer(), Manager()
     one = node(
         {
             "peers": [peer("SENDER"), peer("PACS")],
@@ -75,6 +75,7 @@ def test_a_study_goes_round_to_every_destination(
                 {"name": "engine", "type": "hl7", "host": "127.0.0.1", "port": engine.port},
                 {"name": "fhir", "type": "fhir", "url": server.url},
                 {"name": "hook", "type": "webhook", "url": hook.url},
+                {"name": "list", "type": "ups", **manager.place},
             ],
         }
     )
@@ -82,10 +83,10 @@ def test_a_study_goes_round_to_every_destination(
     datasets = study(1)
     began = time.monotonic()
     one.send(datasets)
-    until(lambda: settled(one, 4), "the deliveries")
+    until(lambda: settled(one, 5), "the deliveries")
     print(f"from the first slice until all was delivered and committed: {time.monotonic() - began:.1f} s")
     assert {(d, s) for d, s, _ in deliveries(one)} == {
-        (name, "delivered") for name in ("pacs", "engine", "fhir", "hook")
+        (name, "delivered") for name in ("pacs", "engine", "fhir", "hook", "list")
     }
     assert pacs.kinds() == ["SEG"] and len(pacs.committed) == 1
     (result,) = pacs.received
@@ -94,6 +95,12 @@ def test_a_study_goes_round_to_every_destination(
     assert f"|{CANARY}ID1|" in engine.messages[0].replace("\r", "|")
     assert json.loads(server.posts[0][1])["resourceType"] == "Bundle"
     assert json.loads(hook.posts[0][1])["status"] == "suspected"
+    (step,) = manager.steps.values()
+    images = [
+        item.ReferencedSOPInstanceUID for item in step.InputInformationSequence[0].ReferencedSOPSequence
+    ]
+    assert step.ScheduledProcedureStepPriority == "HIGH"
+    assert sorted(images) == sorted(data.SOPInstanceUID for data in datasets)
     # The same page shows it, and the list of the archives has it.
     (row,) = listed(one)
     assert row["state"] == "ready" and row["flagged"]
@@ -106,19 +113,19 @@ def test_a_study_goes_round_to_every_destination(
     assert send(one.port, pacs.received) == [0]
     until(lambda: any(e["reason"] == "own_result" for e in one.audit("dropped")), "the result to be dropped")
     until(lambda: 'ichor_node_events_total{event="studies",reason="known"}' in metrics(one), "the same again")
-    assert len(deliveries(one)) == 4 and len(listed(one)) == 1
+    assert len(deliveries(one)) == 5 and len(listed(one)) == 1
 
     # A slice that comes late: assessed once more, under new objects.
     late = study(1, step=3)[-1]
     late.SOPInstanceUID = late.file_meta.MediaStorageSOPInstanceUID = late.SOPInstanceUID + ".9"
     one.send([late])
-    until(lambda: settled(one, 8), "the deliveries")
+    until(lambda: settled(one, 10), "the deliveries")
     assert len(pacs.instances()) == 2 and len(listed(one)) == 2
     assert len(find(one.port)) == 1
     assert sorted(pacs.instances().values()) == [1, 1]  # no answer was lost, so nothing was sent twice
 
     assert_no_canary(one, hook)
-    for peer_ in (engine, server, hook):
+    for peer_ in (engine, server, hook, manager):
         peer_.stop()
 
 

@@ -23,7 +23,7 @@ import ichor
 from ichor.cli.demo import demo_exam
 from ichor.reading.nifti import to_nifti_space
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 
 
 class Served:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -143,8 +144,12 @@ class Intake:
         if not any(isinstance(d, UpsDestination) for d in self.config.destinations):
             return []
         tags = ["SOPClassUID", "SOPInstanceUID"]
-        heads = [open_dataset(InputFile(f, "object"), self.spool.limits, tags=tags) for f in series.files]
-        return [(facts_text(head, tags[0]), facts_text(head, tags[1])) for head in heads]
+        out = []
+        for path in series.files:
+            with contextlib.suppress(RefusedInput):  # reading says so in its notices
+                head = open_dataset(InputFile(path, "object"), self.spool.limits, tags=tags)
+                out.append((facts_text(head, tags[0]), facts_text(head, tags[1])))
+        return out
 
     def _submit(self, study: str, assessed: list[_Sorted]) -> None:
         """Queue a study: the name follows from its files, so that the same again is the same upload."""
