@@ -116,7 +116,8 @@ def _send(node: NodeProcess, files: list[Dataset]) -> list[int]:
     """Push files, as a modality does: where no association is to be had, again after a while."""
     for _ in range(_TRIES):
         try:
-            return send(node.port, files)
+            statuses: list[int] = send(node.port, files)
+            return statuses
         except AssertionError:
             time.sleep(1.0)
     return [_NOT_SENT] * len(files)
