@@ -123,6 +123,7 @@ def test_the_steps_make_a_server_that_its_health_check_finds_well(folder: Path) 
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(PATIENCE_S)
+        server.stdout.close()
     assert server.returncode == 0
     probe = [*as_user, *probe]
     assert subprocess.run(probe, env=environment, capture_output=True).returncode, "nothing answers any more"
