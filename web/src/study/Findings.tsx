@@ -75,8 +75,8 @@ function barOf(findings: Findings, label: Label, reason: string | undefined): Ba
   };
 }
 
-function spokenBar(display: string, { p, threshold, positive, reason }: Bar): string {
-  const called = positive ? ", suspected" : "";
+function spokenBar(display: string, { p, threshold, above, reason }: Bar): string {
+  const called = above ? ", suspected" : "";
   const doubt = reason === undefined ? "" : `, ${UNTRUSTED}`;
   return `${display}: probability ${probability(p)}, threshold ${probability(threshold)}${called}${doubt}`;
 }
