@@ -97,6 +97,14 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_recipes_are_listed_without_the_extra() -> None:
+    absent = "import sys; sys.modules.update(dict.fromkeys(('torch', 'timm', 'yaml', 'sklearn')))"
+    code = f"{absent}; from ichor.cli import run; sys.exit(run(['train', '--list']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ko-xception-lstm: Xception from ImageNet" in done.stdout
+
+
 def test_a_closed_pipe_ends_quietly() -> None:
     program = "import sys; from ichor.cli import main; sys.argv[1:] = ['info', '--notices']; main()"
     with subprocess.Popen(

@@ -6,6 +6,7 @@ pytest.importorskip("yaml", reason="needs the extra 'train'")
 
 from ichor.errors import UsageError
 from ichor.training.recipe import load_recipe, recipe_names
+from ichor.training.recipe_files import recipe_descriptions
 
 PAPERS = ("sujini-vgg16", "raman-cnn-lstm", "ko-xception-lstm", "kumar-densenet201", "balaji-resnet50")
 
@@ -13,7 +14,9 @@ PAPERS = ("sujini-vgg16", "raman-cnn-lstm", "ko-xception-lstm", "kumar-densenet2
 @pytest.mark.parametrize("dataset", [None, "ct-ich", "head-ct-hemorrhage"])
 def test_the_recipes_of_the_package_are_valid(dataset):
     assert {"default", *PAPERS} <= set(recipe_names())
+    said = recipe_descriptions()
     for name in recipe_names():
+        assert said[name] == " ".join(load_recipe(name).description.split()) != ""
         recipe = load_recipe(name, dataset)
         assert recipe.name == name and recipe.target == (dataset or recipe.target)
         assert name == "default" or name.startswith("default") or recipe.claim is not None

@@ -64,6 +64,9 @@ def train(
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes of the package.")] = False,
 ) -> None:
     """Train a recipe: its folds by patient, then the network that ships, then the bundle."""
+    if list_recipes:
+        _print_recipes()
+        return
     try:
         from ichor.training.hardware import Hardware
     except ImportError as error:
@@ -71,9 +74,6 @@ def train(
             f"training: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
-    if list_recipes:
-        _print_recipes()
-        return
     choice = Choice(recipe, dataset, settings or (), weights, start_from)
     hardware = Hardware(accelerator, devices, nodes, precision, workers, threads)
     plan = open_training(choice, data, output, parts, hardware, _progress())
@@ -81,10 +81,10 @@ def train(
 
 
 def _print_recipes() -> None:
-    from ichor.training.recipe import load_recipe, recipe_names
+    from ichor.training.recipe_files import recipe_descriptions
 
-    for name in recipe_names():
-        print(f"{name}: {load_recipe(name).description.strip()}")
+    for name, description in recipe_descriptions().items():
+        print(f"{name}: {description}")
 
 
 def _carry_out(plan: Training) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
@@ -24,6 +23,7 @@ from ichor.errors import UsageError
 from ichor.models import HeadSpec, MapSpec, ModelSpec
 from ichor.preparing import Preparation
 from ichor.training.families import family_named
+from ichor.training.recipe_files import recipe_names, recipe_text
 
 if TYPE_CHECKING:
     from ichor.training.families.family import ModelFamily
@@ -283,12 +283,6 @@ class Recipe(_Strict):
         return self.model.sequential
 
 
-def recipe_names() -> list[str]:
-    """Return the names of the recipes in the package."""
-    folder = importlib.resources.files("ichor.training") / "recipes"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
 def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe of the package by name, or a YAML file.
 
@@ -308,7 +302,7 @@ def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequenc
         Where it does not exist, or has an unknown key (the nearest known one is named) or a wrong value.
     """
     if name_or_path in recipe_names():
-        text = (importlib.resources.files("ichor.training") / "recipes" / f"{name_or_path}.yaml").read_text()
+        text = recipe_text(name_or_path)
     elif Path(name_or_path).is_file():
         text = Path(name_or_path).read_text()
     else:
