@@ -57,7 +57,7 @@ class LabelValues(_Model):
 
 
 class LabelFlags(_Model):
-    """One verdict a label, null where the input could not be assessed."""
+    """One verdict a label, null where the input could not be assessed, or the model is not calibrated."""
 
     any: bool | None = None
     epidural: bool | None = None

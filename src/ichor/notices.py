@@ -323,6 +323,11 @@ NOTICES: dict[str, NoticeKind] = {
             "The model was run by OpenVINO, and in bf16 where the processor has it: logits differ by rounding from "
             "those that its figures were measured with.",
         ),
+        NoticeKind(
+            "not_calibrated",
+            "go_on",
+            "The model was not calibrated on any exam here: its scores are no probabilities, and nothing is called.",
+        ),
         NoticeKind("metal", "go_on", "Heavy metal; streaks may hide or imitate blood."),
         NoticeKind(
             "motion", "go_on", "Neighbouring slices do not follow each other; the patient may have moved."

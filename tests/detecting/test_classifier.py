@@ -87,7 +87,7 @@ def test_the_head_sees_all_slices_of_an_exam_in_order(classifier: Callable[..., 
     stack = np.random.default_rng(0).random((11, len(p.channels), p.rows, p.columns), np.float32)
     expected = 0.1 * np.cumsum(stack.mean(axis=(2, 3)).sum(axis=1))
     for batches in (Batches(1, 3), Batches(4), Batches(11)):
-        maps, slices, _ = ClassifierModel(model.features, model.head, batches).predict(stack)
+        maps, slices, *_ = ClassifierModel(model.features, model.head, batches).predict(stack)
         assert maps is None
         np.testing.assert_allclose(slices, np.repeat(expected[:, None], 6, axis=1), rtol=1e-4)
     np.testing.assert_allclose(model.predict(stack[::-1].copy())[1][-1], expected[-1], rtol=1e-4)

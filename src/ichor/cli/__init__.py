@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ichor.cli.bulk import bulk
+from ichor.cli.bundle import bundle
 from ichor.cli.data import data
 from ichor.cli.demo import demo
 from ichor.cli.detect import detect
@@ -58,7 +59,10 @@ app = typer.Typer(
 app.add_typer(data, name="data", help="The data sets: list, info, get, check, convert.")
 for _command in (detect, bulk, demo, info, train, evaluate, explore, export, submit, serve, node):
     app.command()(with_verbosity(_command))
-for _registered in data.registered_commands:
+app.add_typer(
+    bundle, name="bundle", help="Models: import those of others, calibrate any on exams of your own."
+)
+for _registered in (*data.registered_commands, *bundle.registered_commands):
     if _registered.callback is not None:
         _registered.callback = with_verbosity(_registered.callback)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +20,11 @@ __all__ = ["evaluate"]
 
 def evaluate(
     predictions: Annotated[
-        Path,
-        typer.Argument(help="Folder of a run (holds fold-*/predictions.csv), or any system's CSV."),
-    ],
+        Path | None,
+        typer.Argument(
+            help="Folder of a run (holds fold-*/predictions.csv), or any system's CSV.", show_default=False
+        ),
+    ] = None,
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
     dataset: Annotated[str | None, typer.Option(help="What was predicted; a run says it itself.")] = None,
     head: Annotated[
@@ -46,6 +49,14 @@ def evaluate(
             "--failures", help="On the page: a picture of every exam that is called wrongly; needs -o."
         ),
     ] = False,
+    bundles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bundle",
+            metavar="NAME|PATH",
+            help="In place of predictions: run this bundle over --dataset. Twice: both, compared pair by pair.",
+        ),
+    ] = None,
     clip: Annotated[
         float, typer.Option(help="For the log loss, keep probabilities this far from 0 and 1.")
     ] = 1e-15,
@@ -54,6 +65,16 @@ def evaluate(
     """Measure a model out of fold: every figure with its 95 % interval over patients and its n."""
     if pictures and not output:
         raise UsageError("--failures: found no -o; expected a folder for the page that shows the pictures")
+    if bundles:
+        if predictions or against or head or pictures or not dataset:
+            raise UsageError(
+                "--bundle: found predictions, --against, --head or --failures beside it, or no --dataset; expected a "
+                "bundle, or two, and the data set to run them over"
+            )
+        _bundles(bundles, dataset, data, output, groups=groups, as_json=as_json)
+        return
+    if predictions is None:
+        raise UsageError("found neither predictions nor --bundle; expected one of them")
     found = calls.evaluate(
         predictions,
         data,
@@ -65,6 +86,34 @@ def evaluate(
         clip=clip,
     )
     _show(found, output, as_json=as_json)
+
+
+def _bundles(
+    bundles: list[str], dataset: str, data: Path, output: Path | None, *, groups: bool, as_json: bool
+) -> None:
+    try:
+        from ichor.evaluating.bundles import evaluate_bundles
+    except ImportError as error:
+        raise UsageError(
+            f"evaluating: found no {error.name}; expected the extra 'train'; "
+            "run pip install -e '.[train]' in the clone"
+        ) from error
+    found, costs = evaluate_bundles(bundles, dataset, data, groups=groups)
+    rows = [asdict(cost) for cost in costs]
+    if as_json:
+        print(json.dumps(found.as_json() | {"costs": rows}, allow_nan=False))
+        return
+    _show(found, output, as_json=False)
+    print(
+        "\n| bundle | first exam, s | median exam, s | memory, MB | exams | left out | learned from this data |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for c in costs:
+        memory = "" if c.memory_mb is None else f"{c.memory_mb:.0f}"
+        learned = "yes: its figures are too good" if c.learned_from else "no"
+        print(
+            f"| {c.name} | {c.first:.2f} | {c.median:.2f} | {memory} | {c.exams} | {c.left_out} | {learned} |"
+        )
 
 
 def _show(found: Evaluation, output: Path | None, *, as_json: bool) -> None:

@@ -177,9 +177,9 @@ def findings_of(
         spacing_mm=spacing,
         window=_window(subject),
         probabilities=LabelValues.of(exam) if outcome else LabelValues(),
-        thresholds=LabelValues.of(np.round(thresholds, 4)) if outcome else LabelValues(),
+        thresholds=_limits(thresholds) if outcome else LabelValues(),
         positive=positive,
-        subtypes=_subtypes(exam, positive, bundle) if outcome else [],
+        subtypes=_subtypes(exam, positive, bundle) if outcome and bundle.manifest.calibrated else [],
         uncertain=band.holds(float(exam[0])) if band else None,
         uncertainty=_uncertainty(float(exam[0]), band, notices) if band else None,
         slices=_slice_findings(subject, outcome.slices, options) if outcome else [],
@@ -215,9 +215,18 @@ def _window(subject: Exam | Picture) -> PictureWindow | None:
     return PictureWindow(level=w.level, width=w.width, source=w.source, error_hu=w.error_hu)
 
 
+def _limits(thresholds: NDArray[np.float64]) -> LabelValues:
+    rounded = zip(LABEL_NAMES, np.round(thresholds, 4), strict=True)
+    return LabelValues(**{name: None if np.isnan(t) else float(t) for name, t in rounded})
+
+
 def _flags(exam: NDArray[np.float64], thresholds: NDArray[np.float64]) -> LabelFlags:
-    flags = {n: bool(p >= t) for n, p, t in zip(LABEL_NAMES, exam, thresholds, strict=True)}
-    if not flags["any"]:
+    flags = {
+        # From 1 upwards means never, also where a probability is rounded up to it.
+        n: None if np.isnan(t) else bool(p >= t and t < 1)
+        for n, p, t in zip(LABEL_NAMES, exam, thresholds, strict=True)
+    }
+    if flags["any"] is False:
         flags = dict.fromkeys(flags, False)  # no subtype of a hemorrhage that is not called
     return LabelFlags(**flags)
 

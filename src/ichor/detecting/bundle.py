@@ -24,6 +24,7 @@ from ichor.detecting.manifest import (
     Manifest,
     Measured,
     OperatingPoints,
+    Origin,
     Threshold,
     TrainedOn,
     UncertainBand,
@@ -34,7 +35,15 @@ from ichor.detecting.manifest import (
 from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["FORMAT", "Bundle", "BundleCard", "bundle_state", "find_bundle", "load_bundle"]
+__all__ = [
+    "FORMAT",
+    "Bundle",
+    "BundleCard",
+    "bundle_state",
+    "find_bundle",
+    "load_bundle",
+    "require_calibrated",
+]
 
 FORMAT = "ichor.bundle/1"
 _MANIFEST = "bundle.json"
@@ -64,6 +73,9 @@ class BundleCard(BaseModel):
     measured: tuple[Measured, ...]
     limits: tuple[str, ...]
     restrictions: tuple[str, ...] = ()
+    calibrated: bool = True
+    origin: Origin | None = None
+    claimed: tuple[Measured, ...] = ()
     card_text: str
 
 
@@ -118,11 +130,14 @@ class Bundle:
             measured=m.measured,
             limits=m.limits,
             restrictions=m.restrictions,
+            calibrated=m.calibrated,
+            origin=m.origin,
+            claimed=m.claimed,
             card_text=self.card_text,
         )
 
     def thresholds(self, *, unit: Unit = "exam", sensitivity: float | None = None) -> NDArray[np.float64]:
-        """``(6,)`` probabilities from which on a label is positive.
+        """``(6,)`` probabilities from which on a label is positive; NaN where the model is not calibrated.
 
         Parameters
         ----------
@@ -137,7 +152,7 @@ class Bundle:
             Where the bundle has no operating point of this aim.
         """
         table = thresholds_of(self.manifest, unit)
-        found = np.array([table[name].probability for name in LABEL_NAMES])
+        found = np.array([table[name].probability if table else np.nan for name in LABEL_NAMES])
         if sensitivity is not None:
             points = operating_points_of(self.manifest, unit)
             known = {point.aim: point.probability for point in points}
@@ -197,6 +212,22 @@ def load_bundle(name_or_path: str | os.PathLike[str] = "default", *, verify: boo
         for name in manifest.used_graphs:
             bundle.read_graph(name)
     return bundle
+
+
+def require_calibrated(bundle: Bundle) -> None:
+    """Refuse a model that calls nothing where something depends on its calls.
+
+    Raises
+    ------
+    UsageError
+        Where it is not calibrated.
+    """
+    if not bundle.manifest.calibrated:
+        raise UsageError(
+            f"bundle {bundle.name!r}: found a model that is not calibrated; expected one with thresholds: without them "
+            "a worklist has nothing to flag and order by; calibrate it on exams of your own (ichor bundle calibrate), "
+            "or look at its scores with ichor detect"
+        )
 
 
 def bundle_state(folder: Path) -> object:

@@ -25,7 +25,7 @@ from ichor.detecting.examining import examine
 from ichor.detecting.localise import localise
 from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import outside_ranges, quantities
-from ichor.detecting.scoring import score
+from ichor.detecting.scoring import score, sigmoid
 from ichor.detecting.sessions import Model, open_model
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Picture
@@ -142,7 +142,7 @@ class Detector:
         examined = examine(subject, self.bundle.manifest.preparation)
         subject, prepared, refused = examined.subject, examined.prepared, examined.refused
         profiled = bool(self.bundle.manifest.input_profile) and not refused
-        measured = quantities(subject, prepared) if profiled else {}
+        measured = quantities(subject, examined.inspected) if profiled else {}
         own = self._notices(measured, refused=refused)
         notices = [*subject.notices, *examined.notices, *own]
         prepared_at = time.perf_counter()
@@ -237,6 +237,12 @@ class Detector:
         if self.model.provider.startswith("OpenVINO") and not refused:
             text = f"Computed by {self.model.provider}; the model's figures were measured in ONNX Runtime."
             notices.append(notice("other_engine", text))
+        if not manifest.calibrated and not refused:
+            text = (
+                f"The model {self.bundle.name} is not calibrated: its scores are no probabilities, and it calls "
+                "nothing. ichor bundle calibrate does that on exams of your own."
+            )
+            notices.append(notice("not_calibrated", text))
         if measured and manifest.input_profile:
             profile = {name: (cut.low, cut.high) for name, cut in manifest.input_profile.items()}
             notices += outside_ranges(measured, profile)
@@ -252,6 +258,11 @@ class Detector:
             regions = localise(prediction.maps, volume, prepared.transform, rule, subtypes=of_exam)
         distances = prepared.transform.slice_distances
         scores = score(prediction, distances, manifest.scoring_rules, self.model.stacking)
-        slices, exam = calibrated(scores, manifest.calibration, unit_of(subject))
+        unit = unit_of(subject)
+        slices, exam = (
+            calibrated(scores, manifest.calibration, unit)
+            if manifest.calibrated
+            else (sigmoid(scores.native), sigmoid(scores.exam))
+        )
         # Rounded before the verdict: what is shown and what is decided must not contradict each other.
         return Outcome(np.round(slices, 4), np.round(exam, 4), regions)

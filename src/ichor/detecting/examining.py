@@ -12,6 +12,8 @@ from ichor.preparing.stacks import Preparation, Prepared, prepare
 
 __all__ = ["Examined", "examine"]
 
+_HEAD = Preparation(channels=())
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -22,13 +24,17 @@ class Examined:
     subject
         As read; a picture has its window.
     prepared
-        The same on the grid.
+        The same on the model's grid.
+    inspected
+        The same on the grid by which quality and reference ranges are measured: the model's, or, of one that takes the
+        image as it is, that of the head.
     notices
         Of its window and of its quality.
     """
 
     subject: Exam | Picture
     prepared: Prepared
+    inspected: Prepared
     notices: tuple[Notice, ...]
 
     @property
@@ -49,7 +55,8 @@ def examine(subject: Exam | Picture, preparation: Preparation) -> Examined:
     """
     subject, of_window, estimate = measured(subject)
     prepared = prepare(subject, preparation)
-    quality = assess(subject, prepared, estimate)
+    inspected = prepared if preparation.frame == "head" else prepare(subject, _HEAD)
+    quality = assess(subject, inspected, estimate)
     if any(n.code == "not_a_head" for n in quality):
         of_window = []  # what shows no head is in no window
-    return Examined(subject, prepared, (*of_window, *quality))
+    return Examined(subject, prepared, inspected, (*of_window, *quality))

@@ -48,7 +48,7 @@ class Regions:
     mask
         ``(n, rows, columns)`` uint8: number of the region (1-based), 0 elsewhere.
     volume_ml
-        Of all regions; None where spacing is unknown.
+        Of all regions; None where spacing is unknown or the map only points.
     """
 
     regions: list[Region]
@@ -92,7 +92,7 @@ def localise(
     """
     geometry = transform.geometry
     mask = np.zeros(volume.shape, np.uint8)
-    nothing = Regions([], mask, 0.0 if geometry.spacing_known else None)
+    nothing = Regions([], mask, 0.0 if geometry.spacing_known and rule.measures else None)
     any_map = np.asarray(sigmoid(map_logits[:, 0]), dtype=np.float32)
     if not (any_map >= rule.probability).any():
         return nothing
@@ -105,6 +105,7 @@ def localise(
     if not count:
         return nothing
     voxel_ml = geometry.slice_extents * geometry.spacing[0] * geometry.spacing[1] / 1000
+    shown = geometry.spacing_known and rule.measures
     found = ndimage.find_objects(labels)
     pieces = [labels[box] == i + 1 for i, box in enumerate(found)]
     sure = [seeds[box] & piece for box, piece in zip(found, pieces, strict=True)]
@@ -129,12 +130,12 @@ def localise(
             _region(
                 inside,
                 boxes[i],
-                float(sizes[i]),
+                float(sizes[i]) if shown else None,
                 geometry,
                 _region_subtypes(inside, boxes[i], transform, map_logits[:, 1:]) if subtypes else None,
             )
         )
-    total = float(sizes[order].sum()) if geometry.spacing_known else None
+    total = float(sizes[order].sum()) if shown else None
     return Regions(regions, mask, None if total is None else round(total, 3))
 
 
@@ -288,7 +289,7 @@ def _region_subtypes(
     voxels = np.argwhere(inside) + [s.start for s in box]
     if len(voxels) > 4000:
         voxels = voxels[:: len(voxels) // 4000 + 1]
-    grid = transform.patient_to_grid(transform.geometry.voxel_to_patient(voxels))
+    grid = transform.voxels_to_grid(voxels)
     stride = (transform.spec.rows / logits.shape[2], transform.spec.columns / logits.shape[3])
     at = np.stack([grid[:, 0], (grid[:, 1] + 0.5) / stride[0] - 0.5, (grid[:, 2] + 0.5) / stride[1] - 0.5])
     at = np.clip(np.rint(at).astype(int), 0, np.array(logits.shape)[[0, 2, 3], None] - 1)
@@ -300,7 +301,7 @@ def _region_subtypes(
 def _region(
     inside: NDArray[np.bool_],
     box: tuple[slice, slice, slice],
-    volume_ml: float,
+    volume_ml: float | None,
     geometry: Geometry,
     subtypes: NDArray[np.float64] | None,
 ) -> Region:
@@ -312,7 +313,7 @@ def _region(
         probabilities={}
         if subtypes is None
         else {n: round(float(p), 4) for n, p in zip(SUBTYPE_NAMES, subtypes, strict=True)},
-        volume_ml=round(volume_ml, 3) if known else None,
+        volume_ml=None if volume_ml is None else round(volume_ml, 3),
         slices=touched,
         bbox_mm=_bbox_mm(inside, low, geometry) if known and geometry.coordinates_known else None,
         bbox_voxels=[*low, *high],

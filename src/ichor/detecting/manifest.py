@@ -24,6 +24,7 @@ from ichor.labels import LABEL_NAMES
 from ichor.preparing import Preparation
 
 __all__ = [
+    "NOT_CALIBRATED",
     "Calibration",
     "ExamRule",
     "GraphFile",
@@ -32,6 +33,7 @@ __all__ = [
     "Measured",
     "OperatingPoint",
     "OperatingPoints",
+    "Origin",
     "ReferenceRange",
     "Scaling",
     "SliceRule",
@@ -53,8 +55,9 @@ _FORMS: tuple[dict[str, tuple[set[str], set[str]]], ...] = (
     {"slice": ({"stack"}, {"map", "slice"})},
     {"features": ({"stack"}, {"features"}), "head": ({"features"}, {"slice"})},
 )
-"""What graphs take and give: of a model that draws maps, with a graph over all slices of an exam or without, and of one
-that only judges slices. The first form that fits holds."""
+"""What graphs take and give at least: of a model that draws maps, with a graph over all slices of an exam or without,
+and of one that scores slices, whose ``features`` may give a ``map`` and whose ``head`` the logits of the ``exam``. The
+first form that fits holds."""
 
 
 def _no_nan(value: Any) -> Any:
@@ -118,6 +121,11 @@ class Calibration(_Model):
         return scaled_probabilities(logits, self.exam)
 
 
+_AS_IT_IS = Scaling(scale=1, offset=0)
+NOT_CALIBRATED = Calibration.model_validate(dict.fromkeys(("slice", "exam", "lone"), (_AS_IT_IS,) * 6))
+"""Of a model whose scores mean no probability yet."""
+
+
 class Threshold(_Model):
     """From which probability on a label is called positive, and what that cost where it was chosen."""
 
@@ -141,6 +149,8 @@ class Localisation(_Model):
     min_pixels
         The same where spacing is unknown: pixels of a picture 512 wide. 100 are about 20 mm², which on a slice of
         5 mm is 0.1 mL.
+    measures
+        Whether the map is good enough to measure volumes by; else it only points.
     low_hu, high_hu
         Smoothed HU outside which a voxel is not blood whatever the map says: fluid and air, calcification
         and bone. The lower end is raised to half-way between the brain and the blood of the same slice.
@@ -152,6 +162,7 @@ class Localisation(_Model):
     min_pixels: int = Field(default=100, ge=1)
     low_hu: float = 25.0
     high_hu: float = 95.0
+    measures: bool = True
 
 
 class TrainedOn(_Model):
@@ -231,6 +242,17 @@ class ReferenceRange(_Model):
     high: float
 
 
+class Origin(_Model):
+    """Where the weights of an imported model come from."""
+
+    url: str
+    revision: str = ""
+    authors: str
+    citation: str = ""
+    files: dict[str, str]
+    """sha256 by name, of every file that was read."""
+
+
 class Manifest(_Model):
     """What ``bundle.json`` holds."""
 
@@ -245,9 +267,9 @@ class Manifest(_Model):
     map_stride: int = Field(default=2, ge=1)
     slice_rule: SliceRule = SliceRule()
     exam_rule: ExamRule = ExamRule()
-    calibration: Calibration
-    thresholds: dict[str, Threshold]
-    slice_thresholds: dict[str, Threshold]
+    calibration: Calibration = NOT_CALIBRATED
+    thresholds: dict[str, Threshold] = {}
+    slice_thresholds: dict[str, Threshold] = {}
     picture_thresholds: dict[str, Threshold] = {}
     operating_points: OperatingPoints = OperatingPoints()
     uncertain_band: UncertainBand | None = None
@@ -259,6 +281,10 @@ class Manifest(_Model):
     limits: tuple[str, ...]
     restrictions: tuple[str, ...] = ()
     """What the terms of the data that the weights learned from forbid; nothing where they are open."""
+    origin: Origin | None = None
+    """Of an imported model; null of one that was trained here."""
+    claimed: tuple[Measured, ...] = ()
+    """Figures that the authors of an imported model state; nothing here has measured them."""
 
     @field_validator("labels")
     @classmethod
@@ -272,7 +298,7 @@ class Manifest(_Model):
     def _one_for_each_label(
         cls, thresholds: dict[str, Threshold], info: ValidationInfo
     ) -> dict[str, Threshold]:
-        if info.field_name == "picture_thresholds" and not thresholds:
+        if not thresholds:
             return thresholds
         if set(thresholds) != set(LABEL_NAMES):
             raise ValueError(f"expected one for each of {list(LABEL_NAMES)}")
@@ -299,10 +325,40 @@ class Manifest(_Model):
         return self
 
     @model_validator(mode="after")
-    def _rule_fits_graphs(self) -> Manifest:
-        if (self.slice_rule.kind == "graph") == self.locates:
-            raise ValueError(f"slice_rule: expected the kind for the graphs {', '.join(self.graphs)}")
+    def _is_calibrated_or_not(self) -> Manifest:
+        if bool(self.thresholds) != bool(self.slice_thresholds):
+            raise ValueError("expected thresholds and slice_thresholds, or neither")
+        if self.calibrated:
+            return self
+        extra = [
+            name
+            for name, there in {
+                "calibration": self.calibration != NOT_CALIBRATED,
+                "picture_thresholds": bool(self.picture_thresholds),
+                "operating_points": self.operating_points != OperatingPoints(),
+                "uncertain_band": self.uncertain_band is not None,
+            }.items()
+            if there
+        ]
+        if extra:
+            raise ValueError(f"expected no {extra[0]} without thresholds: the model is not calibrated")
         return self
+
+    @model_validator(mode="after")
+    def _rule_fits_graphs(self) -> Manifest:
+        names, own = ", ".join(self.graphs), self.used_graphs
+        if (self.slice_rule.kind == "graph") != ("head" in own):
+            raise ValueError(f"slice_rule: expected the kind for the graphs {names}")
+        if (self.exam_rule.kind == "graph") != ("exam" in self.graphs[own[-1]].outputs):
+            raise ValueError(
+                "exam_rule: expected 'graph' where the graph 'head' gives 'exam', and only there"
+            )
+        return self
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether scores are probabilities, and labels are called by thresholds."""
+        return bool(self.thresholds)
 
     @property
     def scoring_rules(self) -> ScoringRules:
@@ -312,7 +368,7 @@ class Manifest(_Model):
     @property
     def locates(self) -> bool:
         """Whether the model draws a map, from which regions and volumes come."""
-        return "slice" in self.graphs
+        return "map" in self.graphs[self.used_graphs[0]].outputs
 
     @property
     def used_graphs(self) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def has_bf16() -> bool:
 
 @dataclass(frozen=True)
 class _Name:
-    """What ONNX Runtime's sessions say of an input."""
+    """What ONNX Runtime's sessions say of an input or output."""
 
     name: str
 
@@ -97,6 +97,10 @@ class OpenVinoSession:
     def get_inputs(self) -> list[_Name]:
         """Return the inputs, each with its name."""
         return [_Name(value.get_any_name()) for value in self._compiled.inputs]
+
+    def get_outputs(self) -> list[_Name]:
+        """Return the outputs, each with its name."""
+        return [_Name(value.get_any_name()) for value in self._compiled.outputs]
 
     def get_providers(self) -> list[str]:
         """Return the engine and its precision."""

@@ -35,9 +35,12 @@ class SliceRule(_Rule):
 
 
 class ExamRule(_Rule):
-    """How slices make an exam's logit: the mean of the ``slices`` most suspicious ones, label by label."""
+    """How slices make an exam's logit: the mean of the ``slices`` most suspicious ones, label by label.
 
-    kind: Literal["mean_of_hottest"] = "mean_of_hottest"
+    ``graph``: as the graph ``head`` gives it, and ``slices`` says nothing.
+    """
+
+    kind: Literal["mean_of_hottest", "graph"] = "mean_of_hottest"
     slices: int = Field(default=2, ge=1)
 
 

@@ -32,11 +32,14 @@ class Prediction(NamedTuple):
         ``(m, 6)`` logits: of a map model, the mean of the map's top pixels, slice by slice.
     pooled
         ``(m, 6)`` logits of the auxiliary head of a map model; None where it was not asked for.
+    exam
+        ``(6,)`` logits of the exam, of a model that predicts them itself; else None.
     """
 
     maps: NDArray[np.float32] | None
     slices: NDArray[np.float32]
     pooled: NDArray[np.float32] | None = None
+    exam: NDArray[np.float32] | None = None
 
 
 class Scores(NamedTuple):
@@ -51,7 +54,7 @@ class Scores(NamedTuple):
     native
         ``(n, 6)`` of the exam's own slices, interpolated from ``grid``.
     exam
-        ``(6,)`` of the exam, pooled over ``grid``.
+        ``(6,)`` of the exam, pooled over ``grid``, or as the model predicts it.
     """
 
     rule: NDArray[np.float64]
@@ -88,7 +91,7 @@ def score(
     Raises
     ------
     ValueError
-        Where outputs and distances are not of equally many slices.
+        Where outputs and distances are not of equally many slices, or the model's own logits of the exam are missing.
     """
     m = len(distances.grid)
     if len(outputs.slices) != m:
@@ -98,7 +101,13 @@ def score(
     else:
         rule = _smoothed_top_pixels(outputs.maps, distances.grid, rules)
     grid = rule if stacking is None or m < 2 else stacking(rule, outputs)
-    return Scores(rule, grid, interpolated(grid, distances), top_k_mean(grid, rules.exam_rule.slices))
+    if rules.exam_rule.kind == "graph":
+        if outputs.exam is None:
+            raise ValueError("outputs: found no logits of the exam; expected them: the exam rule is 'graph'")
+        exam = outputs.exam.astype(np.float64)
+    else:
+        exam = top_k_mean(grid, rules.exam_rule.slices)
+    return Scores(rule, grid, interpolated(grid, distances), exam)
 
 
 def top_k_mean(values: NDArray[np.floating], k: int) -> NDArray[np.float64]:

@@ -56,6 +56,9 @@ class Session(Protocol):
     def get_inputs(self) -> Sequence[Any]:
         """Return the inputs, each with a ``name``."""
 
+    def get_outputs(self) -> Sequence[Any]:
+        """Return the outputs, each with a ``name``."""
+
     def get_providers(self) -> Sequence[str]:
         """Return what runs it, first of all."""
 
@@ -202,7 +205,9 @@ class MapModel:
 
 
 class ClassifierModel:
-    """Sessions over the graphs of a model that draws no map: features slice by slice, then all of an exam.
+    """Sessions over the graphs of a model that scores slices: features slice by slice, then all of an exam.
+
+    The first graph may give maps as well, and the second logits of the exam.
 
     Parameters
     ----------
@@ -223,6 +228,8 @@ class ClassifierModel:
         self.features = features
         self.head = head
         self.batches = batches or Batches()
+        self._maps = "map" in {output.name for output in features.get_outputs()}
+        self._exam = "exam" in {output.name for output in head.get_outputs()}
 
     @property
     def provider(self) -> str:
@@ -242,19 +249,32 @@ class ClassifierModel:
         BundleError
             Where a graph cannot take its input, or gives something else.
         """
-        parts = self.batches.map(lambda batch: _run(self.features, "features", batch), stack)
-        slices = _run(self.head, "slice", np.concatenate(parts))
+        names = ["features", *(["map"] if self._maps else [])]
+        parts = self.batches.map(lambda batch: _run_all(self.features, names, batch), stack)
+        features, *maps = (np.concatenate(values) for values in zip(*parts, strict=True))
+        slices, *exam = _run_all(self.head, ["slice", *(["exam"] if self._exam else [])], features)
         if slices.shape != (len(stack), len(LABEL_NAMES)):
             raise BundleError(
                 f"graph 'head': found an output of shape {slices.shape} for {len(stack)} slices; expected "
                 f"{len(LABEL_NAMES)} logits each; bundle.json and the graph do not belong together"
             )
-        if not np.isfinite(slices).all():  # NaN lies below every threshold: a silent negative
+        if any(values.shape != (1, len(LABEL_NAMES)) for values in exam):
+            raise BundleError(
+                f"graph 'head': found logits of the exam of shape {exam[0].shape}; expected "
+                f"{(1, len(LABEL_NAMES))}; bundle.json and the graph do not belong together"
+            )
+        if any(values.ndim != 4 or values.shape[1] != len(LABEL_NAMES) for values in maps):
+            raise BundleError(
+                f"graph 'features': found maps of shape {maps[0].shape}; expected {len(LABEL_NAMES)} a slice; "
+                "bundle.json and the graph do not belong together"
+            )
+        # NaN lies below every threshold: a silent negative
+        if not all(np.isfinite(values).all() for values in (slices, *exam, *maps)):
             raise BundleError(
                 f"graph 'head': found logits that are no numbers for {len(stack)} slices; expected finite ones; "
                 "get the bundle again, or use --device cpu if this was on a GPU"
             )
-        return Prediction(None, slices)
+        return Prediction(maps[0] if maps else None, slices, exam=exam[0][0] if exam else None)
 
 
 Model: TypeAlias = MapModel | ClassifierModel
@@ -262,14 +282,18 @@ Model: TypeAlias = MapModel | ClassifierModel
 
 
 def _run(session: Session, output: str, value: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _run_all(session, [output], value)[0]
+
+
+def _run_all(session: Session, outputs: list[str], value: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     try:
-        found = session.run([output], {session.get_inputs()[0].name: value})[0]
+        found = session.run(outputs, {session.get_inputs()[0].name: value})
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
         raise BundleError(
-            f"graph of {output!r}: found {type(error).__name__} on an input of shape {value.shape}; expected "
+            f"graph of {outputs[0]!r}: found {type(error).__name__} on an input of shape {value.shape}; expected "
             "the bundle's own preparation; get the bundle again, or use --device cpu if this was on a GPU"
         ) from None
-    return np.asarray(found, np.float32)
+    return [np.asarray(values, np.float32) for values in found]
 
 
 def available_providers() -> list[str]:
@@ -331,7 +355,7 @@ def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Mo
     batches = Batches(_CUDA_BATCH if on_cuda else 1, at_once)
     model = (
         MapModel(first, batches, opened.get("sequence"))
-        if bundle.manifest.locates
+        if "slice" in opened
         else ClassifierModel(first, opened["head"], batches)
     )
     if device == "cuda" and model.provider != _CUDA:

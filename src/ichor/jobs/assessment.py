@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from ichor.detecting import Detector, Options
+from ichor.detecting.bundle import require_calibrated
 from ichor.errors import IchorError, RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
@@ -44,6 +45,7 @@ class Assessor:
 
     def __init__(self, bundle: str, queue: Queue, storage: Storage, limits: Limits) -> None:
         self.detector = Detector(bundle)
+        require_calibrated(self.detector.bundle)
         self.queue = queue
         self.storage = storage
         self.objects = ResultObjects(storage, self.detector, limits)

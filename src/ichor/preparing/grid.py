@@ -18,7 +18,17 @@ from PIL import Image
 from ichor.exam import AIR_HU, Geometry, interpolate
 from ichor.preparing.head import head_boxes, robust_box
 
-__all__ = ["GridSpec", "GridTransform", "SliceDistances", "plan_grid"]
+__all__ = [
+    "GridSpec",
+    "GridTransform",
+    "Layout",
+    "Orientation",
+    "SliceDistances",
+    "area_means",
+    "laid_out",
+    "orientation",
+    "plan_grid",
+]
 
 _IDENTITY_SHARE = 0.7
 """Slices at least this share of a slab apart are taken as they are."""
@@ -75,6 +85,8 @@ class GridTransform:
         The exam's own geometry.
     native_shape
         Rows and columns of the exam's slices.
+    averaged
+        Whether a grid pixel is the mean of the native ones that it covers, instead of antialiased bilinear.
     transpose, flip_rows, flip_columns
         What turns a native slice upright (face up, patient's left on the right): first transpose, then flip.
     origins
@@ -110,6 +122,7 @@ class GridTransform:
     distances: NDArray[np.float64]
     to_grid_weights: NDArray[np.float32]
     to_native_weights: NDArray[np.float32]
+    averaged: bool = False
 
     @property
     def slice_distances(self) -> SliceDistances:
@@ -136,10 +149,28 @@ class GridTransform:
         """Grid voxels ``(..., 3)`` of patient mm ``(..., 3)``: the inverse of :meth:`grid_to_patient`."""
         offset = np.asarray(points, dtype=np.float64) - self.corner
         z = offset @ self.geometry.normal
-        index = interpolate(z, self.distances, np.arange(self.n_slices), 1 / self.spec.slab_mm)
+        index = self._slice_index(z)
         return np.stack(
             [index, offset @ self.down / self.pixel_mm, offset @ self.right / self.pixel_mm], axis=-1
         )
+
+    def _slice_index(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        step = self.spec.slab_mm or self.geometry.slice_step
+        return interpolate(distances, self.distances, np.arange(self.n_slices), 1 / step)
+
+    def voxels_to_grid(self, voxels: ArrayLike) -> NDArray[np.float64]:
+        """Grid voxels ``(..., 3)`` of native voxels ``(..., 3)``: slice, row, column, slices whole."""
+        native = np.asarray(voxels, dtype=np.float64)
+        k = native[..., 0].astype(np.intp)
+        places = native[..., :0:-1] if self.transpose else native[..., 1:]
+        shape = self.native_shape[::-1] if self.transpose else self.native_shape
+        upright = [
+            shape[axis] - 1 - places[..., axis] if flipped else places[..., axis]
+            for axis, flipped in enumerate((self.flip_rows, self.flip_columns))
+        ]
+        index = self._slice_index(self.geometry.distances[k])
+        in_plane = [(upright[a] - self.origins[k, a]) / self.scale[a] for a in range(2)]
+        return np.stack([index, *in_plane], axis=-1)
 
     def upright(self, planes: NDArray[np.generic]) -> NDArray[np.generic]:
         """Turn native planes ``(..., rows, columns)`` upright; a view."""
@@ -165,6 +196,9 @@ class GridTransform:
         size = (self.spec.columns, self.spec.rows)
         planes = np.empty((len(volume), self.spec.rows, self.spec.columns), np.float32)
         for k, plane in enumerate(self.upright(volume)):
+            if self.averaged:
+                planes[k] = area_means(plane, planes.shape[1:])
+                continue
             starts = [o + 0.5 - 0.5 * s for o, s in zip(self.origins[k], self.scale, strict=True)]
             ends = [a + n * s for a, n, s in zip(starts, planes.shape[1:], self.scale, strict=True)]
             before = [max(0, int(np.ceil(-a))) for a in starts]
@@ -253,30 +287,14 @@ def plan_grid(volume: NDArray[np.int16], geometry: Geometry, spec: GridSpec) -> 
     GridTransform
         Where no tissue is found, the grid covers the whole slice.
     """
-    # Which native axis runs to the back, which to the left (LPS y and x)?
-    across, along = geometry.row_direction, geometry.column_direction
-    transpose = abs(across[1]) + abs(along[0]) > abs(across[0]) + abs(along[1])
-    down, right = (across, along) if transpose else (along, across)
-    spacing = geometry.spacing[::-1] if transpose else geometry.spacing
-    flip_rows, flip_columns = bool(down[1] < 0), bool(right[0] < 0)
-    down, right = (-down if flip_rows else down), (-right if flip_columns else right)
-    shape = volume.shape[:0:-1] if transpose else volume.shape[1:]
-
-    # Upright pixel (0, 0) of each slice in the plane's own mm, relative to the first slice: gantry tilt.
-    first = geometry.positions.astype(np.float64)
-    native_down, native_right = (along, across)
-    rows, columns = volume.shape[1:]
-    corner = first.copy()
-    if flip_rows:
-        corner = corner + (native_right if transpose else native_down) * (shape[0] - 1) * spacing[0]
-    if flip_columns:
-        corner = corner + (native_down if transpose else native_right) * (shape[1] - 1) * spacing[1]
-    drift = np.stack(
-        [(corner - corner[0]) @ down / spacing[0], (corner - corner[0]) @ right / spacing[1]], axis=1
-    )
+    way = orientation(geometry, volume.shape[1:])
+    shape, spacing, corner = way.shape, way.spacing, way.corner
+    # Upright pixel (0, 0) of each slice in the plane's own pixels, relative to the first slice: gantry tilt.
+    slide = corner - corner[0]
+    drift = np.stack([slide @ way.down / spacing[0], slide @ way.right / spacing[1]], axis=1)
 
     boxes, areas = head_boxes(volume)
-    boxes = _upright_boxes(boxes, (rows, columns), transpose, flip_rows, flip_columns)
+    boxes = _upright_boxes(boxes, volume.shape[1:], way.transpose, way.flip_rows, way.flip_columns)
     box = robust_box(boxes + np.tile(drift, 2), areas)
     if box is None:
         box = np.array([0.0, 0.0, *shape])
@@ -286,27 +304,103 @@ def plan_grid(volume: NDArray[np.int16], geometry: Geometry, spec: GridSpec) -> 
     scale = (pixel_mm / spacing[0], pixel_mm / spacing[1])
     centre = (box[:2] + box[2:]) / 2 - 0.5
     half = (np.array([spec.rows, spec.columns]) - 1) / 2 * scale
-    origin = centre - half  # in upright pixels of the first slice
-    origins = origin - drift
-    point = corner[0] + origin[0] * spacing[0] * down + origin[1] * spacing[1] * right
+    origins = centre - half - drift  # in upright pixels of each slice
+    return laid_out(geometry, spec, way, Layout(origins, scale, pixel_mm))
+
+
+class Orientation(NamedTuple):
+    """What turns an exam's slices upright, and how they lie then.
+
+    Attributes
+    ----------
+    transpose, flip_rows, flip_columns
+        See :class:`GridTransform`.
+    down, right
+        Unit vectors ``(3,)`` of growing upright rows and columns.
+    spacing, shape
+        mm between upright rows and columns, and how many there are.
+    native_shape
+        Rows and columns as read.
+    corner
+        ``(n, 3)`` patient mm of upright pixel (0, 0) of each slice.
+    """
+
+    transpose: bool
+    flip_rows: bool
+    flip_columns: bool
+    down: NDArray[np.float64]
+    right: NDArray[np.float64]
+    spacing: tuple[float, float]
+    shape: tuple[int, int]
+    native_shape: tuple[int, int]
+    corner: NDArray[np.float64]
+
+
+class Layout(NamedTuple):
+    """Where a grid lies: see :class:`GridTransform`."""
+
+    origins: NDArray[np.float64]
+    scale: tuple[float, float]
+    pixel_mm: float
+    averaged: bool = False
+
+
+def orientation(geometry: Geometry, native_shape: tuple[int, int]) -> Orientation:
+    """Find what turns slices upright: face up, the patient's left on the right."""
+    # Which native axis runs to the back, which to the left (LPS y and x)?
+    across, along = geometry.row_direction, geometry.column_direction
+    transpose = bool(abs(across[1]) + abs(along[0]) > abs(across[0]) + abs(along[1]))
+    down, right = (across, along) if transpose else (along, across)
+    rows, columns = native_shape
+    spacing = geometry.spacing[::-1] if transpose else geometry.spacing
+    shape = (columns, rows) if transpose else (rows, columns)
+    corner = geometry.positions.astype(np.float64)
+    flip_rows, flip_columns = bool(down[1] < 0), bool(right[0] < 0)
+    if flip_rows:
+        corner = corner + down * (shape[0] - 1) * spacing[0]
+    if flip_columns:
+        corner = corner + right * (shape[1] - 1) * spacing[1]
+    down, right = (-down if flip_rows else down), (-right if flip_columns else right)
+    return Orientation(
+        transpose, flip_rows, flip_columns, down, right, spacing, shape, (rows, columns), corner
+    )
+
+
+def laid_out(geometry: Geometry, spec: GridSpec, way: Orientation, layout: Layout) -> GridTransform:
+    """Return the transform of a grid that lies so."""
+    origin = layout.origins[0]
+    point = way.corner[0] + origin[0] * way.spacing[0] * way.down + origin[1] * way.spacing[1] * way.right
     distances, to_grid_weights, to_native_weights = _slabs(geometry, spec.slab_mm)
     return GridTransform(
         spec=spec,
         geometry=geometry,
-        native_shape=(rows, columns),
-        transpose=bool(transpose),
-        flip_rows=flip_rows,
-        flip_columns=flip_columns,
-        origins=origins,
-        scale=scale,
-        pixel_mm=pixel_mm,
+        native_shape=way.native_shape,
+        transpose=way.transpose,
+        flip_rows=way.flip_rows,
+        flip_columns=way.flip_columns,
+        origins=layout.origins,
+        scale=layout.scale,
+        pixel_mm=layout.pixel_mm,
         corner=point - (point @ geometry.normal) * geometry.normal,
-        down=down,
-        right=right,
+        down=way.down,
+        right=way.right,
         distances=distances,
         to_grid_weights=to_grid_weights,
         to_native_weights=to_native_weights,
+        averaged=layout.averaged,
     )
+
+
+def area_means(plane: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Resize a plane: each new pixel is the mean of the old ones that it covers, by the share that it covers."""
+    weights = []
+    for n, m in zip(plane.shape, shape, strict=True):
+        edges = np.arange(m + 1) * (n / m)
+        old = np.arange(n)
+        share = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
+        share = np.clip(share, 0, None)
+        weights.append((share / share.sum(axis=1, keepdims=True)).astype(np.float32))
+    return np.asarray(weights[0] @ plane.astype(np.float32) @ weights[1].T)
 
 
 def _upright_boxes(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from ichor.exam import Exam, Geometry, Picture
+from ichor.exam import AIR_HU, Exam, Geometry, Picture
 from ichor.preparing.grid import GridSpec, GridTransform, plan_grid
+from ichor.preparing.image_frame import plan_image
 from ichor.preparing.windows import BRAIN, Window, from_grey
 
 __all__ = [
@@ -45,12 +46,18 @@ class Preparation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rows: int = 320
-    columns: int = 256
+    rows: int = Field(default=320, ge=1)
+    columns: int = Field(default=256, ge=1)
     margin: float = 0.06
-    slab_mm: float = 5.0
+    slab_mm: float = Field(default=5.0, ge=0)
     max_gap_mm: float = 12.0
     """A slice farther away than this is no neighbour; the slice itself stands in."""
+    frame: Literal["head", "image"] = "head"
+    """What the grid covers: the head, at one scale; or the image's own pixels, cropped or padded about its middle."""
+    resize_above: int | None = Field(default=None, ge=1)
+    """Of the frame `image`: an image with more rows or columns than this is averaged to the grid as a whole."""
+    beyond: Literal["nearest", "empty"] = "nearest"
+    """What stands for a neighbour that is not there: the last slice that is, or air (black in every window)."""
     channels: tuple[Channel, ...] = (
         Channel(offset=-1, level=40, width=80),
         Channel(offset=0, level=40, width=80),
@@ -58,10 +65,23 @@ class Preparation(BaseModel):
         Channel(offset=0, level=80, width=200),
     )
 
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys that older versions lack where they say nothing new: hashes and files stay as they were."""
+        later = {"frame": "head", "resize_above": None, "beyond": "nearest"}
+        written: dict[str, Any] = write(self)
+        return {k: v for k, v in written.items() if k not in later or v != later[k]}
+
     @property
     def grid(self) -> GridSpec:
         """The grid's size."""
         return GridSpec(self.rows, self.columns, self.margin, self.slab_mm)
+
+    def plan(self, volume: NDArray[np.int16], geometry: Geometry) -> GridTransform:
+        """Lay the grid over an exam's volume ``(n, rows, columns)`` of HU."""
+        if self.frame == "image":
+            return plan_image(volume, geometry, self.grid, self.resize_above)
+        return plan_grid(volume, geometry, self.grid)
 
     def stack(self, hu: NDArray[np.float32], distances: NDArray[np.float64]) -> NDArray[np.float32]:
         """Window and stack slices of the grid.
@@ -80,9 +100,16 @@ class Preparation(BaseModel):
         """
         out = np.empty((len(hu), len(self.channels), *hu.shape[1:]), np.float32)
         near = {c.offset: neighbour_indices(distances, c.offset, self.max_gap_mm) for c in self.channels}
+        there = {offset: index - np.arange(len(hu)) == offset for offset, index in near.items()}
+        air = np.full((1, *hu.shape[1:]), AIR_HU, np.float32) if self.beyond == "empty" else None
 
         def planes(k: int) -> Callable[[int], NDArray[np.float32]]:
-            return lambda offset: hu[near[offset][k : k + 1]]
+            def plane(offset: int) -> NDArray[np.float32]:
+                if air is not None and not there[offset][k]:
+                    return air
+                return hu[near[offset][k : k + 1]]
+
+            return plane
 
         for k in range(len(hu)):  # slice by slice: intermediate values stay in the processor's cache
             self.fill(out[k : k + 1], planes(k))
@@ -215,6 +242,6 @@ def prepare(subject: Exam | Picture, preparation: Preparation) -> Prepared:
         volume, geometry = picture_volume(subject), picture_geometry()
     else:
         volume, geometry = subject.volume, subject.geometry
-    transform = plan_grid(volume, geometry, preparation.grid)
+    transform = preparation.plan(volume, geometry)
     hu = transform.native_to_grid(volume)
     return Prepared(hu, transform, preparation.stack(hu, transform.distances))

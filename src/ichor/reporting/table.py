@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_table"]
 
-_STYLES = {"positive": "bold red", "negative": "bold", "refused": "bold yellow"}
+_STYLES = {"positive": "bold red", "negative": "bold", "uncalled": "bold yellow", "refused": "bold yellow"}
 
 
 def print_table(
@@ -85,12 +85,14 @@ def print_table(
 
 def _rows(findings: Findings) -> list[tuple[str, str | Text]]:
     p, threshold = findings.probabilities.any, findings.thresholds.any
-    if not findings.assessable or p is None or threshold is None:
+    if not findings.assessable or p is None:
         return []
-    limit = probability(threshold, against=p)
-    rows: list[tuple[str, str | Text]] = [
-        ("P(any)", f"{probability(p, against=threshold)}   (threshold {limit})")
-    ]
+    rows: list[tuple[str, str | Text]] = []
+    if threshold is None:
+        rows.append(("score", f"{probability(p)}   (not calibrated, no threshold)"))
+    else:
+        limit = probability(threshold, against=p)
+        rows.append(("P(any)", f"{probability(p, against=threshold)}   (threshold {limit})"))
     if findings.uncertain and findings.uncertainty:
         rows.append(("certainty", findings.uncertainty))
     if findings.positive.any:

@@ -37,7 +37,7 @@ __all__ = [
     "volume",
 ]
 
-Kind = Literal["positive", "negative", "refused"]
+Kind = Literal["positive", "negative", "uncalled", "refused"]
 SUBTYPE_OF = {label.name: label for label in SUBTYPES}
 _NAMED = 0.7
 """Probability from which a region's subtype is named; below, a name would be taken for more than it is."""
@@ -55,7 +55,7 @@ class Verdict:
     Attributes
     ----------
     kind
-        Which of the three it is.
+        Which of the four it is.
     headline
         A few words.
     sentence
@@ -68,13 +68,20 @@ class Verdict:
 
 
 def verdict(findings: Findings) -> Verdict:
-    """Say what findings come to: suspected, not suspected, or not assessed and why."""
+    """Say what findings come to: suspected, not suspected, scored but not called, or not assessed and why."""
     p, threshold = findings.probabilities.any, findings.thresholds.any
-    if not findings.assessable or p is None or threshold is None:
+    if not findings.assessable or p is None:
         reasons = " ".join(w.message for w in refusals(findings)) or "No reason was recorded."
         return Verdict("refused", "Not assessed", reasons)
-    found, limit = probability(p, against=threshold), probability(threshold, against=p)
     what = "exam" if findings.kind == "exam" else "picture"
+    if threshold is None:
+        return Verdict(
+            "uncalled",
+            "Scored, not called",
+            f"The model scores hemorrhage on this {what} {probability(p)}. The score is not calibrated and has no "
+            "threshold: neither hemorrhage nor its absence is called.",
+        )
+    found, limit = probability(p, against=threshold), probability(threshold, against=p)
     if findings.positive.any:
         return Verdict(
             "positive",

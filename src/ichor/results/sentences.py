@@ -74,7 +74,7 @@ def call(case: Case) -> str:
         return "not_attempted"
     if findings.positive.any:
         return "suspected"
-    return "undetermined" if findings.uncertain else "not_detected"
+    return "undetermined" if findings.uncertain or findings.positive.any is None else "not_detected"
 
 
 def conclusion(case: Case) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import ichor
 from ichor.detecting import load_bundle
+from ichor.detecting.bundle import require_calibrated
 from ichor.errors import UsageError
 from ichor.jobs.database import Database
 from ichor.jobs.logs import log
@@ -61,7 +62,9 @@ def create_app(settings: Settings, companion: Companion | None = None) -> FastAP
         Where the state folder, the database or the bundle cannot be used.
     """
     storage = Storage(settings.state)
-    card = load_bundle(settings.bundle).card
+    bundle = load_bundle(settings.bundle)
+    require_calibrated(bundle)
+    card = bundle.card
     database = Database(settings.database_url)
     database.migrate()
     worklist = Worklist(database, storage)

@@ -45,7 +45,7 @@ from ichor.training.reference_ranges import exam_quantities, input_profile
 from ichor.training.reliability import measured, operating_points, subtype_points, uncertain_band
 from ichor.training.run_data import RunData
 
-__all__ = ["Measurements", "exam_thresholds", "manifest_of"]
+__all__ = ["Measurements", "exam_thresholds", "manifest_of", "reliability_of"]
 
 _Rule = tuple[Callable[[Any, Any], float], str]
 """How a threshold is chosen from labels and probabilities, and what for."""
@@ -101,12 +101,7 @@ def manifest_of(
     """
     recipe = data.folder.recipe
     rules = recipe.family.rules(recipe)
-    oof, single = found.exams, found.single
-    exam, native = _calibrated(oof, "exam"), _calibrated(oof, "slice")
-    alone = _calibrated(single, "slice")
-    shown = found.pictures.predictions if found.pictures else None
-    of_pictures = _calibrated(shown, "slice") if shown else None
-    of_exams = exam_thresholds(oof, exam)
+    oof = found.exams
     profile = input_profile(exam_quantities(data)) if oof.kind == "exams" else {}
     return Manifest(
         format="ichor.bundle/1",
@@ -122,7 +117,40 @@ def manifest_of(
         map_stride=recipe.family.map_stride,
         slice_rule=rules.slice_rule,
         exam_rule=rules.exam_rule,
-        calibration=Calibration.model_validate(
+        input_profile={
+            key: ReferenceRange(low=round(low, 4), high=round(high, 4))
+            for key, (low, high) in profile.items()
+        },
+        localisation=Localisation(),
+        trained_on=tuple(_trained_on(data)),
+        limits=tuple(limits_of(data, oof, int8=int8)),
+        restrictions=tuple(_restrictions(data)),
+        **reliability_of(found),
+    )
+
+
+def reliability_of(found: Measurements) -> dict[str, Any]:
+    """Fit and measure all that a manifest holds of a model's reliability.
+
+    Parameters
+    ----------
+    found
+        What was predicted for labelled exams that the predicting networks did not learn from.
+
+    Returns
+    -------
+    dict
+        By key of :class:`~ichor.detecting.manifest.Manifest`: calibration, thresholds, operating points, the uncertain
+        band, labels not to be trusted, figures.
+    """
+    oof, single = found.exams, found.single
+    exam, native = _calibrated(oof, "exam"), _calibrated(oof, "slice")
+    alone = _calibrated(single, "slice")
+    shown = found.pictures.predictions if found.pictures else None
+    of_pictures = _calibrated(shown, "slice") if shown else None
+    of_exams = exam_thresholds(oof, exam)
+    return {
+        "calibration": Calibration.model_validate(
             {
                 "slice": _rounded(native),
                 "exam": _rounded(exam),
@@ -130,33 +158,31 @@ def manifest_of(
                 "picture": of_pictures and _rounded(of_pictures),
             }
         ),
-        thresholds=of_exams,
+        "thresholds": of_exams,
         # Most slices are normal: of a single one, a false alarm is what must be rare.
-        slice_thresholds=_thresholds(
+        "slice_thresholds": _thresholds(
             single.labels, scaled_probabilities(single.logits, alone), [_SLICES] * len(LABEL_NAMES)
         ),
-        picture_thresholds=_picture_thresholds(found.pictures, of_pictures) if found.pictures else {},
-        operating_points=OperatingPoints(
+        "picture_thresholds": _picture_thresholds(found.pictures, of_pictures) if found.pictures else {},
+        "operating_points": OperatingPoints(
             exam=tuple(operating_points(oof, "exam", exam)),
-            slice=tuple(operating_points(single, "slice", alone)),
+            slice=tuple(operating_points(single, "slice", alone)) if _has_both(single.labels) else (),
             picture=tuple(operating_points(shown, "slice", of_pictures)) if shown and of_pictures else (),
             subtypes=subtype_points(oof, of_exams),
         ),
-        uncertain_band=uncertain_band(oof, exam),
-        input_profile={
-            key: ReferenceRange(low=round(low, 4), high=round(high, 4))
-            for key, (low, high) in profile.items()
-        },
-        localisation=Localisation(),
-        untrusted_labels=_untrusted(oof),
-        trained_on=tuple(_trained_on(data)),
-        measured=(
+        "uncertain_band": uncertain_band(oof, exam),
+        "untrusted_labels": _untrusted(oof),
+        "measured": (
             *(measured(f.name, f.interval, f"{f.name.split()[0]}s", f.protocol) for f in figures(oof)),
             *(picture_figures(found.pictures) if found.pictures else ()),
         ),
-        limits=tuple(limits_of(data, oof, int8=int8)),
-        restrictions=tuple(_restrictions(data)),
-    )
+    }
+
+
+def _has_both(labels: NDArray[np.floating]) -> bool:
+    """Whether some are known to have a hemorrhage, and some to have none."""
+    known = labels[~np.isnan(labels[:, 0]), 0]
+    return bool(0 < known.sum() < len(known))
 
 
 def exam_thresholds(oof: OutOfFold, calibration: Sequence[Scaling]) -> dict[str, Threshold]:

@@ -18,11 +18,13 @@ from ichor.training.families.family import Graph
 from ichor.training.recipe import Recipe
 from ichor.training.stacking import Stacker
 
-__all__ = ["TOLERANCE", "export_graphs", "export_stacker"]
+__all__ = ["TOLERANCE", "export_graphs", "export_stacker", "write_graphs"]
 
 TOLERANCE = 2e-3
 """Largest difference of a logit between torch and ONNX Runtime, fp32, that is only rounding."""
 _MOST_SLICES = 4096
+_OF_EXAM = "exam"
+"""Output that has one row, however many slices there are."""
 
 
 def export_graphs(
@@ -51,7 +53,7 @@ def export_graphs(
     BundleError
         Where the two differ by more than rounding; nothing is kept then.
     """
-    return _written(recipe.family.graphs(network, recipe.preparation), folder, exams)
+    return write_graphs(recipe.family.graphs(network, recipe.preparation), folder, exams)
 
 
 def export_stacker(
@@ -69,31 +71,33 @@ def export_stacker(
         ``(n, 18)`` stacking inputs of all slices of an exam each, of different n.
     """
     graph = Graph("sequence", ("opinions",), ("slice",), stacker, torch.from_numpy(exams[0]))
-    return _written([graph], folder, exams)
+    return write_graphs([graph], folder, exams)
 
 
-def _written(
-    graphs: list[Graph], folder: Path, exams: Sequence[NDArray[np.float32]]
+def write_graphs(
+    graphs: list[Graph], folder: Path, exams: Sequence[NDArray[np.float32]], tolerance: float = TOLERANCE
 ) -> tuple[list[Graph], float]:
+    """Write graphs, each fed by the first output of the one before, and compare them: see :func:`export_graphs`."""
     for graph in graphs:
         _export(graph, folder / graph.file)
     # numpy's maximum, unlike Python's, lets no NaN get lost.
     difference = float(np.max([_difference(graphs, folder, exam) for exam in exams]))
-    if not difference <= TOLERANCE:
+    if not difference <= tolerance:
         for graph in graphs:
             (folder / graph.file).unlink()
         raise BundleError(
             f"{graphs[0].file}: found logits that differ by {difference:.4f} between torch and ONNX Runtime on "
-            f"{sum(map(len, exams))} real slices; expected at most {TOLERANCE}; no graph was kept"
+            f"{sum(map(len, exams))} slices; expected at most {tolerance:g}; no graph was kept"
         )
     return graphs, difference
 
 
 def _export(graph: Graph, path: Path) -> None:
     # torch.export (2.14) fixes recurrent layers to the example's number of slices: they are traced instead.
-    recurrent = any(isinstance(layer, nn.RNNBase) for layer in graph.module.modules())
+    recurrent = graph.traced or any(isinstance(layer, nn.RNNBase) for layer in graph.module.modules())
+    named = [name for name in (*graph.inputs, *graph.outputs) if name != _OF_EXAM]
     number: dict[str, Any] = (
-        {"dynamo": False, "dynamic_axes": {name: {0: "n"} for name in (*graph.inputs, *graph.outputs)}}
+        {"dynamo": False, "dynamic_axes": {name: {0: "n"} for name in named}}
         if recurrent
         else {
             "dynamo": True,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.detecting.bundle import load_bundle
 from ichor.errors import UsageError
 from ichor.evaluating.compare import compare
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.preparing import prepare
+from ichor.training.bundle_folder import new_bundle, write_texts
 from ichor.training.card import CardFacts, card_text
 from ichor.training.describing import Measurements, manifest_of
 from ichor.training.export import export_graphs, export_stacker
@@ -78,24 +76,14 @@ def release(
         predict_pictures(data, data.progress)
     pictures = read_pictures(data)
     differences = compare(oof, read_predictions(folder.path, data.target)) if int8 else []
-    home.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place until all is well: a bundle that was there before stays whole where something fails.
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home.parent) as temporary:
-        new = Path(temporary)
+    with new_bundle(home) as new:
         graphs, rounding = part_graphs(data, part, new, int8=int8)
         own_name = name or recipe.name + ("-int8" if int8 else "")
         manifest = manifest_of(
             data, Measurements(oof, single, pictures), new, graphs, name=own_name, int8=int8
         )
         facts = CardFacts(part, rounding, predicted.path, differences)
-        (new / "card.md").write_text(card_text(manifest, data, oof, facts), encoding="utf-8")
-        content = manifest.model_dump(mode="json", by_alias=True)
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        (new / "bundle.json").write_text(text, encoding="utf-8")
-        load_bundle(new)
-        home.mkdir(exist_ok=True)
-        for file in sorted(new.iterdir(), key=lambda path: path.name == "bundle.json"):
-            file.replace(home / file.name)
+        write_texts(new, manifest, card_text(manifest, data, oof, facts))
     return home
 
 

@@ -131,6 +131,8 @@ class Graph:
         In evaluation mode.
     example
         An input.
+    traced
+        Export by tracing, which is much quicker for large networks; those with recurrent layers always are.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Graph:
     outputs: tuple[str, ...]
     module: nn.Module
     example: Tensor
+    traced: bool = False
 
     @property
     def file(self) -> str:

@@ -1,0 +1,126 @@
+"""Bundles over one data set, side by side: the same exams, paired differences, time and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ichor.datasets.registry import open_dataset
+from ichor.detecting import load_bundle
+from ichor.errors import UsageError
+from ichor.evaluating import out_of_fold
+from ichor.evaluating.bundle_predictions import BundleRun, predict_dataset
+from ichor.evaluating.compare import compare
+from ichor.evaluating.groups import group_figures, groups_of
+from ichor.evaluating.page import Evaluation
+
+__all__ = ["Cost", "evaluate_bundles"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a bundle took.
+
+    Attributes
+    ----------
+    name
+        Of the bundle.
+    first, median
+        Seconds of the first exam, and of the median one; reading apart.
+    memory_mb
+        Most memory of the process, which read the exams as well; None where the system does not tell it.
+    exams
+        How many were assessed.
+    left_out
+        How many were not.
+    learned_from
+        Whether the bundle names this data set among those that it learned from: its figures are then too good.
+    """
+
+    name: str
+    first: float
+    median: float
+    memory_mb: float | None
+    exams: int
+    left_out: int
+    learned_from: bool
+
+
+def evaluate_bundles(
+    bundles: Sequence[str], dataset: str, data: Path, *, groups: bool = False
+) -> tuple[Evaluation, list[Cost]]:
+    """Run one or two bundles over a data set, each in a process of its own, and compare them.
+
+    Parameters
+    ----------
+    bundles
+        Names or paths.
+    dataset, data
+        See :func:`ichor.datasets.registry.open_dataset`.
+    groups
+        Measure subgroups too; reads every exam again.
+
+    Returns
+    -------
+    evaluation, costs
+        Figures of the first, its differences to the second, pair by pair; and what each took.
+
+    Raises
+    ------
+    UsageError
+        Where there are more than two, or no exam that all can assess.
+    """
+    if not 1 <= len(bundles) <= 2:
+        raise UsageError(f"--bundle: found {len(bundles)} bundles; expected one, or two to compare")
+    target = open_dataset(dataset, data)
+    runs: list[BundleRun] = []
+    costs = []
+    for name in bundles:
+        # A process for each, so that the memory of one is not counted with the other.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            run, memory = pool.submit(_run, name, dataset, data).result()
+        runs.append(run)
+        left_out = sum(run.left_out.values())
+        learned = target.name in {source.name for source in load_bundle(name).manifest.trained_on}
+        first, median = float(run.seconds[0]), float(np.median(run.seconds))
+        costs.append(Cost(name, first, median, memory, len(run.seconds), left_out, learned))
+    both = set.intersection(*({str(p) for p in run.exams.exam_patients} for run in runs))
+    if not both:
+        raise UsageError(f"data set {dataset}: found no exam that every bundle can assess; expected some")
+    kept = [run.exams.of(sorted(both)) for run in runs]
+    tables = {
+        "Areas, log loss, calibration": out_of_fold.figures(kept[0]),
+        "Operating points": out_of_fold.operating_points(kept[0]),
+    }
+    if groups:
+        tables["Subgroups"] = list(group_figures(kept[0], groups_of(target)))
+    names = [Path(name).name or name for name in bundles]
+    evaluation = Evaluation(
+        names[0],
+        target.name,
+        replace(kept[0], pooling="the bundle's own rule"),
+        tables,
+        compare(kept[0], kept[1]) if len(kept) > 1 else [],
+        names[1] if len(names) > 1 else "",
+        None,
+        [],
+    )
+    return evaluation, costs
+
+
+def _run(bundle: str, dataset: str, data: Path) -> tuple[BundleRun, float | None]:
+    found = predict_dataset(bundle, open_dataset(dataset, data))
+    memory = None
+    with contextlib.suppress(ImportError):  # not on Windows
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return found, memory

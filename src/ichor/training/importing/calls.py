@@ -1,0 +1,60 @@
+"""``ichor bundle import``: a published model becomes a bundle that needs the core alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ichor.errors import UsageError
+
+__all__ = ["PUBLISHED", "import_bundle"]
+
+PUBLISHED = ("ipan",)
+"""Models that are known by name."""
+
+
+def import_bundle(source: str, folder: Path | None, output: Path, revision: str = "") -> Path:
+    """Make a bundle of a published model.
+
+    Parameters
+    ----------
+    source
+        One of :data:`PUBLISHED`; or a folder with an ONNX graph and its ``model.yaml``.
+    folder
+        With the files of a model that is known by name; fetched from its hub where None.
+    output
+        Folder of the bundle.
+    revision
+        Of the publication: what is fetched, or what the folder holds.
+
+    Returns
+    -------
+    pathlib.Path
+        The bundle: not calibrated.
+
+    Raises
+    ------
+    UsageError
+        Where the source is not known, or its files are not there.
+    BundleError
+        Where a file is not what was published, or the graphs differ from the network.
+    """
+    from ichor.training.importing.publication import write_published
+    from ichor.training.importing.weights import fetched, hashes
+
+    if source in PUBLISHED:
+        from ichor.training.importing.ipan import FILES, REPOSITORY, read_ipan
+
+        if folder is None:
+            folder, revision = fetched(source, REPOSITORY, FILES, revision)
+        elif not folder.is_dir():
+            raise UsageError(f"{folder}: found no folder; expected the files of {source}: {', '.join(FILES)}")
+        files = hashes(folder, FILES)
+        return write_published(read_ipan(folder), output, files, revision)
+    if folder is None and Path(source).is_dir():
+        from ichor.training.importing.onnx_model import import_onnx
+
+        return import_onnx(Path(source), output)
+    raise UsageError(
+        f"{source!r}: found neither a known model nor a folder; expected one of {', '.join(PUBLISHED)}, or a folder "
+        "with an ONNX graph and its model.yaml"
+    )
