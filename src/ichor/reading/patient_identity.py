@@ -19,8 +19,15 @@ from ichor.reading.limits import Limits
 
 __all__ = ["PatientIdentity", "patient_identity"]
 
-_TAGS = ("SpecificCharacterSet", "StudyInstanceUID", "PatientName", "PatientID", "AccessionNumber")
-_TAGS += ("StudyDate", "StudyDescription")
+_TAGS = (
+    "SpecificCharacterSet",
+    "StudyInstanceUID",
+    "PatientName",
+    "PatientID",
+    "AccessionNumber",
+    "StudyDate",
+    "StudyDescription",
+)
 
 
 @dataclass(frozen=True)
