@@ -154,6 +154,11 @@ def test_page_tells_of_the_model(tmp_path) -> None:
     other = findings.model_copy(update={"thresholds": THRESHOLDS.model_copy(update={"any": 0.2})})
     text = " ".join(_Page(write_html(other, exam, tmp_path / "report.html", card())).text.split())
     assert "This threshold was set for this run; the model's own is 0.42." in text
+    assert "Type intraparenchymal 0.9" in text
+    doubted = [s.replace(trusted=False, reason="only 3 patients") for s in other.subtypes]
+    text = write_html(other.replace(subtypes=doubted), exam, tmp_path / "report.html").read_text("utf-8")
+    assert '<span class="pale">intraparenchymal 0.93 (not to be relied on)</span>' in text
+    assert "Intraparenchymal is not to be relied on: only 3 patients" in text
 
 
 def test_page_of_a_refused_input(tmp_path) -> None:

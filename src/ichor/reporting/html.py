@@ -18,6 +18,9 @@ from ichor.reporting.chart import strip_chart
 from ichor.reporting.choice import reported_slices
 from ichor.reporting.figures import SliceFigure, slice_figures
 from ichor.reporting.words import (
+    NOT_DETERMINED,
+    UNTRUSTED,
+    likely_subtypes,
     number_ranges,
     printable,
     probability,
@@ -25,7 +28,6 @@ from ichor.reporting.words import (
     region_colour,
     region_subtype,
     subtype_origin,
-    subtype_words,
     threshold_origin,
     untrusted_subtypes,
     verdict,
@@ -130,7 +132,10 @@ def _context(findings: Findings, image: Exam | Picture | None, card: BundleCard 
         "name": printable(findings.input),
         "verdict": verdict(findings),
         "threshold_origin": threshold_origin(findings, card),
-        "type": subtype_words(findings) if findings.positive.any and findings.subtypes else "",
+        "names_type": bool(findings.positive.any and findings.subtypes),
+        "likely": likely_subtypes(findings),
+        "not_determined": NOT_DETERMINED,
+        "untrusted_words": UNTRUSTED,
         "subtype_origin": subtype_origin(card) if findings.n_slices > 1 else "",
         "untrusted": untrusted_subtypes(findings),
         "bars": _bars(findings, card),
