@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,15 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     }
+
+
+def until(condition: Callable[[], Any], what: str, process: subprocess.Popen[Any] | None = None) -> None:
+    """Wait for something; long, as machines may be busy."""
+    end = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        assert process is None or process.poll() is None, f"ended before {what}"
+        time.sleep(0.02)
 
 
 def detected(*paths: Path) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ import contextlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ichor.bulk.grouping import Grouping, Part, unit_of
-from ichor.bulk.units import Unit, fingerprint_of, study_id
+from ichor.bulk.grouping import Part, unit_of
+from ichor.bulk.tree import Listing, TreeSource
+from ichor.bulk.units import Unit
 from ichor.errors import RefusedInput, UsageError
 from ichor.reading.dicom.dataset import open_dataset
 from ichor.reading.files import InputFile
@@ -19,12 +20,8 @@ from ichor.reading.sorting import SortedFiles, sort_files
 
 __all__ = ["FolderSource", "parts_of", "study_of"]
 
-_DEEPEST = 64
-_MANY = "\n"
-"""Stands for more than one study, where the UID of a single one would stand."""
 
-
-class FolderSource:
+class FolderSource(TreeSource):
     """Studies, archives, volumes and pictures below a folder, or a single file.
 
     Parameters
@@ -46,25 +43,22 @@ class FolderSource:
         self.root = root.absolute()
         if not self.root.exists():
             raise UsageError(f"{root}: found no such folder or file; expected studies; check the path")
-        self.address = str(self.root)
+        super().__init__(str(self.root))
         self._skipped = skipped.resolve() if skipped else None
         self._limits = limits or Limits.from_environment()
-        self._left_out: Counter[str] = Counter()
-        self._grouping = Grouping()
-
-    @property
-    def left_out(self) -> dict[str, int]:
-        """Files that are in no unit so far, by what they are."""
-        return dict(+self._left_out)
 
     def discover(self) -> Iterator[Unit]:
         """Yield units as they are found, folder by folder in the order of their names."""
-        if not self.root.is_dir():
+        if self.root.is_dir():
+            yield from super().discover()
+        else:
             size = self.root.stat().st_size
             yield unit_of(Part("", "", (".",), ((self.root.name, size),)))
-            return
-        yield from self._visit("", 0)
-        yield from self._grouping.end()
+
+    def parts(self, folder: str, files: list[tuple[str, int]], has_folders: bool) -> Iterator[Part]:
+        """Part the files of a folder by what they hold."""
+        paths = [InputFile(self.root / name, name) for name, _ in files]
+        return parts_of(folder, sort_files(paths, []), dict(files), self._uid, self._left_out, has_folders)
 
     def fetch(self, unit: Unit, folder: Path) -> Path:
         """Give the path of a unit; several places are linked or copied into one folder."""
@@ -82,37 +76,8 @@ class FolderSource:
                     shutil.copyfile(file, target)
         return folder
 
-    def _visit(self, folder: str, depth: int) -> Generator[Unit, None, str]:
-        """Yield the units of a folder and of those below; returns the UID of the study that is all it holds, if one is.
-
-        Empty where it holds nothing, :data:`_MANY` where it holds more.
-        """
-        try:
-            files, folders = self._entries(folder, depth)
-        except OSError:  # its row says so
-            place = folder or "."
-            yield Unit(study_id("place", place), place, (place,), fingerprint_of(()))
-            return _MANY
-        owner = ""
-        paths = [InputFile(self.root / name, name) for name, _ in files]
-        sizes = dict(files)
-        for part in parts_of(folder, sort_files(paths, []), sizes, self._uid, self._left_out, bool(folders)):
-            if part.study:
-                self._grouping.add(part)
-                owner = _joined(owner, part.study)
-            else:
-                yield unit_of(part)
-                owner = _MANY
-        if files:
-            yield from self._grouping.next_folder()
-        for name in folders:
-            owner = _joined(owner, (yield from self._visit(name, depth + 1)))
-        if folder:
-            yield from self._grouping.leave(folder, owner if owner not in ("", _MANY) else None)
-        return owner
-
-    def _entries(self, folder: str, depth: int) -> tuple[list[tuple[str, int]], list[str]]:
-        """Files with their sizes, and folders, of one folder; links are not followed, as in reading."""
+    def entries(self, folder: str) -> Listing:
+        """List a folder; links are not followed, as in reading."""
         files: list[tuple[str, int]] = []
         folders: list[str] = []
         with os.scandir(self.root / folder) as entries:
@@ -127,19 +92,10 @@ class FolderSource:
                     files.append((name, entry.stat(follow_symlinks=False).st_size))
                 else:
                     self._left_out["links and special files"] += 1
-        if depth >= _DEEPEST and folders:
-            self._left_out[f"folders more than {_DEEPEST} deep"] += len(folders)
-            folders = []
         return files, folders
 
     def _uid(self, file: InputFile) -> str:
         return study_of(file, self._limits)
-
-
-def _joined(owner: str, other: str) -> str:
-    if not owner or not other:
-        return owner or other
-    return owner if owner == other else _MANY
 
 
 def study_of(file: InputFile, limits: Limits) -> str:

@@ -30,6 +30,18 @@ def open_source(address: str, *, skipped: Path | None = None, limits: Limits | N
         Where there is no such source, or what it needs is not installed.
     """
     scheme, found, _ = address.partition("://")
-    if found and not Path(address).exists():
-        raise UsageError(f"{address}: found the scheme {scheme}; expected a folder or file")
-    return FolderSource(Path(address), skipped, limits)
+    if not found or Path(address).exists():
+        return FolderSource(Path(address), skipped, limits)
+    # What other sources need is loaded where one is used.
+    if scheme == "s3":
+        from ichor.bulk.object_store import StoreSource
+
+        return StoreSource(address, limits or Limits.from_environment())
+    if scheme in ("dicomweb+https", "dicomweb+http"):
+        from ichor.bulk.dicomweb import WebSource
+
+        return WebSource(address)
+    raise UsageError(
+        f"{address}: found the scheme {scheme}; expected a folder or file, s3://bucket/prefix, or "
+        "dicomweb+https://host/path"
+    )

@@ -45,7 +45,7 @@ class Done:
 
 
 class Output:
-    """An output folder.
+    """An output folder: ``run.json``, ``lock``, and the parts in ``rows``.
 
     Parameters
     ----------
@@ -56,11 +56,13 @@ class Output:
     def __init__(self, folder: Path) -> None:
         check_installed()
         self.folder = folder
+        # Of their own, so that whatever reads a folder of Parquet files finds nothing else.
+        self._rows = folder / "rows"
 
     @property
     def parts(self) -> list[Path]:
         """The parts there are, in the order of their names."""
-        return sorted(self.folder.glob(_PATTERN))
+        return sorted(self._rows.glob(_PATTERN))
 
     def run(self) -> dict[str, Any]:
         """Return ``run.json``.
@@ -96,12 +98,13 @@ class Output:
         """
         new = {"schema": SCHEMA_VERSION, **run}
         if not (self.folder / _RUN).exists():
-            strange = [p.name for p in self.folder.iterdir() if p.name != _LOCK and not p.name.endswith(_NEW)]
-            if strange:
+            strange = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK, "rows")]
+            if strange or self.parts:
                 raise UsageError(
-                    f"{self.folder}: found a folder that holds {len(strange)} other files; expected an empty one, or "
+                    f"{self.folder}: found a folder that holds other files; expected an empty one, or "
                     "that of an earlier run; give another with -o"
                 )
+            self._rows.mkdir(exist_ok=True)
             _write(self.folder / _RUN, json.dumps(new, indent=1).encode() + b"\n")
             return
         known = self.run()
@@ -139,7 +142,7 @@ class Output:
                     "give another folder with -o"
                 )
             # What a killed run had not finished writing.
-            for path in self.folder.glob(f"*{_NEW}"):
+            for path in (*self.folder.glob(f".*{_NEW}"), *self._rows.glob(f".*{_NEW}")):
                 path.unlink(missing_ok=True)
             yield
 
@@ -158,11 +161,12 @@ class Output:
         for field in table.schema:  # pyarrow writes nulls where the schema allows none
             if not field.nullable and table[field.name].null_count:
                 raise ValueError(f"rows without {field.name}")
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
         keys = zip(*(table[name].to_pylist() for name in ("unit", "row", "revision")), strict=True)
-        path = self.folder / part_name(keys)
-        _write(path, sink.getvalue())
+        path = self._rows / part_name(keys)
+        if not path.exists():
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, compression="zstd")
+            _write(path, sink.getvalue())
         return path
 
     def read(self, path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
@@ -261,7 +265,7 @@ def part_name(keys: Iterator[tuple[str, int, int]]) -> str:
 
 def _write(path: Path, content: Any) -> None:
     """Write a file whole: a temporary one, which the disk holds before it gets its name."""
-    temporary = path.with_name(path.name + _NEW)
+    temporary = path.with_name(f".{path.name}{_NEW}")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

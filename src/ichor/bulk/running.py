@@ -43,6 +43,8 @@ class Plan:
         Folder for them; None for the output's name with ``-objects``.
     retry_failed
         Assess again what failed before.
+    address, token
+        Of a Ray cluster; None for processes of this machine.
     """
 
     root: str
@@ -55,6 +57,8 @@ class Plan:
     kinds: tuple[str, ...] = ()
     objects: Path | None = None
     retry_failed: bool = False
+    address: str | None = None
+    token: Path | None = None
 
     @property
     def objects_folder(self) -> Path:
@@ -117,4 +121,8 @@ def run(plan: Plan, show: Show) -> tuple[Progress, dict[str, int]]:
 
 
 def _pool(plan: Plan, settings: Settings, limits: Limits) -> Pool:
+    if plan.address is not None:
+        from ichor.bulk.ray_pool import RayPool
+
+        return RayPool(plan.address, settings, plan.token)
     return LocalPool(settings, plan.jobs or usable_cores(), limits)

@@ -51,8 +51,9 @@ class Unit:
 class Source(Protocol):
     """Where units come from."""
 
-    address: str
-    """Names the source in ``run.json``, and opens it again in another process."""
+    @property
+    def address(self) -> str:
+        """Names the source in ``run.json``, and opens it again in another process."""
 
     def discover(self) -> Iterator[Unit]:
         """Yield units as they are found.

@@ -32,8 +32,8 @@ def bulk(
         list[str],
         typer.Argument(
             metavar="ROOT | check OUT ROOT | compact OUT | report OUT",
-            help="A folder, archive or file, to be assessed; or what to do with an output: check that every study of "
-            "ROOT has its row, compact its parts, report on its rows.",
+            help="A folder, archive or file, s3://bucket/prefix or dicomweb+https://host/path, to be assessed; or what "
+            "to do with an output: check that every study of ROOT has its row, compact its parts, report on its rows.",
         ),
     ],
     output: Annotated[
@@ -59,6 +59,14 @@ def bulk(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for these objects; by default OUT-objects, beside OUT."),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A Ray cluster, instead of processes of this machine."),
+    ] = None,
+    token: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The cluster's token; by default as RAY_AUTH_TOKEN_PATH names it."),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Assess again what failed in an earlier run.")
     ] = False,
@@ -80,6 +88,8 @@ def bulk(
     if action:
         _act(action, paths)
         return
+    if address is not None and jobs is not None:
+        raise UsageError("found both --address and --jobs; expected one of them; leave one out")
     if output is None:
         raise UsageError("bulk: found no folder for the rows; expected -o OUT")
     from ichor.bulk.running import Plan
@@ -96,6 +106,8 @@ def bulk(
         kinds=result_kinds(write),
         objects=objects,
         retry_failed=retry_failed,
+        address=address,
+        token=token,
     )
     _run(plan)
 

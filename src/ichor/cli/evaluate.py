@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +23,8 @@ def evaluate(
     predictions: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of a run (holds fold-*/predictions.csv), or any system's CSV.", show_default=False
+            help="Folder of a run (holds fold-*/predictions.csv), output of ichor bulk, or any system's CSV.",
+            show_default=False,
         ),
     ] = None,
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder a data set.")] = Path("data"),
@@ -75,16 +77,17 @@ def evaluate(
         return
     if predictions is None:
         raise UsageError("found neither predictions nor --bundle; expected one of them")
-    found = calls.evaluate(
-        predictions,
-        data,
-        dataset=dataset,
-        head=head,
-        against=against,
-        groups=groups,
-        failures=pictures,
-        clip=clip,
-    )
+    with ExitStack() as stack:
+        found = calls.evaluate(
+            _table(predictions, data, dataset, stack),
+            data,
+            dataset=dataset,
+            head=head,
+            against=_table(against, data, dataset, stack) if against else None,
+            groups=groups,
+            failures=pictures,
+            clip=clip,
+        )
     _show(found, output, as_json=as_json)
 
 
@@ -114,6 +117,26 @@ def _bundles(
         print(
             f"| {c.name} | {c.first:.2f} | {c.median:.2f} | {memory} | {c.exams} | {c.left_out} | {learned} |"
         )
+
+
+def _table(predictions: Path, data: Path, dataset: str | None, stack: ExitStack) -> Path:
+    """Return what was given; of an output of ``ichor bulk``, a table of its rows for as long as the stack lasts."""
+    if not (predictions / "run.json").is_file() or not (predictions / "rows").is_dir():
+        return predictions
+    from ichor.bulk.output import Output
+    from ichor.bulk.table import write_predictions
+    from ichor.datasets.registry import open_dataset
+    from ichor.reading.scratch import ScratchFolder
+
+    if dataset is None:
+        raise UsageError(
+            f"{predictions}: found rows of ichor bulk; expected --dataset with them; name what they are of"
+        )
+    path = stack.enter_context(ScratchFolder()) / f"{predictions.resolve().name}.csv"
+    left_out = write_predictions(Output(predictions), open_dataset(dataset, data).patients(), path)
+    if left_out:
+        typer.echo(f"{predictions}: {left_out} rows that were not assessed are left out", err=True)
+    return path
 
 
 def _show(found: Evaluation, output: Path | None, *, as_json: bool) -> None:

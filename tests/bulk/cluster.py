@@ -1,0 +1,107 @@
+"""A Ray cluster of this machine, on its loopback address."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bulk.made import environment
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """A head without cores, and nodes of one core each, which may be killed."""
+
+    def __init__(self, folder: Path, token: str | None = "a" * 64) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self.token = folder / "token"
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.log = folder / "log"
+        self._log = self.log.open("wb")
+        more = {"RAY_USAGE_STATS_ENABLED": "0", "HOME": str(self.home), "RAY_AUTH_MODE": "disabled"}
+        more["RAY_worker_niceness"] = "0"  # of 15, nothing is left where the machine is busy
+        if token:
+            self.token.touch(mode=0o600)
+            self.token.write_text(token)
+            more |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token)}
+        # A socket's path is short: not below the test's own folder.
+        self._temporary = tempfile.mkdtemp(prefix="ray-")
+        self._environment = environment(**more)
+        port = self.address.partition(":")[2]
+        self.head = self._start("--head", f"--port={port}", "--include-dashboard=false", "--num-cpus=0")
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    def wait(self, number: int) -> None:
+        """Wait until so many heads and nodes have started; long, as machines may be busy."""
+        until = time.monotonic() + 300
+        while self.log.read_bytes().count(b"Ray runtime started") < number:
+            assert time.monotonic() < until, self.log.read_text()
+            assert all(process.poll() is None for process in (self.head, *self.nodes)), self.log.read_text()
+            time.sleep(0.1)
+
+    def add_node(self) -> subprocess.Popen[bytes]:
+        node = self._start(f"--address={self.address}", "--num-cpus=1")
+        self.nodes.append(node)
+        return node
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        more = ["--temp-dir", self._temporary] if "--head" in words else []
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words, *more]
+        command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats"]
+        return subprocess.Popen(
+            command, env=self._environment, stdout=self._log, stderr=self._log, start_new_session=True
+        )
+
+    def stop(self) -> None:
+        for process in (*self.nodes, self.head):
+            end(process)
+        self._log.close()
+        import shutil
+
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a node at once: all its processes."""
+    for pid in tree(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that it started."""
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{one}/task").iterdir():
+                found += [int(n) for n in (task / "children").read_text().split()]
+    return found
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, token: str | None = "a" * 64, nodes: int = 1) -> Iterator[Cluster]:
+    folder.mkdir()
+    found = Cluster(folder, token)
+    try:
+        found.wait(1)
+        for _ in range(nodes):
+            found.add_node()
+        found.wait(1 + nodes)
+        yield found
+    finally:
+        found.stop()
