@@ -15,6 +15,9 @@ from pathlib import Path
 
 from bulk.made import environment
 
+_READY = b"Ray runtime started"
+_TRIES = 5
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -42,21 +45,25 @@ class Cluster:
         self._temporary = tempfile.mkdtemp(prefix="ray-")
         self._environment = environment(**more)
         port = self.address.partition(":")[2]
-        self.head = self._start("--head", f"--port={port}", "--include-dashboard=false", "--num-cpus=0")
         self.nodes: list[subprocess.Popen[bytes]] = []
+        self.head = self._started("--head", f"--port={port}", "--include-dashboard=false", "--num-cpus=0")
 
-    def wait(self, number: int) -> None:
-        """Wait until so many heads and nodes have started; long, as machines may be busy."""
-        until = time.monotonic() + 300
-        while self.log.read_bytes().count(b"Ray runtime started") < number:
-            assert time.monotonic() < until, self.log.read_text()
-            assert all(process.poll() is None for process in (self.head, *self.nodes)), self.log.read_text()
-            time.sleep(0.1)
+    def add_node(self) -> None:
+        """Add a node of one core; one after the other, as two at once have taken each other's ports."""
+        self.nodes.append(self._started(f"--address={self.address}", "--num-cpus=1"))
 
-    def add_node(self) -> subprocess.Popen[bytes]:
-        node = self._start(f"--address={self.address}", "--num-cpus=1")
-        self.nodes.append(node)
-        return node
+    def _started(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a head or a node. Ray gives up after 30 seconds, which a busy machine needs: then once more."""
+        for _ in range(_TRIES):
+            before = self.log.read_bytes().count(_READY)
+            process = self._start(*words)
+            while process.poll() is None:
+                if self.log.read_bytes().count(_READY) > before:
+                    return process
+                time.sleep(0.1)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(self.log.read_text()[-4000:])
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         more = ["--temp-dir", self._temporary] if "--head" in words else []
@@ -98,10 +105,8 @@ def cluster(folder: Path, token: str | None = "a" * 64, nodes: int = 1) -> Itera
     folder.mkdir()
     found = Cluster(folder, token)
     try:
-        found.wait(1)
         for _ in range(nodes):
             found.add_node()
-        found.wait(1 + nodes)
         yield found
     finally:
         found.stop()
