@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow", reason="needs the extra 'scale'")
 pytest.importorskip("moto", reason="needs the extra 'test-scale'")
 
 from pyarrow import fs
-from results.archive.orthanc import orthanc
+from results.archive.peers import orthanc
 
 from bulk.cluster import free_port
 from bulk.made import BUNDLE, bulk, environment, raw_keys, rows
