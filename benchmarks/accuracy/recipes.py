@@ -40,6 +40,8 @@ CLAIMS = {
     "sujini-vgg16": 0.8567,
 }
 """Accuracies of hemorrhage against none on data that a model was not trained on, as the papers state them."""
+LOSS = "ko-xception-lstm"
+"""States the weighted log loss of the competition."""
 HEAD = """\
 # The published recipes and the default, side by side
 
@@ -241,10 +243,21 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
             *costs(one),
         )
     print()
-    heading("recipe", "the paper says", "what differs here")
+    heading("recipe", "the paper says", "here, out of fold", "what differs here")
     for one in kept.papers:
         if claim_of := one.recipe.claim:
-            row(one.recipe.name, f"{claim_of.paper}: {claim_of.says}", "; ".join(claim_of.differs))
+            words = f"{claim_of.paper}: {claim_of.says}"
+            row(one.recipe.name, words, beside(one, measured[one.name]), "; ".join(claim_of.differs))
+
+
+def beside(one: KeptRun, found: Measured) -> str:
+    """Return the figure that answers a paper's: its accuracy, or the loss of the one that states a loss."""
+    unit = "" if found.loss is None else "slice "
+    if one.recipe.name in CLAIMS:
+        return f"{unit}accuracy {shown(found.accuracy)}"
+    if one.recipe.name == LOSS and found.loss is not None:
+        return f"weighted log loss {shown(found.loss)}"
+    return f"{unit}AUC {shown(found.area)}"
 
 
 def conclusion(kept: KeptRuns, measured: dict[str, Measured], gaps: dict[str, Gap], base: Interval) -> str:
