@@ -16,10 +16,10 @@ pytest.importorskip("pyarrow", reason="needs the extra 'scale'")
 pytest.importorskip("moto", reason="needs the extra 'test-scale'")
 
 from pyarrow import fs
-from results.archive.peers import orthanc
 
 from bulk.cluster import free_port
 from bulk.made import BUNDLE, bulk, environment, raw_keys, rows
+from results.archive.peers import orthanc
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 DIFFERS = {"seconds", "stage_seconds", "time", "worker", "input", "source", "bytes", "attempts", "revision"}
