@@ -30,6 +30,7 @@ CONTRACT = {
     "positive",
     "uncertain",
     "uncertainty",
+    "subtypes",
     "slices",
     "regions",
     "volume_ml",

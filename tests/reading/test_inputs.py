@@ -137,6 +137,15 @@ def test_several_studies_in_a_folder_are_one_result_each(tmp_path):
         ichor.read(tmp_path / "all")
 
 
+def test_studies_of_an_archive_are_named_by_their_place_in_it(tmp_path):
+    for name in ("x", "y"):
+        study(tmp_path / "apart" / name)
+        write(tmp_path / "mixed", head_series(PLAN), prefix=name)
+    for kind, inside in (("apart", [":x", ":y"]), ("mixed", ["", ""])):
+        packed = Path(shutil.make_archive(str(tmp_path / "sent" / kind), "zip", tmp_path / kind))
+        assert [r.source.input for r in read_all(packed)] == [f"{packed}{place}" for place in inside]
+
+
 def test_several_patients_in_a_folder_are_told_without_their_names(tmp_path):
     study(tmp_path / "all" / "x")
     study(tmp_path / "all" / "y", PatientID="PID-4712", PatientName="Roe^Richard")

@@ -92,11 +92,17 @@ def _names(studies: Sequence[list[SliceHeader]], source: str) -> list[str]:
     """Name several studies of one input by the file or the innermost folder that each came from, where they differ."""
     if len(studies) < 2:
         return [source] * len(studies)
-    places = []
-    for members in studies:
-        files = sorted({h.file.name for h in members})
-        places.append(files[0] if len(files) == 1 else os.path.commonpath(files))
+    places = [_place(sorted({h.file.name for h in members}), source) for members in studies]
     return [place if places.count(place) == 1 else source for place in places]
+
+
+def _place(files: Sequence[str], source: str) -> str:
+    """Return the file, or the innermost folder of some files within an input; the input where there is none."""
+    if len(files) == 1:
+        return files[0]
+    # By characters: what follows cuts at the last mark.
+    within = os.path.commonprefix([name.removeprefix(source) for name in files])  # noqa: RUF071
+    return source + within[: max(within.rfind("/"), within.rfind(os.sep), 0)]
 
 
 def _read_one(
