@@ -31,7 +31,16 @@ from bulk.made import (
     until,
 )
 
-NUMBERS = ("probabilities", "thresholds", "positive", "slices", "regions", "volume_ml", "uncertain")
+NUMBERS = (
+    "probabilities",
+    "thresholds",
+    "positive",
+    "subtypes",
+    "slices",
+    "regions",
+    "volume_ml",
+    "uncertain",
+)
 PLAIN = ("kind", "study_uid", "series_uid", "n_slices", "spacing_mm")
 
 

@@ -25,7 +25,7 @@ from ichor.reporting.words import refusals
 __all__ = ["Assessor", "Settings", "Task", "failed_row"]
 
 _PLAIN = ("kind", "study_uid", "series_uid", "n_slices", "spacing_mm", "uncertain", "volume_ml")
-_WHERE_ASSESSED = ("probabilities", "thresholds", "positive", "slices", "regions")
+_WHERE_ASSESSED = ("probabilities", "thresholds", "positive", "subtypes", "slices", "regions")
 
 
 @dataclass(frozen=True)

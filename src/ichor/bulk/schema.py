@@ -64,6 +64,9 @@ COLUMNS = (
     Column("probabilities", "labels", "of the exam; null where it was not assessed"),
     Column("thresholds", "labels", "from which on a label is positive"),
     Column("positive", "flags", "the verdicts"),
+    Column(
+        "subtypes", "list of subtype", "which to name, and which of them were measured on enough patients"
+    ),
     Column("uncertain", "bool", "as `uncertain` of the findings"),
     Column("volume_ml", "double", "of all regions together"),
     Column("slices", "list of slice", "each native slice, towards the vertex"),
@@ -138,6 +141,16 @@ def _types() -> dict[str, Any]:
         "flags": pa.struct([(name, pa.bool_()) for name in LABEL_NAMES]),
         "list of double": pa.list_(pa.float64()),
         "list of slice": pa.list_(pa.struct(one_slice)),
+        "list of subtype": pa.list_(
+            pa.struct(
+                [
+                    ("label", pa.string()),
+                    ("likely", pa.bool_()),
+                    ("trusted", pa.bool_()),
+                    ("reason", pa.string()),
+                ]
+            )
+        ),
         "list of region": pa.list_(pa.struct(region)),
         "list of notice": pa.list_(
             pa.struct([("code", pa.string()), ("message", pa.string()), ("slices", whole)])
