@@ -144,9 +144,9 @@ def _scored(detector: Detector, dataset: Dataset, name: str) -> _Scored:
             raise RefusedInput(
                 dataset.name,
                 one.code,
-                "an exam that cannot be assessed",
-                "a head",
-                "leave it out of the data set",
+                found=f"an exam that cannot be assessed ({one.message.rstrip('.')})",
+                expected="a head",
+                remedy="leave it out of the data set",
             )
     prediction = detector.model.predict(examined.prepared.stack)
     distances = examined.prepared.transform.slice_distances

@@ -203,7 +203,11 @@ def _figures(column: _Column, case: Case) -> None:
 
 
 def _bar(
-    column: _Column, ends: tuple[int, int], colour: str, p: float | None, threshold: float | None
+    column: _Column,
+    ends: tuple[int, int],
+    colour: str | tuple[int, int, int],
+    p: float | None,
+    threshold: float | None,
 ) -> None:
     scale, y = column.scale, column.top * column.scale
     x0, x1 = (x * scale for x in ends)
