@@ -227,3 +227,21 @@ def test_two_bundles_are_compared_on_the_same_exams(imported, calibrated, site, 
     assert area["interval"]["value"] == 0 and area["better"] == "neither"
     (own,) = [f for f in found["figures"]["Areas, log loss, calibration"] if f["name"] == "exam AUC, any"]
     assert own["interval"]["value"] > 0.8 and own["interval"]["n"] == 20
+
+
+def test_what_is_no_head_is_left_out_and_counted(imported, site, tmp_path):
+    from ichor.datasets.registry import open_dataset
+    from ichor.evaluating.bundle_predictions import predict_dataset
+
+    body = np.full((SIDE, SIDE, SLICES), -1000.0)
+    body[8:-8, 20:-20], body[44:52, 60:70] = 34, 900  # a trunk with a vertebra
+    body += np.random.default_rng(0).normal(0, 4, body.shape)
+    nibabel.save(
+        nibabel.Nifti1Image(body.astype(np.int16), np.diag([2.0, 2.0, 6.0, 1.0])), tmp_path / "body.nii"
+    )
+    places = [site / "0.nii", site / "2.nii", site / f"{BLED}.nii", site / f"{BLED + 2}.nii", "body.nii"]
+    lines = [f"{place},{int(k < 2)},person-{k}" for k, place in enumerate(places)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,any,patient", *lines, ""]))
+    found = predict_dataset(imported, open_dataset(f"csv:{tmp_path / 'labels.csv'}", tmp_path), folds=2)
+    assert found.left_out == {"not_a_head": 1}
+    assert len(found.exams.exam_patients) == 4
