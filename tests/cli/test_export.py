@@ -166,4 +166,4 @@ def test_a_bundle_that_was_there_stays_where_a_new_one_fails(made, capfd, monkey
     assert "between torch and ONNX Runtime on" in capfd.readouterr().err
     assert {p.name: p.read_bytes() for p in (made / "bundle").iterdir()} == before
     assert json.loads(before["bundle.json"])["slice_rule"]["kind"] == "graph"
-    assert not list(made.glob(".bundle-*"))
+    assert not list(made.glob(".ichor-*"))

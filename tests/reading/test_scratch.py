@@ -59,3 +59,21 @@ def test_an_interrupt_while_it_is_cleared_leaves_nothing(
     del folder
     gc.collect()
     assert list(temporary.iterdir()) == []
+
+
+def test_one_beside_results_is_hidden_and_goes_where_its_making_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScratchFolder(tmp_path) as folder:
+        assert folder.parent == tmp_path and folder.name.startswith(".")
+    made = Path.mkdir
+
+    def interrupted(self: Path, mode: int = 0o777) -> None:
+        made(self, mode)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ScratchFolder(tmp_path)
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []

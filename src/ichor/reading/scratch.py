@@ -17,14 +17,20 @@ class ScratchFolder:
     ``tempfile`` makes a folder first and owns it afterwards: an interrupt between the two leaves it behind,
     and so does one that falls into its clearing. Here it is owned from before it is made until it is gone.
 
+    Parameters
+    ----------
+    parent
+        Where it is made, under a name that begins with a dot; by default where temporary files go.
+
     Attributes
     ----------
     path
         The folder; readable by its owner alone.
     """
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.gettempdir(), f"ichor-{secrets.token_hex(8)}")
+    def __init__(self, parent: Path | None = None) -> None:
+        name = f"ichor-{secrets.token_hex(8)}"
+        self.path = Path(tempfile.gettempdir(), name) if parent is None else parent / f".{name}"
         self._clear = weakref.finalize(self, _remove, self.path, os.getpid())
         self.path.mkdir(mode=0o700)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from ichor.errors import UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
+from ichor.reading.scratch import ScratchFolder
 from ichor.reporting.choice import suspicious_slices
 from ichor.reporting.files import write_csv, write_json, write_mask
 
@@ -135,8 +135,7 @@ def write_report(
             )
         folder.mkdir(parents=True, exist_ok=True)
         # Files are made under a name that nobody knows, then put in place: that replaces a link, and follows none.
-        with tempfile.TemporaryDirectory(prefix=".ichor-", dir=folder) as name:
-            made = Path(name)
+        with ScratchFolder(folder) as made:
             files = _write(findings, image, made, wanted, card)
             if "json" in wanted:
                 seconds = findings.seconds.replace(report=round(time.perf_counter() - started, 4))

@@ -182,17 +182,19 @@ def untrusted_subtypes(findings: Findings) -> frozenset[str]:
 def subtype_origin(card: BundleCard | None) -> str:
     """Say from when on a subtype of an exam is named, and what that gave on other exams; empty where not known."""
     points = card.operating_points.subtypes if card is not None else {}
-    shown = [
-        f"{SUBTYPE_OF[name].display.lower()} {point.specificity.value:.0%} and {point.among_bleeds.value:.0%}"
-        for name, point in points.items()
-        if point.specificity.value is not None and point.among_bleeds.value is not None
-    ]
+    shown = []
+    for name, point in points.items():
+        measured = (point.sensitivity, point.specificity, point.among_bleeds)
+        rates = [f"{m.value:.0%} of {m.n}" for m in measured if m.value is not None]
+        if len(rates) == len(measured):
+            shown.append(f"{SUBTYPE_OF[name].display.lower()} {', '.join(rates)}")
     if not shown:
         return ""
     aim = next(iter(points.values())).aim
     return (
-        f"A subtype is named from a probability on that {aim:.0%} of the exams without it did not reach. So chosen on "
-        f"other exams, its specificity was, of all exams and of those with another bleed: {'; '.join(shown)}."
+        f"A subtype is named from a probability on that {aim:.0%} of the exams without it did not reach. On other "
+        "exams, thresholds chosen so named this share of those with it, and left out this share of those without it, and of "
+        f"those with another bleed: {'; '.join(shown)}."
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import tempfile
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.notices import Notice, notice
+from ichor.reading.scratch import ScratchFolder
 from ichor.reporting.choice import suspicious_slices
 from ichor.results.case import Case
 from ichor.results.identity import identity_of, is_own_result
@@ -104,12 +104,12 @@ class Results:
                     f"{folder}: found a link; expected a folder of this run's own; remove it, or give another"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".ichor-", dir=folder) as name:
+            with ScratchFolder(folder) as new:
                 for made in self.objects:
-                    (Path(name) / made.kind.file).write_bytes(made.content)
+                    (new / made.kind.file).write_bytes(made.content)
                 for kind in KINDS.values():
                     (folder / kind.file).unlink(missing_ok=True)
-                return [(Path(name) / o.kind.file).replace(folder / o.kind.file) for o in self.objects]
+                return [(new / o.kind.file).replace(folder / o.kind.file) for o in self.objects]
         except OSError as error:
             raise UsageError(
                 f"{folder}: found that it cannot be written to ({error.strerror or type(error).__name__}); "

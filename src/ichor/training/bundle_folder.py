@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ichor.detecting.bundle import load_bundle
 from ichor.detecting.manifest import Manifest
+from ichor.reading.scratch import ScratchFolder
 
 __all__ = ["new_bundle", "write_texts"]
 
@@ -29,8 +29,7 @@ def new_bundle(home: Path) -> Iterator[Path]:
         An empty folder beside it.
     """
     home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=home.parent) as temporary:
-        new = Path(temporary)
+    with ScratchFolder(home.parent) as new:
         yield new
         load_bundle(new)
         home.mkdir(exist_ok=True)

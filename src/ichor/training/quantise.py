@@ -8,7 +8,6 @@ bundle come from those predictions.
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from ichor.detecting.sessions import open_session
 from ichor.errors import UsageError
 from ichor.evaluating.prediction_files import write_predictions
+from ichor.reading.scratch import ScratchFolder
 from ichor.training.export import export_graphs
 from ichor.training.families.family import Graph
 from ichor.training.fitting import load_model
@@ -61,8 +61,8 @@ def quantise(graph: Path, stacks: Sequence[NDArray[np.float32]], destination: Pa
             stack = next(self._left, None)
             return None if stack is None else {"stack": stack}
 
-    with tempfile.TemporaryDirectory() as name:
-        fused = Path(name) / "fused.onnx"
+    with ScratchFolder() as scratch:
+        fused = scratch / "fused.onnx"
         quant_pre_process(str(graph), str(fused), skip_symbolic_shape=True)
         nodes = onnx.load(fused).graph.node
         convolutions = [node.name for node in nodes if node.op_type == "Conv"]
@@ -157,9 +157,9 @@ def quantised_graphs(
     graphs, difference
         What was written, and the largest difference of a logit between torch and the fp32 graph.
     """
-    with tempfile.TemporaryDirectory() as name:
-        graphs, difference = export_graphs(data.folder.recipe, network, Path(name), exams)
+    with ScratchFolder() as scratch:
+        graphs, difference = export_graphs(data.folder.recipe, network, scratch, exams)
         stacks = list(data.some_slices(trained_on(data.split, part)))
         for graph in graphs:
-            quantise(Path(name) / graph.file, stacks, folder / graph.file)
+            quantise(scratch / graph.file, stacks, folder / graph.file)
     return graphs, difference
