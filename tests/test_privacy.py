@@ -141,8 +141,8 @@ def test_every_entrance_turns_telemetry_off_before_it_loads_onnx_runtime(entranc
         "    return real(name, *rest, **more)\n"
         "builtins.__import__ = watched\n"
         f"import {entrance}\n"
-        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'\n"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == os.environ['HF_HUB_DISABLE_TELEMETRY'] == '1'\n"
         "import onnxruntime\n"
     )
-    env = {**os.environ, "ORT_DISABLE_TELEMETRY": "0"}
+    env = {**os.environ, "ORT_DISABLE_TELEMETRY": "0", "HF_HUB_DISABLE_TELEMETRY": "0"}
     subprocess.run([sys.executable, "-c", code], env=env, check=True)

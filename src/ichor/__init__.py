@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # ONNX Runtime sends telemetry, and writes a device id to the user's cache, unless this stands before it is imported.
 # Every entrance (package, command, worker, reader) imports this module first; what they start inherits it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# The client of the model hub, of the extra for training, says which library asks for weights, unless told not to.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package decides where logs go
 

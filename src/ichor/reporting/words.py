@@ -192,9 +192,9 @@ def subtype_origin(card: BundleCard | None) -> str:
         return ""
     aim = next(iter(points.values())).aim
     return (
-        f"A subtype is named from a probability on that {aim:.0%} of the exams without it did not reach. On other "
-        "exams, thresholds chosen so named this share of those with it, and left out this share of those without it, and of "
-        f"those with another bleed: {'; '.join(shown)}."
+        f"A subtype is named from a probability on that {aim:.0%} of the exams without it did not reach. "
+        "On other exams, thresholds chosen so named this share of those with it, and left out this share of those "
+        f"without it, and of those with another bleed: {'; '.join(shown)}."
     )
 
 
