@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zlib
 from pathlib import Path
@@ -86,9 +87,11 @@ def is_gzip(head: bytes) -> bool:
 
 def open_plain(path: Path) -> IO[bytes]:
     """Open a file for reading, unpacked where its first bytes say that it is packed by gzip."""
-    file = path.open("rb")
-    packed = is_gzip(file.read(3))
-    file.seek(0)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        packed = is_gzip(file.read(3))
+        file.seek(0)
+        stack.pop_all()  # the caller's from here on
     return io.BufferedReader(GzipReader(file), _CHUNK) if packed else file
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable
 
@@ -160,7 +161,8 @@ def test_an_empty_page_offers_the_simulated_exam_which_is_seen_in_slabs(
     assert looker.page.get_by_role("heading", name="Hemorrhage suspected").is_visible()
     with zipfile.ZipFile(demo_exam()) as archive:
         headers = [
-            pydicom.dcmread(archive.open(name), stop_before_pixels=True) for name in archive.namelist()
+            pydicom.dcmread(io.BytesIO(archive.read(name)), stop_before_pixels=True)
+            for name in archive.namelist()
         ]
     headers.sort(key=lambda header: float(header.ImagePositionPatient[2]))
     for key, header in (("Home", headers[0]), ("End", headers[-1])):
