@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ichor.detecting import Detection, Detector, Options, detect, detect_all
+    from ichor.detecting import Detection, Detector, Options, PictureStack, detect, detect_all
     from ichor.errors import IchorError, RefusedInput, UsageError
     from ichor.evaluating.calls import evaluate
     from ichor.exam import Exam, Picture
@@ -40,6 +40,7 @@ __all__ = [
     "Limits",
     "Options",
     "Picture",
+    "PictureStack",
     "RefusedInput",
     "UsageError",
     "__version__",
@@ -55,6 +56,7 @@ _HOMES = {
     "Detection": "ichor.detecting",
     "Detector": "ichor.detecting",
     "Options": "ichor.detecting",
+    "PictureStack": "ichor.detecting",
     "detect": "ichor.detecting",
     "detect_all": "ichor.detecting",
     "IchorError": "ichor.errors",

@@ -83,7 +83,7 @@ NOTICES: dict[str, NoticeKind] = {
         NoticeKind(
             "slice_unreadable",
             "leave_out",
-            "One file of a series cannot be decoded; the other slices are read.",
+            "One file of a series, or one picture of a stack, cannot be read; the other slices are.",
         ),
         NoticeKind("limit_exceeded", "refuse", "Larger, deeper, longer or slower than the limits allow."),
         NoticeKind(
@@ -303,6 +303,17 @@ NOTICES: dict[str, NoticeKind] = {
         ),
         NoticeKind("picture_too_small", "refuse", "Fewer pixels than a slice can be assessed on."),
         NoticeKind("picture_multipage", "go_on", "A file of several pages; each is assessed alone."),
+        NoticeKind(
+            "picture_stack",
+            "go_on",
+            "Pictures that were given as one exam (--as-exam): how they were put together.",
+        ),
+        NoticeKind(
+            "pictures_no_stack",
+            "refuse",
+            "Pictures that were given as one exam and cannot be its slices: of several sizes, several slices in one, "
+            "or photographs seen from the side.",
+        ),
         # -- quality -----------------------------------------------------------------------------
         NoticeKind("not_a_head", "refuse", "The image does not look like an axial head CT."),
         NoticeKind(

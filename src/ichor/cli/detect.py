@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ichor.cli.progress import ProgressLine
-    from ichor.detecting import Detection, Detector
+    from ichor.detecting import Detection, Detector, PictureStack
     from ichor.detecting.bundle import BundleCard
     from ichor.findings import Findings
     from ichor.reading.limits import Limits
@@ -85,6 +85,24 @@ def detect(
         str | None,
         typer.Option(metavar="UID", help="Assess this series (its UID, or the hash ichor gave it)."),
     ] = None,
+    as_exam: Annotated[
+        bool,
+        typer.Option(
+            "--as-exam",
+            help="Take the pictures of each folder or archive as slices of one exam, in the order of their names, the "
+            "first the lowest; with --step.",
+        ),
+    ] = False,
+    step: Annotated[
+        float | None, typer.Option(metavar="MM", help="With --as-exam: mm from one picture to the next.")
+    ] = None,
+    spacing: Annotated[
+        float | None,
+        typer.Option(metavar="MM", help="With --as-exam: mm between pixels; without it no volume is given."),
+    ] = None,
+    top_first: Annotated[
+        bool, typer.Option("--top-first", help="With --as-exam: the first picture is the highest.")
+    ] = False,
     threshold: Annotated[
         float | None, typer.Option(metavar="X", help="Suspect hemorrhage from this probability on (0 to 1).")
     ] = None,
@@ -126,6 +144,7 @@ def detect(
         raise UsageError(f"--threshold: found {threshold:g}; expected a probability between 0 and 1")
     if threshold is not None and sensitivity is not None:
         raise UsageError("found both --threshold and --sensitivity; expected one of them; leave one out")
+    stack = _stack(as_exam, step, spacing, top_first)
     if output is not None:
         make_folder(output)
 
@@ -136,7 +155,7 @@ def detect(
     from ichor.detecting import Options
     from ichor.reporting.words import printable
 
-    options = Options(threshold=threshold, sensitivity=sensitivity, original_uids=original_uids)
+    options = Options(threshold=threshold, sensitivity=sensitivity, original_uids=original_uids, stack=stack)
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
         detector, limits = _load(bundle, device, engine, limit or [], reports=output is not None)
@@ -153,6 +172,24 @@ def detect(
         print(printable(note), file=sys.stderr)
     if show.refused:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _stack(as_exam: bool, step: float | None, spacing: float | None, top_first: bool) -> PictureStack | None:
+    """Return how pictures lie in one exam, where they are to be put together."""
+    if not as_exam:
+        if step is not None or spacing is not None or top_first:
+            raise UsageError(
+                "found --step, --spacing or --top-first without --as-exam; expected them with it; add --as-exam"
+            )
+        return None
+    if step is None:
+        raise UsageError(
+            "found --as-exam without --step; expected the mm from one picture to the next, which no picture says; add "
+            "--step MM, as the report or the scanner's protocol gives it"
+        )
+    from ichor.detecting import PictureStack
+
+    return PictureStack(step, spacing, top_first)
 
 
 def _load(

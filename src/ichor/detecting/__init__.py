@@ -3,6 +3,7 @@
 from ichor.detecting.bundle import Bundle, BundleCard, load_bundle
 from ichor.detecting.calls import detect, detect_all
 from ichor.detecting.detector import Detection, Detector, Options
+from ichor.detecting.picture_stack import PictureStack
 
 __all__ = [
     "Bundle",
@@ -10,6 +11,7 @@ __all__ = [
     "Detection",
     "Detector",
     "Options",
+    "PictureStack",
     "detect",
     "detect_all",
     "load_bundle",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.detecting.picture_stack import PictureStack, stacked
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import (
@@ -24,6 +26,8 @@ from ichor.findings import (
 )
 from ichor.labels import LABEL_NAMES, SUBTYPE_NAMES
 from ichor.notices import Notice
+from ichor.reading.files import shown
+from ichor.reading.limits import Limits
 from ichor.uids import hashed_uid
 
 if TYPE_CHECKING:
@@ -52,6 +56,9 @@ class Options:
         Aim of one of the bundle's operating points (0.9, 0.95, 0.99), whose threshold is taken for ``any``.
     original_uids
         Give UIDs as stored instead of hashed.
+    stack
+        Take the pictures of each folder of an input as slices of one exam, which lie so; by default each is assessed
+        alone.
 
     Raises
     ------
@@ -62,6 +69,7 @@ class Options:
     threshold: float | None = None
     sensitivity: float | None = None
     original_uids: bool = False
+    stack: PictureStack | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.sensitivity is not None:
@@ -81,6 +89,28 @@ class Options:
         if self.threshold is not None:
             found[0] = self.threshold
         return found
+
+    def as_asked(
+        self,
+        results: Iterator[Exam | Picture | RefusedInput],
+        path: str | os.PathLike[str],
+        limits: Limits | None = None,
+    ) -> Iterator[Exam | Picture | RefusedInput]:
+        """Give the results of reading one input, its pictures put together where :attr:`stack` asks for that.
+
+        Parameters
+        ----------
+        results
+            Of :func:`ichor.reading.read_all`.
+        path
+            The input.
+        limits
+            How large an exam may be; by default those of the environment.
+        """
+        if self.stack is None:
+            return results
+        voxels = (limits or Limits.from_environment()).voxels
+        return stacked(results, shown(os.fspath(path)), self.stack, voxels)
 
 
 @dataclass(frozen=True)

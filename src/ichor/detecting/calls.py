@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ichor.detecting.bundle import bundle_state, find_bundle
 from ichor.detecting.detector import Detection, Detector, Options
+from ichor.detecting.picture_stack import PictureStack
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
@@ -32,6 +33,7 @@ class OptionValues(TypedDict, total=False):
     threshold: float | None
     sensitivity: float | None
     original_uids: bool
+    stack: PictureStack | None
 
 
 def detect(
@@ -61,7 +63,7 @@ def detect(
     isolated
         Read in a process of its own, see :func:`ichor.read`.
     **options
-        ``threshold``, ``sensitivity``, ``original_uids``: see :class:`~ichor.detecting.detector.Options`.
+        ``threshold``, ``sensitivity``, ``original_uids``, ``stack``: see :class:`~ichor.detecting.detector.Options`.
 
     Returns
     -------
@@ -87,7 +89,8 @@ def detect(
 
     detector = shared_detector(bundle, device, engine)
     detector.check(chosen)
-    results = iter(read_all(subject, series=series, limits=limits, isolated=isolated))
+    read = read_all(subject, series=series, limits=limits, isolated=isolated)
+    results = iter(chosen.as_asked(read, subject, limits))
     first, second = next(results, None), next(results, None)
     if second is not None:  # before anything is detected
         raise UsageError(f"{subject}: found several exams; expected one; use ichor.detect_all for all")

@@ -203,7 +203,8 @@ class Detector:
             _log.info("input %d of %d", number, len(inputs))  # not its name, which may be the patient's
             name = Path(path).name
             report(f"reading {name}", 0.0)
-            for result in read_all(path, series=series, limits=limits, isolated=isolated):
+            results = read_all(path, series=series, limits=limits, isolated=isolated)
+            for result in options.as_asked(results, path, limits):
                 if isinstance(result, RefusedInput):
                     _log.info("refused: %s", result.code)
                     yield Detection(findings_of_refusal(result, self.bundle, options), None, Path(path))
