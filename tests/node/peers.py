@@ -167,7 +167,7 @@ class ReceiverProcess:
 
     @property
     def pid(self) -> int:
-        pid = self.receiving.pid
+        pid = self.receiving.child.pid
         assert pid is not None
         return pid
 

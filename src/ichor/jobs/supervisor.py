@@ -34,6 +34,8 @@ class Supervisor:
 
     Attributes
     ----------
+    child
+        The worker's process: ready once it has loaded its model and takes jobs.
     on_done
         Called with the seconds that each study took.
     """
@@ -43,33 +45,18 @@ class Supervisor:
         self.settings = settings
         self.queue = queue
         self._name = ""
-        self._child = Child(ChildPlan("ichor.jobs.worker", self._begin, self._hear, self._died))
-
-    @property
-    def ready(self) -> bool:
-        """Whether a worker has loaded its model and takes jobs."""
-        return self._child.is_ready
-
-    @property
-    def restarts(self) -> int:
-        """Workers that died so far."""
-        return self._child.restarts
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the present worker."""
-        return self._child.pid
+        self.child = Child(ChildPlan("ichor.jobs.worker", self._begin, self._hear, self._died))
 
     def start(self) -> None:
         """Start to watch. Nobody has a job yet: what is leased was left by a server that was killed."""
         given_back = self.queue.release()
         if given_back:
             log("jobs_taken_up_again", jobs=given_back)
-        self._child.start()
+        self.child.start()
 
     def stop(self) -> None:
         """Ask the worker to end after what it is doing; end it where that takes long."""
-        self._child.stop(_terminate, _END_S)
+        self.child.stop(_terminate, _END_S)
         self._give_back(None)
 
     def _begin(self) -> str:
@@ -79,7 +66,7 @@ class Supervisor:
     def _hear(self, line: str) -> None:
         word, _, value = line.strip().partition(" ")
         if word == "ready":
-            self._child.ready.set()
+            self.child.ready.set()
             log("worker_ready")
         elif word == "done":
             self.on_done(float(value))

@@ -225,6 +225,10 @@ class _Now(Collector):
         return [
             deliveries,
             GaugeMetricFamily("ichor_node_oldest_seconds", "Age of the oldest delivery that waits", oldest),
-            GaugeMetricFamily("ichor_node_receiver_up", "Whether it listens", float(self.receiving.ready)),
-            GaugeMetricFamily("ichor_node_receiver_deaths", "Receivers that died", self.receiving.restarts),
+            GaugeMetricFamily(
+                "ichor_node_receiver_up", "Whether it listens", float(self.receiving.child.is_ready)
+            ),
+            GaugeMetricFamily(
+                "ichor_node_receiver_deaths", "Receivers that died", self.receiving.child.restarts
+            ),
         ]

@@ -34,6 +34,8 @@ class Receiving:
 
     Attributes
     ----------
+    child
+        The receiver's process: ready once it listens.
     port
         Where it listens; 0 before it does. Kept when it is started again.
     """
@@ -44,22 +46,7 @@ class Receiving:
         self.count = count
         self.port = 0
         self._failure = ""
-        self._child = Child(ChildPlan("ichor.node.receiver", self._begin, self._hear, self._died))
-
-    @property
-    def ready(self) -> bool:
-        """Whether it listens."""
-        return self._child.is_ready
-
-    @property
-    def restarts(self) -> int:
-        """Receivers that died."""
-        return self._child.restarts
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the present receiver."""
-        return self._child.pid
+        self.child = Child(ChildPlan("ichor.node.receiver", self._begin, self._hear, self._died))
 
     def start(self) -> None:
         """Start it, and wait until it listens.
@@ -69,17 +56,17 @@ class Receiving:
         UsageError
             Where it cannot.
         """
-        self._child.start()
+        self.child.start()
         ends = time.monotonic() + _START_S
-        while not self._child.ready.is_set() and not self._failure and time.monotonic() < ends:
+        while not self.child.ready.is_set() and not self._failure and time.monotonic() < ends:
             time.sleep(0.02)
-        if not self._child.ready.is_set():
+        if not self.child.ready.is_set():
             self.stop()
             raise UsageError(self._failure or "the receiver: found that it does not start; see the log")
 
     def stop(self) -> None:
         """End it."""
-        self._child.stop(_close, _END_S)
+        self.child.stop(_close, _END_S)
 
     def _begin(self) -> str:
         config = self.config.model_dump(mode="json", exclude_none=True)
@@ -97,7 +84,7 @@ class Receiving:
         line: dict[str, object] = json.loads(text)
         if "ready" in line:
             self.port = int(str(line["ready"]))
-            self._child.ready.set()
+            self.child.ready.set()
             log("receiver_ready", port=self.port)
         elif "failed" in line:
             if not self.port:

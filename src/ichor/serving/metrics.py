@@ -68,8 +68,8 @@ class _Now(Collector):
             self.worklist.oldest_waiting_s(),
         )
         yield GaugeMetricFamily(
-            "ichor_worker_up", "Whether the worker takes jobs", float(self.supervisor.ready)
+            "ichor_worker_up", "Whether the worker takes jobs", float(self.supervisor.child.is_ready)
         )
         yield GaugeMetricFamily(
-            "ichor_worker_deaths", "Workers that died since the start", self.supervisor.restarts
+            "ichor_worker_deaths", "Workers that died since the start", self.supervisor.child.restarts
         )

@@ -155,7 +155,7 @@ async def ready(server: ServerState, response: Response) -> Health:
     """Tell whether the database answers, the state folder can be written to, and the worker takes jobs."""
     database = await anyio.to_thread.run_sync(_database_answers, server)
     storage = await anyio.to_thread.run_sync(server.storage.is_writable)
-    worker = server.supervisor.ready
+    worker = server.supervisor.child.is_ready
     whole = database and worker and storage
     if not whole:
         response.status_code = 503
