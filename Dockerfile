@@ -1,6 +1,7 @@
-# Two images: `docker build --target core -t ichor .` detects; `docker build --target serve -t ichor-serve .` has the page.
-# Neither holds a compiler, pip or tests. They run as a numbered user and write to /var/lib/ichor and a temporary folder
-# only, so the root may be read-only. tests/packaging/test_image.py runs the steps without an engine.
+# Three images: `docker build --target core -t ichor .` detects; `--target serve -t ichor-serve` has the page;
+# `--target mercure -t ichor-mercure` is a processing module of mercure. None holds a compiler, pip or tests. They run as a
+# numbered user and write to /var/lib/ichor and a temporary folder only, so the root may be read-only.
+# tests/packaging/test_image.py runs the steps without an engine.
 ARG PYTHON=3.13-slim-bookworm
 
 FROM python:${PYTHON} AS packages
@@ -35,6 +36,14 @@ FROM base AS core
 COPY --from=core-environment /ichor /ichor
 ENTRYPOINT ["ichor"]
 CMD ["--help"]
+
+# mercure runs it as its own user, who may not enter the home of this one, with MERCURE_IN_DIR and MERCURE_OUT_DIR:
+# docs/how-to/set-up-the-other-side.md
+FROM base AS mercure
+COPY --from=serve-environment /ichor /ichor
+ENV HOME=/tmp
+WORKDIR /
+ENTRYPOINT ["python", "-m", "ichor.node.mercure"]
 
 # compose.yaml runs it beside PostgreSQL.
 FROM base AS serve

@@ -19,10 +19,13 @@ import pydicom
 from node.peers import CANARY, save, study
 
 
-def run(folder: Path, task: object) -> tuple[subprocess.CompletedProcess[str], Path]:
-    source, target = folder / "in", folder / "out"
+def run(
+    folder: Path, task: object, target: Path | None = None
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    source, target = folder / "in", target or folder / "out"
     save(study(1), source)
-    target.mkdir()
+    if not target.exists():
+        target.mkdir()
     (source / "task.json").write_text(json.dumps(task))
     variables = {"MERCURE_IN_DIR": str(source), "MERCURE_OUT_DIR": str(target)}
     command = [sys.executable, "-m", "ichor.node.mercure"]
@@ -46,3 +49,11 @@ def test_settings_that_cannot_be_used_are_said(tmp_path: Path, settings: object)
     done, target = run(tmp_path, {"process": {"settings": settings}})
     assert done.returncode == 2 and done.stderr.startswith("ichor: ") and done.stderr.count("\n") == 1
     assert list(target.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    done, _ = run(tmp_path, {"process": {"settings": {"kinds": ["sr"]}}}, no_folder)
+    assert done.returncode == 2 and "MERCURE_OUT_DIR" in done.stderr and done.stderr.count("\n") == 1
+    assert CANARY not in done.stderr

@@ -1,4 +1,4 @@
-"""A processing module of mercure: ``python -m ichor.node.mercure`` as the entry of a container.
+"""A processing module of mercure: ``python -m ichor.node.mercure``, the entry of the Dockerfile's target ``mercure``.
 
 mercure gives a series or a study in ``MERCURE_IN_DIR`` with a ``task.json``, and sends what it finds in
 ``MERCURE_OUT_DIR``; ``result.json`` there is kept with the job, and its notification is shown. Needs the extra
@@ -103,6 +103,13 @@ def main() -> int:
         process(Path(folders[0]), Path(folders[1]))
     except IchorError as error:
         print(f"ichor: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"ichor: found that a file cannot be read or written ({error.strerror or type(error).__name__}); expected "
+            "a MERCURE_IN_DIR that can be read and a MERCURE_OUT_DIR that can be written",
+            file=sys.stderr,
+        )
         return 2
     return 0
 
