@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import socketserver
+import ssl
 import threading
 from typing import Any
 
@@ -19,9 +20,11 @@ class MllpServer:
     ----------
     answers
         Codes for the first messages (``AA``, ``AE``, ``silent``, ``close``, ``other``); then ``AA``.
+    tls
+        Of a server; None speaks without.
     """
 
-    def __init__(self, *answers: str) -> None:
+    def __init__(self, *answers: str, tls: ssl.SSLContext | None = None) -> None:
         self.answers = list(answers)
         self.messages: list[str] = []
         outer = self
@@ -45,8 +48,19 @@ class MllpServer:
                     answer = f"MSH|^~\\&|X|Y|ICHOR|Z|20260101||ACK|1|P|2.5.1\rMSA|{'AA' if code == 'other' else code}|{named}\r"
                     self.request.sendall(b"\x0b" + answer.encode() + b"\x1c\r")
 
-        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+            def get_request(self) -> Any:
+                connection, address = super().get_request()
+                if tls is not None:  # hands are shaken in a thread of its own, which closes whom it refuses
+                    connection = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                return connection, address
+
+            def handle_error(self, *_: Any) -> None:
+                pass
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.port = self.server.server_address[1]
 
@@ -56,20 +70,26 @@ class MllpServer:
 
 
 class Manager:
-    """A worklist manager: makes the procedure steps that it is asked for, each once.
+    """A worklist manager: makes the procedure steps that it is asked for, each once, and cancels those that wait.
 
     Parameters
     ----------
     statuses
-        Of the first answers; then success.
+        Of the first answers to N-CREATE; then success.
+
+    Attributes
+    ----------
+    cancel_statuses
+        Of the next answers to a request to cancel; then as PS3.4 CC.2.2 has it.
     """
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
+        self.cancel_statuses: list[int] = []
         self.steps: dict[str, Dataset] = {}
         entity = AE("MANAGER")
         entity.add_supported_context(sop.UnifiedProcedureStepPush)
-        handlers = [(evt.EVT_N_CREATE, self._create)]
+        handlers = [(evt.EVT_N_CREATE, self._create), (evt.EVT_N_ACTION, self._act)]
         self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
         self.place = {"host": "127.0.0.1", "port": self.server.server_address[1], "ae_title": "MANAGER"}
 
@@ -84,6 +104,25 @@ class Manager:
             return 0x0111, None
         self.steps[uid] = event.attribute_list
         return 0, event.attribute_list
+
+    def open(self) -> list[Dataset]:
+        """What stands on its worklist."""
+        return [s for s in self.steps.values() if s.ProcedureStepState in ("SCHEDULED", "IN PROGRESS")]
+
+    def _act(self, event: Any) -> tuple[int, None]:
+        request = event.request
+        assert request.ActionTypeID == 2 and request.RequestedSOPClassUID == sop.UnifiedProcedureStepPush
+        step = self.steps.get(str(request.RequestedSOPInstanceUID))
+        if self.cancel_statuses:
+            return self.cancel_statuses.pop(0), None
+        if step is None:
+            return 0xC307, None
+        state = step.ProcedureStepState
+        if state == "SCHEDULED":
+            assert event.action_information.ReasonForCancellation
+            step.ProcedureStepState = "CANCELED"
+        # Nobody who reads it can be told.
+        return {"SCHEDULED": 0, "CANCELED": 0xB304, "COMPLETED": 0xC311}.get(state, 0xC312), None
 
 
 class WebServer:

@@ -123,14 +123,22 @@ def test_a_study_goes_round_to_every_destination(
     assert len(pacs.instances()) == 2 and len(listed(one)) == 2
     assert len(find(one.port)) == 1
     assert sorted(pacs.instances().values()) == [1, 1]  # no answer was lost, so nothing was sent twice
+    # The worklist has two steps of the study; the first is canceled.
+    assert sorted(s.ProcedureStepState for s in manager.steps.values()) == ["CANCELED", "SCHEDULED"]
+    (step,) = manager.open()
+    assert len(step.InputInformationSequence[0].ReferencedSOPSequence) == len(images) + 1
 
-    assert_no_canary(one, hook)
+    assert_no_canary(one, *(body for _, body in hook.posts))
     for peer_ in (engine, server, hook, manager):
         peer_.stop()
 
 
-def assert_no_canary(one: NodeProcess, hook: WebServer) -> None:
-    """Names stand in the spool and in the results, and nowhere else. Ends the node: files it is writing are no finding."""
+def assert_no_canary(one: NodeProcess, *others: bytes) -> None:
+    """Names stand in the spool and in the results, and nowhere else: not in the logs, the database, the page, or others.
+
+    Ends the node: files that it is writing are no finding.
+    """
+    until(lambda: not any((one.state / "uploads").rglob("*.dcm")), "the worker to have done with the files")
     texts = [httpx.get(f"{one.url}{path}").text for path in ("/metrics", "/api/v1/studies")]
     for row in listed(one):
         texts += [
@@ -144,7 +152,7 @@ def assert_no_canary(one: NodeProcess, hook: WebServer) -> None:
         if path.is_file() and not any(path == p or p in path.parents for p in private):
             assert CANARY.encode() not in path.read_bytes(), path
     assert not any(CANARY in line for line in one.log)
-    assert not any(CANARY.encode() in body for _, body in hook.posts)
+    assert not any(CANARY.encode() in body for body in others)
     assert CANARY in (one.state / "node" / "worklist.json").read_text()  # the canary sings where it may
 
 
@@ -198,6 +206,7 @@ def test_what_is_away_or_says_no_is_tried_again_until_it_is_there(
     until(lambda: settled(one, 5), "the deliveries")
     assert {s for _, s, _ in deliveries(one)} == {"delivered"}
     assert len(back.instances()) == len(busy.instances()) == len(liar.instances()) == 1
+    assert_no_canary(one)  # whatever failed
     engine.stop()
     server.stop()
 
@@ -256,6 +265,7 @@ def test_rules_decide_and_nothing_is_dropped_silently(
     text = metrics(one)
     assert 'ichor_node_events_total{event="series_dropped",reason="no_rule"} 1.0' in text
     assert 'ichor_node_events_total{event="series_forwarded",reason="rule"} 1.0' in text
+    assert_no_canary(one, text.encode())
 
 
 def test_a_study_by_stow(node: Callable[..., NodeProcess], tmp_path: Path) -> None:
@@ -272,14 +282,17 @@ def test_a_study_by_stow(node: Callable[..., NodeProcess], tmp_path: Path) -> No
 
     answer = stow(files[:3], f"/studies/{uid}")
     assert answer.status_code == 200 and len(answer.json()["00081199"]["Value"]) == 3
-    answer = stow([*files[3:], b"poison"])
+    answer = stow([*files[3:], b"poison " + CANARY.encode()])
     assert answer.status_code == 202 and len(answer.json()["00081198"]["Value"]) == 1
-    assert stow([files[0]], "/studies/1.2.3").status_code == 409
+    wrong = stow([files[0]], "/studies/1.2.3")
+    assert wrong.status_code == 409
     assert stow([b"poison"]).status_code == 409 and stow([]).status_code == 400
     assert stow(files[:1], kind="application/dicom+json").status_code == 415
     # Where a second passes between the two requests, what came first is assessed by itself before.
     until(lambda: any(r["state"] == "ready" and r["n_slices"] == 6 for r in listed(one)), "the study")
     assert list((one.state / "node" / "receiving").iterdir()) == []
+    until(lambda: len(find(one.port)) == 1, "the list, which follows")
+    assert_no_canary(one, answer.content, wrong.content)
 
 
 def test_a_node_beside_a_page_that_is_served_with_options_of_its_own(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
 pytest.importorskip("sqlmodel", reason="needs the extra 'node'")
 pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
-from ichor.findings import BundleReference, Findings, LabelFlags, LabelValues
+from ichor.findings import Findings
 from ichor.jobs.tables import Study
 from ichor.node.checking import check_all
 from ichor.node.config import parse_config
@@ -27,7 +27,8 @@ from ichor.node.senders.package import NotDelivered, Package, conclusion, status
 from ichor.node.senders.stow import send_stow
 from ichor.node.senders.ups import send_ups, step_uid
 from ichor.node.senders.webhook import send_webhook
-from node.peers import LEFT_BY_PYNETDICOM, save, study
+from node.made import findings
+from node.peers import LEFT_BY_PYNETDICOM, Archive, save, study
 from node.servers import Manager, MllpServer, WebServer
 
 pytestmark = LEFT_BY_PYNETDICOM
@@ -45,26 +46,6 @@ IDENTITY = {
     "StudyTime": "101112.5",
     "AccessionNumber": "A^1",
 }
-
-
-def findings(
-    p: float, *, positive: bool, uncertain: bool | None = None, volume: float | None = None
-) -> Findings:
-    values = dict.fromkeys(
-        ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"), p / 2
-    )
-    return Findings(
-        input="study X",
-        kind="exam",
-        n_slices=30,
-        probabilities=LabelValues(any=p, **values),
-        thresholds=LabelValues(any=0.5),
-        positive=LabelFlags(any=positive),
-        uncertain=uncertain,
-        volume_ml=volume,
-        assessable=True,
-        bundle=BundleReference(name="b", version="1", sha256="0" * 64),
-    )
 
 
 def package(found: Findings | None) -> Package:
@@ -243,7 +224,7 @@ def test_a_procedure_step_is_made_once_and_is_urgent_only_where_suspected() -> N
         )
         send_ups(worklist, one, "ICHOR")
         send_ups(worklist, one, "ICHOR")  # a try whose answer was lost is no second step
-        step = manager.steps[step_uid(one)]
+        step = manager.steps[step_uid(one.id)]
         assert step.ScheduledProcedureStepPriority == ("HIGH" if name == "suspected" else "MEDIUM")
         assert step.ProcedureStepState == "SCHEDULED" and step.PatientName == IDENTITY["PatientName"]
         (images,) = step.InputInformationSequence
@@ -255,8 +236,8 @@ def test_a_procedure_step_is_made_once_and_is_urgent_only_where_suspected() -> N
         send_ups(worklist, CASES["suspected"], "ICHOR")
 
 
-def test_the_check_tries_engines_servers_and_managers() -> None:
-    engine, server, manager = MllpServer(), WebServer(), Manager()
+def test_the_check_tries_whomever_the_node_calls() -> None:
+    engine, server, manager, pacs = MllpServer(), WebServer(), Manager(), Archive()
     server.answer = b'{"resourceType": "CapabilityStatement"}'
     place = {"host": "127.0.0.1", "port": engine.port}
     config = parse_config(
@@ -266,16 +247,34 @@ def test_the_check_tries_engines_servers_and_managers() -> None:
                 {"name": "fhir", "type": "fhir", "url": server.url},
                 {"name": "web", "type": "stow", "url": server.url},
                 {"name": "list", "type": "ups", **manager.place},
+                {"name": "hook", "type": "webhook", "url": server.url},
+                {**pacs.destination(name="full"), "commitment": True},
+                {**pacs.destination(name="forward"), "results": False},
             ]
         },
         "the test",
     )
-    assert [(row.name, row.result) for row in check_all(config)] == [
-        (name, "ok") for name in ("engine", "fhir", "web", "list")
+    rows = list(check_all(config))
+    assert {row.result for row in rows} == {"ok"}
+    assert [(row.name, row.tried) for row in rows] == [
+        ("engine", "MLLP connection"),
+        ("fhir", "FHIR metadata"),
+        ("web", "STOW-RS server"),
+        ("list", "takes procedure steps"),
+        ("hook", "address"),
+        ("full", "C-ECHO"),
+        ("full", "takes seg, sr, sc, ko, storage commitment"),
+        ("forward", "C-ECHO"),
+        ("forward", "takes CT images"),
     ]
+    # The hook is still there, but speaks no TLS.
+    secure = {"name": "hook", "type": "webhook", "url": server.url.replace("http:", "https:")}
+    (row,) = check_all(parse_config({"destinations": [secure]}, "the test"))
+    assert row.result.startswith("does not come to terms on TLS")
     server.answer, server.statuses = b"", [200, 403]
     engine.stop()
     manager.stop()
-    assert [row.good for row in check_all(config)] == [False] * 4
+    pacs.stop()
+    assert [row.good for row in check_all(config)] == [False] * 4 + [True] + [False] * 4
     server.stop()
-    assert engine.messages == [] and manager.steps == {} and server.posts == []
+    assert engine.messages == [] and manager.steps == {} and server.posts == [] and pacs.received == []

@@ -11,6 +11,7 @@ import ssl
 import stat
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,10 +22,18 @@ pytest.importorskip("pynetdicom", reason="needs the extra 'node'")
 pytest.importorskip("highdicom", reason="needs the extra 'node'")
 pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
-from ichor.node.destinations import DicomDestination
+from ichor.node.audit import Audit
+from ichor.node.config import Bounds
+from ichor.node.destinations import DicomDestination, Hl7Destination, Tls
 from ichor.node.senders.dicom import DicomSender
+from ichor.node.senders.mllp import send_message, try_mllp
 from ichor.node.senders.package import NotDelivered
-from node.peers import LEFT_BY_PYNETDICOM, ReceiverProcess, established, peer, save, send, study
+from ichor.node.spool import Spool
+from ichor.node.transport import server_context
+from ichor.node.watching import Watch
+from ichor.reading.limits import Limits
+from node.peers import CANARY, LEFT_BY_PYNETDICOM, ReceiverProcess, established, peer, save, send, study
+from node.servers import MllpServer
 from serving.served import until
 
 pytestmark = [
@@ -292,12 +301,23 @@ def test_mutual_tls(receiver: Callable[..., ReceiverProcess], tmp_path: Path) ->
     }
     place = {"name": "tls", "type": "dicom", "host": "127.0.0.1", "port": one.port, "ae_title": "ICHOR"}
     DicomSender(DicomDestination.model_validate({**place, "tls": ours}), "SENDER").echo()
+    foreign = {**ours, "authority": files["other.pem"]}
     with pytest.raises(NotDelivered):
-        foreign = {**ours, "authority": files["other.pem"]}
         DicomSender(DicomDestination.model_validate({**place, "tls": foreign}), "SENDER").echo()
     assert not established(one.port)
     assert established(one.port, tls=context("client"))
     silent.close()
+    # An interface engine, likewise.
+    engine = MllpServer(tls=server_context(Tls.model_validate(tls)))
+    place = {"name": "engine", "type": "hl7", "host": "127.0.0.1", "port": engine.port}
+    known = Hl7Destination.model_validate({**place, "tls": ours})
+    try_mllp(known)
+    send_message(known, "MSH|^~\\&|ICHOR|||||||1|P\r", "1")
+    stranger = {**ours, "certificate": files["stranger.pem"], "key": files["stranger.key"]}
+    for wrong in (foreign, stranger):
+        with pytest.raises(NotDelivered, match="no_tls"):
+            try_mllp(Hl7Destination.model_validate({**place, "tls": wrong}))
+    engine.stop()
 
 
 def test_a_watched_folder(receiver: Callable[..., ReceiverProcess], tmp_path: Path) -> None:
@@ -308,6 +328,24 @@ def test_a_watched_folder(receiver: Callable[..., ReceiverProcess], tmp_path: Pa
     poison = folder / "poison.dcm"
     poison.write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 500)
     (folder / "link.dcm").symlink_to("/etc/passwd")
+    (folder / f"{CANARY}.txt").write_text(CANARY)
     until(lambda: len(one.files()) == len(paths), "the files")
     until(lambda: not any(p.exists() for p in paths), "the files to go")
     assert poison.exists() and (folder / "link.dcm").is_symlink()
+    until(lambda: len(one.audit("not_taken")) == 2, "the audit of what stays")
+    assert CANARY not in (one.root / "audit.jsonl").read_text()
+
+
+def test_a_watched_folder_waits_until_there_is_room(
+    receiver: Callable[..., ReceiverProcess], tmp_path: Path
+) -> None:
+    folder = tmp_path / "drop"
+    one = receiver(listen={"watch": str(folder)}, bounds={"free_bytes": 1 << 60})
+    paths = save(study(1), folder)
+    until(lambda: bool(one.audit("not_taken")), "the audit")
+    watch = Watch(
+        folder, Spool(one.root, Limits()), Bounds(free_bytes=0), Audit(tmp_path / "a"), lambda **_: None
+    )
+    assert [e["reason"] for e in one.audit("not_taken")] == ["full"]  # said once, whatever is in it
+    assert all(p.exists() for p in paths) and one.files() == []
+    assert watch.look(time.time() + 60) == len(paths) == len(one.files())

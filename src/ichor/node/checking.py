@@ -18,12 +18,12 @@ from ichor.node.destinations import (
 )
 from ichor.node.senders.counting import count_instances
 from ichor.node.senders.dicom import DicomSender
-from ichor.node.senders.http import get
+from ichor.node.senders.http import get, try_address
+from ichor.node.senders.mllp import try_mllp
 from ichor.node.senders.package import NotDelivered
 from ichor.node.senders.stow import try_stow
 from ichor.node.senders.ups import try_ups
 from ichor.node.sources import try_source
-from ichor.node.transport import is_reachable
 from ichor.uids import hashed_uid
 
 __all__ = ["Check", "check_all"]
@@ -32,6 +32,7 @@ _WORDS = {
     "unreachable": "nothing answers there; check host, port and firewall",
     "rejected": "refused the association; check both AE titles, and that it knows ours",
     "aborted": "broke off; check that both sides use TLS, or neither",
+    "no_tls": "does not come to terms on TLS; check the certificates of both sides",
     "no_echo": "did not answer C-ECHO",
     "no_context": "does not take these objects; have it accept them, or leave the kind out",
     "no_find": "takes no C-FIND at study root; ask another archive, or none",
@@ -91,17 +92,18 @@ def _attempts(destination: Any, title: str) -> list[tuple[str, Callable[[], str 
         sender = DicomSender(destination, title)
         tls = "TLS, " if destination.tls else ""
         wanted: list[tuple[str, Callable[[], str | None]]] = [(f"{tls}C-ECHO", sender.echo)]
-        wanted.append(("takes " + ", ".join(destination.kinds), sender.check_contexts))
+        wanted.append(("takes " + ", ".join(sender.wanted()), sender.check_contexts))
         return wanted
     if isinstance(destination, StowDestination):
         return [("STOW-RS server", lambda: try_stow(destination))]
     if isinstance(destination, UpsDestination):
         return [("takes procedure steps", lambda: try_ups(destination, title))]
     if isinstance(destination, Hl7Destination):
-        return [("MLLP connection", lambda: _connect(destination))]
+        tls = "TLS, " if destination.tls else ""
+        return [(f"{tls}MLLP connection", lambda: try_mllp(destination))]
     if isinstance(destination, FhirDestination):
         return [("FHIR metadata", lambda: _metadata(destination))]
-    return [("address", lambda: _address(destination.url))]
+    return [("address", lambda: try_address(destination.url, destination.timeout_seconds))]
 
 
 def _tried(attempt: Callable[[], str | None]) -> tuple[str, bool]:
@@ -111,23 +113,9 @@ def _tried(attempt: Callable[[], str | None]) -> tuple[str, bool]:
         return _WORDS.get(failure.reason, failure.reason.replace("_", " ")), False
 
 
-def _connect(destination: Hl7Destination) -> None:
-    if not is_reachable(destination.host, destination.port, destination.timeout_seconds):
-        raise NotDelivered("unreachable")
-
-
 def _metadata(destination: FhirDestination) -> None:
     url = destination.url.rstrip("/") + "/metadata"
     if b"CapabilityStatement" not in get(
         url, {"Accept": "application/fhir+json"}, destination.timeout_seconds
     ):
         raise NotDelivered("no FHIR capability statement")
-
-
-def _address(url: str) -> None:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if not is_reachable(parts.hostname or "", port, 10.0):
-        raise NotDelivered("unreachable")

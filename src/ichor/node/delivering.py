@@ -38,7 +38,7 @@ from ichor.node.senders.hl7 import control_id, oru_message
 from ichor.node.senders.mllp import send_message
 from ichor.node.senders.package import Committing, NotDelivered, Package
 from ichor.node.senders.stow import send_stow
-from ichor.node.senders.ups import send_ups
+from ichor.node.senders.ups import EarlierStep, send_ups, step_uid
 from ichor.node.senders.webhook import send_webhook
 from ichor.node.spool import Spool, load_json
 from ichor.uids import hashed_uid
@@ -50,7 +50,7 @@ _TROUBLE_S = 5.0
 
 
 class Withdrawn(Exception):
-    """What was to be delivered is no more: the study was deleted."""
+    """What was to be delivered is no more: the study was deleted, or has a later result that replaces it."""
 
 
 class Impossible(NotDelivered):
@@ -196,12 +196,15 @@ class Carrier:
         title = self.parts.config.listen.ae_title
         if isinstance(destination, ObjectDestination):
             _check_objects(package)
+            earlier = []
+        else:
+            earlier = self._earlier(outgoing, package)
         if isinstance(destination, DicomDestination):
             return self._send(outgoing, package, destination)
         if isinstance(destination, StowDestination):
             send_stow(destination, package.files)
         elif isinstance(destination, UpsDestination):
-            send_ups(destination, package, title)
+            self._make_step(outgoing, package, destination, earlier)
         elif isinstance(destination, Hl7Destination):
             send_message(destination, oru_message(package, destination, title), control_id(package))
         elif isinstance(destination, FhirDestination):
@@ -222,6 +225,42 @@ class Carrier:
         keep = functools.partial(keep_commitment, self.parts.spool)
         sender.commit(waiting, files, keep, lambda: self.commitments.answer(transaction) is not None)
         return waiting
+
+    def _earlier(self, outgoing: Outgoing, package: Package) -> list[tuple[Outgoing, Study]]:
+        """Return the deliveries of earlier results of the same study, and those results.
+
+        Raises
+        ------
+        Withdrawn
+            Where a later result is there: whoever takes messages is to have the newest one last.
+        """
+        study_uid = hashed_uid(package.identity.get("StudyInstanceUID", ""))
+        if not study_uid or package.study is None:
+            return []
+        known = self.parts.outbox.of_study(self.destination.name, study_uid)
+        others = [(other, study) for other, study in known if other.upload != outgoing.upload]
+        if any(study.job > package.study.job for _, study in others):
+            raise Withdrawn
+        return others
+
+    def _make_step(
+        self,
+        outgoing: Outgoing,
+        package: Package,
+        destination: UpsDestination,
+        earlier: list[tuple[Outgoing, Study]],
+    ) -> None:
+        """Have the worklist show one open step of a study: that of its newest result."""
+        steps = [
+            EarlierStep(step_uid(other.id), other.is_made, study.flagged and not study.uncertain)
+            for other, study in earlier
+        ]
+        for status in send_ups(destination, package, self.parts.config.listen.ae_title, steps):
+            reason = f"status_{status:04x}"
+            fields = {"upload": outgoing.upload, "destination": destination.name}
+            log("step_not_canceled", level=logging.WARNING, reason=reason, **fields)
+            self.audit(self._event, outcome=4, reason=f"step_not_canceled_{status:04x}", **fields)
+            self.parts.count("steps_not_canceled", reason)
 
     def _package(self, outgoing: Outgoing) -> Package:
         known = load_json(self.parts.spool.identities / f"{outgoing.upload}.json")

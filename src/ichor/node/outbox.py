@@ -33,6 +33,8 @@ class Outgoing:
         As in :class:`~ichor.jobs.tables.Delivery`.
     awaits_commitment
         Whether the objects were sent, and the archive's word is awaited.
+    is_made
+        Whether it was delivered.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Outgoing:
     created: float
     transaction: str | None
     awaits_commitment: bool
+    is_made: bool = False
 
 
 class Outbox:
@@ -133,6 +136,25 @@ class Outbox:
         )
         return True
 
+    def of_study(self, destination: str, study_uid: str) -> list[tuple[Outgoing, Study]]:
+        """Return the deliveries of all results of a study to a destination, in the order of its assessments.
+
+        Parameters
+        ----------
+        destination
+            Its name.
+        study_uid
+            Of :attr:`ichor.jobs.tables.Study.study_uid`.
+        """
+        query = (
+            select(Delivery, Study)
+            .join(Study, col(Study.id) == col(Delivery.study))
+            .where(col(Delivery.destination) == destination, col(Study.study_uid) == study_uid)
+            .order_by(col(Study.job), col(Study.part))
+        )
+        with self.database.read() as session:
+            return [(_outgoing(delivery), study) for delivery, study in session.execute(query)]
+
     def awaiting(self, destination: str) -> list[Outgoing]:
         """Return the deliveries of which an archive has not yet said that it keeps them."""
         query = select(Delivery).where(
@@ -197,4 +219,5 @@ def _outgoing(row: Delivery) -> Outgoing:
         created=row.created,
         transaction=row.transaction_uid,
         awaits_commitment=row.state == "committing",
+        is_made=row.state == "delivered",
     )

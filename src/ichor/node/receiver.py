@@ -291,7 +291,7 @@ def main() -> int:
         report(failed=str(error))
         return 2
     if config.listen.watch is not None:
-        watch = Watch(config.listen.watch, spool, receiver.audit, report)
+        watch = Watch(config.listen.watch, spool, config.bounds, receiver.audit, report)
         threading.Thread(target=watch.run, daemon=True).start()
     threading.Thread(target=_sweep, args=(spool,), daemon=True).start()
     report(ready=port, version=pynetdicom.__version__)

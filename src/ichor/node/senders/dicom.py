@@ -10,7 +10,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
@@ -26,6 +26,7 @@ __all__ = ["DicomSender", "instances_of", "request_commitment"]
 _UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 _WARNINGS = (0xB000, 0xB006, 0xB007)
+_FORWARDED, _COMMITMENT = "CT images", "storage commitment"
 _MOST_CONTEXTS = 120
 _ON_ASSOCIATION_S = 2.0
 """How long an association is kept open for an answer that comes at once."""
@@ -101,7 +102,12 @@ class DicomSender:
         finally:
             release(association)
 
-    def check_contexts(self) -> str | None:
+    def wanted(self) -> list[str]:
+        """Return what this destination must take, in words."""
+        kinds = list(self.destination.kinds) if self.destination.results else [_FORWARDED]
+        return [*kinds, _COMMITMENT] if self.destination.commitment else kinds
+
+    def check_contexts(self) -> None:
         """Ask which of the objects that this destination is to get it would take.
 
         Raises
@@ -109,21 +115,18 @@ class DicomSender:
         NotDelivered
             Where it takes fewer than all.
         """
-        classes = sorted({KINDS[kind].sop_class for kind in self.destination.kinds})
-        contexts = [build_context(uid, list(_UNCOMPRESSED)) for uid in classes]
-        if self.destination.commitment:
-            contexts.append(build_context(StorageCommitmentPushModel))
-        association = self._associate(contexts)
+        others = {_FORWARDED: str(CTImageStorage), _COMMITMENT: str(StorageCommitmentPushModel)}
+        wanted = {name: others.get(name) or str(KINDS[name].sop_class) for name in self.wanted()}
+        association = self._associate(
+            [build_context(uid, list(_UNCOMPRESSED)) for uid in sorted(set(wanted.values()))]
+        )
         try:
             taken = {str(c.abstract_syntax) for c in association.accepted_contexts}
         finally:
             release(association)
-        lacking: list[str] = [k for k in self.destination.kinds if KINDS[k].sop_class not in taken]
-        if self.destination.commitment and str(StorageCommitmentPushModel) not in taken:
-            lacking.append("storage commitment")
+        lacking = [name for name, uid in wanted.items() if uid not in taken]
         if lacking:
             raise NotDelivered("does not take " + ", ".join(lacking))
-        return None
 
     def _associate(self, contexts: list[Any], handlers: list[Any] | None = None) -> Any:
         return associate(self.destination, self.ae_title, contexts, handlers)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 from ichor.node.senders.package import NotDelivered
 
-__all__ = ["bearer", "download", "get", "post", "post_stream", "secret"]
+__all__ = ["bearer", "download", "get", "post", "post_stream", "secret", "try_address"]
 
 _MOST_ANSWER = 1 << 20
 _CHUNK = 1 << 20
@@ -66,6 +68,29 @@ def download(url: str, headers: dict[str, str], seconds: float, target: Path, mo
                 file.write(chunk)
             except OSError:
                 raise NotDelivered("storage") from None
+
+
+def try_address(url: str, seconds: float) -> None:
+    """Connect to a server, by TLS for https; nothing is asked.
+
+    Raises
+    ------
+    NotDelivered
+        ``unreachable`` or ``timeout``; ``no_tls`` where somebody listens who has no certificate that the system trusts.
+    """
+    parts = urllib.parse.urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=seconds)
+    try:
+        connection.connect()
+    except TimeoutError:
+        raise NotDelivered("timeout") from None
+    except ssl.SSLError:
+        raise NotDelivered("no_tls") from None
+    except OSError:
+        raise NotDelivered("unreachable") from None
+    finally:
+        connection.close()
 
 
 def _request(request: urllib.request.Request, seconds: float, most: int = _MOST_ANSWER) -> bytes:

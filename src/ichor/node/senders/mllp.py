@@ -10,10 +10,11 @@ from ichor.node.destinations import Hl7Destination
 from ichor.node.senders.package import NotDelivered
 from ichor.node.transport import client_context
 
-__all__ = ["acknowledged", "send_message"]
+__all__ = ["acknowledged", "send_message", "try_mllp"]
 
 _START, _END = b"\x0b", b"\x1c\r"
 _MOST_ANSWER = 1 << 16
+_REFUSAL_S = 1.0
 
 
 def send_message(destination: Hl7Destination, message: str, control: str) -> None:
@@ -47,13 +48,48 @@ def send_message(destination: Hl7Destination, message: str, control: str) -> Non
     acknowledged(answer, control)
 
 
+def try_mllp(destination: Hl7Destination) -> None:
+    """Connect, by TLS where it is configured; nothing is sent.
+
+    Raises
+    ------
+    NotDelivered
+        ``unreachable`` or ``timeout``; ``no_tls`` where somebody listens and the two do not come to terms.
+    """
+    try:
+        with _connection(destination) as connection:
+            if destination.tls is not None and _is_refused(connection):
+                raise NotDelivered("no_tls")
+    except TimeoutError:
+        raise NotDelivered("timeout") from None
+    except ssl.SSLError:
+        raise NotDelivered("no_tls") from None
+    except OSError:
+        raise NotDelivered("unreachable") from None
+
+
+def _is_refused(connection: socket.socket) -> bool:
+    """Return whether a peer closes at once: by TLS 1.3 it looks at our certificate after the handshake."""
+    connection.settimeout(_REFUSAL_S)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
 def _connection(destination: Hl7Destination) -> socket.socket:
     address = (destination.host, destination.port)
     connection = socket.create_connection(address, destination.timeout_seconds)
     if destination.tls is None:
         return connection
     context: ssl.SSLContext = client_context(destination.tls)
-    return context.wrap_socket(connection, server_hostname=destination.host)
+    try:
+        return context.wrap_socket(connection, server_hostname=destination.host)
+    except OSError:
+        connection.close()
+        raise
 
 
 def _answer(connection: socket.socket, ends: float) -> str:
