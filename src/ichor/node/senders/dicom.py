@@ -104,7 +104,7 @@ class DicomSender:
 
     def wanted(self) -> list[str]:
         """Return what this destination must take, in words."""
-        kinds = list(self.destination.kinds) if self.destination.results else [_FORWARDED]
+        kinds: list[str] = [*self.destination.kinds] if self.destination.results else [_FORWARDED]
         return [*kinds, _COMMITMENT] if self.destination.commitment else kinds
 
     def check_contexts(self) -> None:
