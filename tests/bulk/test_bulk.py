@@ -87,6 +87,8 @@ def test_rows_are_those_of_detect(assessed):
         else:
             assert row["code"] in [w["code"] for w in said["warnings"]]
         assert [n["code"] for n in row["notices"]] == [w["code"] for w in said["warnings"]]
+        other = "other_engine" in [w["code"] for w in said["warnings"]]
+        assert other == (said["assessable"] and row["engine"].startswith("OpenVINO"))
         messages = [w["message"].replace(f"{assessed.root}/", "") for w in said["warnings"]]
         assert [n["message"] for n in row["notices"]] == messages
         assert (row["bundle"], row["attempts"], row["revision"]) == (said["bundle"]["sha256"], 1, 1)
@@ -114,6 +116,7 @@ def test_a_rerun_of_a_finished_run_changes_no_file(assessed):
     [
         (["--bundle", "default"], "found a run with bundle"),
         (["--threshold", "0.4", "--bundle", BUNDLE], "threshold null, not 0.4"),
+        (["--bundle", BUNDLE, "--engine", "onnxruntime"], 'engine "auto", not "onnxruntime"'),
         (["--bundle", BUNDLE, "--jobs", "0"], "--jobs: found 0"),
     ],
 )

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import ichor
-from ichor.bulk.objects import write_objects
+from ichor.bulk.objects import ObjectWriter
 from ichor.bulk.opening import open_source
 from ichor.bulk.units import Source, Unit
 from ichor.detecting import Detection, Detector, Options
 from ichor.findings import Findings
+from ichor.notices import Notice
 from ichor.reading.limits import Limits
 from ichor.reading.scratch import ScratchFolder
 from ichor.reporting.words import refusals
@@ -26,6 +27,7 @@ __all__ = ["Assessor", "Settings", "Task", "failed_row"]
 
 _PLAIN = ("kind", "study_uid", "series_uid", "n_slices", "spacing_mm", "uncertain", "volume_ml")
 _WHERE_ASSESSED = ("probabilities", "thresholds", "positive", "subtypes", "slices", "regions")
+_HOME = Path(ichor.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Settings:
     kinds
         DICOM objects to make.
     objects
-        Folder for them; empty where none are made.
+        Where they go, see :func:`~ichor.bulk.targets.open_target`; empty where none are made.
+    engine
+        As of :class:`~ichor.detecting.Detector`.
     """
 
     source: str
@@ -55,6 +59,7 @@ class Settings:
     limits: Mapping[str, float] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
     objects: str = ""
+    engine: str = "auto"
 
     def as_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -113,10 +118,12 @@ class Assessor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.limits = Limits.from_environment(**settings.limits)
-        self.detector = Detector(settings.bundle, "cpu")
+        self.detector = Detector(settings.bundle, "cpu", settings.engine)
         self.options = Options(threshold=settings.threshold, sensitivity=settings.sensitivity)
         self.detector.check(self.options)
         self.source: Source = open_source(settings.source, limits=self.limits)
+        card = self.detector.bundle.card
+        self.writer = ObjectWriter(settings.kinds, settings.objects, card, self.limits)
 
     def rows(self, task: Task) -> list[dict[str, Any]]:
         """Assess a unit.
@@ -135,7 +142,8 @@ class Assessor:
                 names = {str(path): task.unit.name, str(scratch): task.unit.name}
                 for detection in self._detections(path):
                     row = _common(task, len(rows), self.detector.bundle.sha256, began)
-                    noticed = write_objects(detection, task.unit, len(rows), self)
+                    stored, noticed = self.writer.write(detection, task.unit, len(rows))
+                    row |= {"stored": stored, "engine": self.detector.model.provider}
                     rows.append(row | _found(detection, noticed, names))
         except Exception as error:  # one study's error is not the end of the others
             # Its text may quote values of the file.
@@ -163,7 +171,7 @@ def failed_row(
     began
         When it was begun, by :func:`time.perf_counter`; None where that is not known.
     """
-    empty = dict.fromkeys((*_PLAIN, *_WHERE_ASSESSED))
+    empty = dict.fromkeys((*_PLAIN, *_WHERE_ASSESSED, "stored", "engine"))
     found = {"state": "failed", "code": code, "message": message, "notices": [], "quantities": {}}
     common = _common(task, row, bundle, time.perf_counter() if began is None else began)
     return common | empty | found | {"stage_seconds": {}}
@@ -187,7 +195,7 @@ def _common(task: Task, row: int, bundle: str, began: float) -> dict[str, Any]:
     }
 
 
-def _found(detection: Detection, noticed: list[dict[str, Any]], names: Mapping[str, str]) -> dict[str, Any]:
+def _found(detection: Detection, noticed: list[Notice], names: Mapping[str, str]) -> dict[str, Any]:
     """Return what findings say, as columns."""
     findings = _named(detection.findings, names)
     data = findings.to_dict()
@@ -198,7 +206,8 @@ def _found(detection: Detection, noticed: list[dict[str, Any]], names: Mapping[s
         reason = refusals(findings)[0]
         row |= {"state": "refused", "code": reason.code, "message": reason.message}
     notices = [{"slices": None} | notice for notice in data["warnings"]]
-    return row | {"notices": notices + noticed, "quantities": dict(detection.quantities)}
+    notices += [{"code": n.code, "message": n.message, "slices": None} for n in noticed]
+    return row | {"notices": notices, "quantities": dict(detection.quantities)}
 
 
 def _named(findings: Findings, names: Mapping[str, str]) -> Findings:
@@ -214,5 +223,8 @@ def _named(findings: Findings, names: Mapping[str, str]) -> Findings:
 
 
 def _place(error: BaseException) -> str:
+    """Return the last line of ichor's own on the way to an error, else its last line."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    own = [f for f in frames if Path(f.filename).is_relative_to(_HOME)]
+    last = (own or list(frames))[-1:]
+    return f"{Path(last[0].filename).name}:{last[0].lineno}" if last else "an unknown place"

@@ -6,14 +6,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ichor.bulk.schema import check_installed
 from ichor.bulk.units import Unit, fingerprint_of, study_id
 from ichor.errors import UsageError
 from ichor.uids import hashed_uid
 
-__all__ = ["SCHEME", "TOKEN", "WebSource"]
+if TYPE_CHECKING:
+    from dicomweb_client import DICOMwebClient
+
+__all__ = ["SCHEME", "TOKEN", "WebSource", "web_client"]
 
 SCHEME = "dicomweb+"
 TOKEN = "ICHOR_DICOMWEB_TOKEN"
@@ -37,18 +40,8 @@ class WebSource:
     """
 
     def __init__(self, address: str) -> None:
-        check_installed("dicomweb_client")
-        from dicomweb_client import DICOMwebClient
-
         self.address = address
-        url = address.removeprefix(SCHEME)
-        if "@" in url.partition("://")[2].partition("/")[0]:
-            raise UsageError(
-                f"bulk: found credentials in the address of an archive; expected a token in {TOKEN}; leave them out"
-            )
-        token = os.environ.get(TOKEN, "")
-        headers = {"Authorization": f"Bearer {token}"} if token else None
-        self._client = DICOMwebClient(url=url, headers=headers)
+        self._client = web_client(address, TOKEN)
         self._left_out: Counter[str] = Counter()
 
     @property
@@ -84,6 +77,41 @@ class WebSource:
         for number, instance in enumerate(self._client.iter_study(uid)):
             instance.save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
         return folder
+
+
+def web_client(address: str, variable: str, *, seconds: float = 20.0) -> DICOMwebClient:
+    """Return a client of what an address names; nothing is asked of it yet.
+
+    Parameters
+    ----------
+    address
+        ``dicomweb+https://host/path``.
+    variable
+        Environment variable that may hold a token for it.
+    seconds
+        How long it may be silent.
+
+    Raises
+    ------
+    UsageError
+        Where the extra is missing, or the address cannot be used or names credentials.
+    """
+    check_installed("dicomweb_client")
+    from dicomweb_client import DICOMwebClient
+
+    url = address.removeprefix(SCHEME)
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise UsageError(
+            f"bulk: found credentials in the address of an archive; expected a token in {variable}; leave them out"
+        )
+    token = os.environ.get(variable, "")
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    try:
+        return DICOMwebClient(url=url, headers=headers, timeout=seconds)
+    except ValueError:
+        raise UsageError(
+            "bulk: found an address of an archive that cannot be read; expected dicomweb+https://host/path; check it"
+        ) from None
 
 
 def _value(study: dict[str, Any], tag: str) -> Any:

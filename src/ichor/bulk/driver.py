@@ -42,8 +42,10 @@ class Progress:
         Of these, units of this run.
     states
         Rows of this run by state.
+    not_stored
+        Rows of this run whose DICOM objects could not be stored.
     failed_before
-        Units that failed in an earlier run, and were not tried again.
+        Units that failed, or whose objects could not be stored, in an earlier run, and were not tried again.
     seconds
         Since the first task was begun.
     """
@@ -53,6 +55,7 @@ class Progress:
     done: int = 0
     new: int = 0
     states: dict[str, int] = field(default_factory=lambda: {"assessed": 0, "refused": 0, "failed": 0})
+    not_stored: int = 0
     failed_before: int = 0
     seconds: float = 0.0
 
@@ -299,6 +302,7 @@ class Driver:
                     f"{self._bundle[:12]} everywhere; install the same bundle on every machine"
                 )
             self.progress.states[row["state"]] += 1
+            self.progress.not_stored += row["stored"] is False
         self.progress.done += 1
         self.progress.new += 1
         if not self._rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ichor.bulk.folders import study_of
@@ -18,7 +18,7 @@ from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
 from ichor.reading.scratch import ScratchFolder
 
-__all__ = ["StoreSource"]
+__all__ = ["StoreSource", "open_store"]
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _VOLUMES = (".nii", ".nii.gz")
@@ -51,23 +51,8 @@ class StoreSource(TreeSource):
     """
 
     def __init__(self, address: str, limits: Limits) -> None:
-        check_installed()
-        from pyarrow import ArrowException, fs
-
         super().__init__(address)
-        parts = urlsplit(address)
-        if parts.username or parts.password or "secret_key" in parts.query:
-            raise UsageError(
-                "bulk: found credentials in the address of a store; expected them in the environment "
-                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), as addresses are written down; leave them out"
-            )
-        try:
-            self._fs, root = fs.FileSystem.from_uri(address)
-            found = self._fs.get_file_info(root)
-        except (ArrowException, OSError, ValueError) as error:
-            raise self._unusable(f"an address that cannot be opened ({type(error).__name__})") from None
-        if found.type == fs.FileType.NotFound:
-            raise self._unusable("nothing there")
+        self._fs, root = open_store(address, below="prefix")
         self._root = PurePosixPath(root)
         self._limits = limits
 
@@ -139,18 +124,59 @@ class StoreSource(TreeSource):
         """UID of the study of an object, from its first bytes."""
         with ScratchFolder() as scratch:
             path = scratch / "start"
-            with self._open(name) as source:
-                path.write_bytes(source.read(_HEADER_BYTES))
+            try:
+                with self._open(name) as source:
+                    path.write_bytes(source.read(_HEADER_BYTES))
+            except OSError:  # one object that is archived or locked does not end the run: its row says so
+                return ""
             return study_of(InputFile(path, name), self._limits)
 
     def _open(self, name: str) -> Any:
         return self._fs.open_input_stream(str(self._root / name))
 
-    def _unusable(self, found: str) -> UsageError:
-        return UsageError(
-            f"{self.address.partition('?')[0]}: found {found}; expected s3://bucket/prefix that can be listed; "
-            "check the address, the credentials and the region in the environment"
+
+def open_store(address: str, below: Literal["bucket", "prefix"] = "bucket") -> tuple[Any, str]:
+    """Open the file system that an address names.
+
+    Parameters
+    ----------
+    address
+        As of :class:`StoreSource`.
+    below
+        What must exist: the bucket, or something below the prefix, too.
+
+    Returns
+    -------
+    tuple
+        The file system of pyarrow, and the path of the prefix in it.
+
+    Raises
+    ------
+    UsageError
+        Where the address cannot be used, names credentials, or nothing is there.
+    """
+    check_installed()
+    from pyarrow import ArrowException, fs
+
+    parts = urlsplit(address)
+    if parts.username or parts.password or "secret_key" in parts.query:
+        raise UsageError(
+            "bulk: found credentials in the address of a store; expected them in the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), as addresses are written down; leave them out"
         )
+    try:
+        opened, root = fs.FileSystem.from_uri(address)
+        found = opened.get_file_info(root if below == "prefix" else root.partition("/")[0])
+    except (ArrowException, OSError, ValueError) as error:
+        what = f"an address that cannot be opened ({type(error).__name__})"
+    else:
+        if found.type != fs.FileType.NotFound:
+            return opened, root
+        what = "nothing there"
+    raise UsageError(
+        f"{address.partition('?')[0]}: found {what}; expected s3://bucket/prefix that can be used; check the address, "
+        "the credentials and the region in the environment"
+    )
 
 
 def _kind(name: str) -> str:

@@ -35,7 +35,7 @@ class Done:
     source
         Fingerprint that these rows were made of.
     failed
-        Whether one of these rows is ``failed``.
+        Whether one of these rows is ``failed``, or its DICOM objects were not stored.
     """
 
     __slots__ = ("failed", "revision", "source")
@@ -199,7 +199,7 @@ class Output:
     def all_keys(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield of every row, also of those that a later revision replaces, its part and what it is of."""
         for path in self.parts:
-            table = self.read(path, ("unit", "row", "revision", "source", "state", "code", "input"))
+            table = self.read(path, ("unit", "row", "revision", "source", "state", "code", "input", "stored"))
             for row in table.to_pylist():
                 yield path, row
 
@@ -207,7 +207,8 @@ class Output:
         """Return what is done, by unit."""
         found: dict[str, Done] = {}
         for _, row in self.all_keys():
-            known, failed = found.get(row["unit"]), row["state"] == "failed"
+            known = found.get(row["unit"])
+            failed = row["state"] == "failed" or row["stored"] is False
             if known is None or row["revision"] > known.revision:
                 found[row["unit"]] = Done(row["revision"], row["source"], failed)
             elif row["revision"] == known.revision:

@@ -13,8 +13,10 @@ from ichor.bulk.local_pool import LocalPool, usable_cores
 from ichor.bulk.opening import open_source
 from ichor.bulk.output import Output
 from ichor.bulk.pools import Pool
+from ichor.bulk.targets import open_target
 from ichor.detecting import Options
 from ichor.detecting.bundle import load_bundle
+from ichor.detecting.sessions import asked_engine
 from ichor.errors import UsageError
 from ichor.reading.limits import Limits
 
@@ -40,11 +42,13 @@ class Plan:
     kinds
         DICOM objects to make.
     objects
-        Folder for them; None for the output's name with ``-objects``.
+        Where they go, see :func:`~ichor.bulk.targets.open_target`; None for the output's name with ``-objects``.
     retry_failed
         Assess again what failed before.
     address, token
         Of a Ray cluster; None for processes of this machine.
+    engine
+        As of :class:`~ichor.detecting.Detector`.
     """
 
     root: str
@@ -55,15 +59,21 @@ class Plan:
     sensitivity: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
-    objects: Path | None = None
+    objects: str | None = None
     retry_failed: bool = False
     address: str | None = None
     token: Path | None = None
+    engine: str = "auto"
 
     @property
-    def objects_folder(self) -> Path:
-        """Where DICOM objects go."""
-        return self.objects or self.output.with_name(f"{self.output.absolute().name}-objects")
+    def target(self) -> str:
+        """Where DICOM objects go; empty where none are made."""
+        if not self.kinds:
+            return ""
+        if self.objects is not None and "://" in self.objects:
+            return self.objects
+        beside = self.output.with_name(f"{self.output.absolute().name}-objects")
+        return str(Path(self.objects or beside).absolute())
 
 
 def run(plan: Plan, show: Show) -> tuple[Progress, dict[str, int]]:
@@ -87,6 +97,7 @@ def run(plan: Plan, show: Show) -> tuple[Progress, dict[str, int]]:
     bundle = load_bundle(plan.bundle)
     options = Options(threshold=plan.threshold, sensitivity=plan.sensitivity)
     options.thresholds(bundle, "exam")
+    engine = asked_engine(plan.engine)
     output = Output(plan.output)
     source = open_source(plan.root, skipped=plan.output, limits=limits)
     settings = Settings(
@@ -96,8 +107,11 @@ def run(plan: Plan, show: Show) -> tuple[Progress, dict[str, int]]:
         sensitivity=plan.sensitivity,
         limits=dict(plan.limits),
         kinds=plan.kinds,
-        objects=str(plan.objects_folder.absolute()) if plan.kinds else "",
+        objects=plan.target,
+        engine=engine,
     )
+    if plan.kinds:
+        open_target(plan.target).check()
     with output.lock():
         output.begin(
             {
@@ -110,7 +124,9 @@ def run(plan: Plan, show: Show) -> tuple[Progress, dict[str, int]]:
                 "threshold": plan.threshold,
                 "sensitivity": plan.sensitivity,
                 "limits": dict(plan.limits),
+                "engine": engine,
                 "write": list(plan.kinds),
+                "objects": plan.objects if plan.kinds else None,
                 "version": ichor.__version__,
             }
         )

@@ -73,6 +73,10 @@ COLUMNS = (
     Column("regions", "list of region", "each connected bleed"),
     Column("notices", "list of notice", "what was noticed of the input", True),
     Column("quantities", "quantities", "what the out-of-distribution check measured", True),
+    Column(
+        "stored", "bool", "whether the DICOM objects lie where they were to go; null where there are none"
+    ),
+    Column("engine", "string", "what ran the model; null where it failed"),
     Column("stage_seconds", "stages", "as `seconds` of the findings", True),
     Column("seconds", "double", "wall time of the input up to this row", True),
     Column("bytes", "int64", "of the input's files", True),

@@ -16,7 +16,18 @@ __all__ = ["BINS", "Drift", "Summary", "summarise"]
 
 BINS = 20
 """Of the histograms of probabilities, from 0 to 1."""
-_COLUMNS = ("state", "code", "kind", "probabilities", "positive", "quantities", "seconds", "bytes")
+_COLUMNS = (
+    "state",
+    "code",
+    "kind",
+    "probabilities",
+    "positive",
+    "quantities",
+    "seconds",
+    "bytes",
+    "engine",
+    "stored",
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,10 @@ class Summary:
     ----------
     states, codes
         Rows by state; refused and failed ones by code.
+    engines
+        Rows by what ran the model.
+    not_stored
+        Rows whose DICOM objects could not be stored.
     positive
         Assessed rows that are positive, by label.
     histograms
@@ -72,6 +87,8 @@ class Summary:
 
     states: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
+    engines: Counter[str] = field(default_factory=Counter)
+    not_stored: int = 0
     positive: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABEL_NAMES, 0))
     histograms: dict[str, list[int]] = field(default_factory=lambda: {n: [0] * BINS for n in LABEL_NAMES})
     drift: list[Drift] = field(default_factory=list)
@@ -87,6 +104,8 @@ class Summary:
             "rows": sum(self.states.values()),
             "states": dict(self.states),
             "codes": dict(self.codes.most_common()),
+            "engines": dict(self.engines),
+            "not_stored": self.not_stored,
             "positive": self.positive,
             "histograms": self.histograms,
             "drift": [vars(d) | {"outside": round(d.outside, 4)} for d in self.drift],
@@ -110,6 +129,9 @@ def summarise(output: Output) -> Summary:
         found.states[row["state"]] += 1
         if row["code"]:
             found.codes[row["code"]] += 1
+        if row["engine"]:
+            found.engines[row["engine"]] += 1
+        found.not_stored += row["stored"] is False
         found.seconds.append(row["seconds"])
         found.bytes += row["bytes"] if row["row"] == 0 else 0
         if row["state"] == "assessed":

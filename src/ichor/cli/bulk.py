@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ichor.cli.detect import Engine
 from ichor.cli.verbosity import quiet
 from ichor.errors import UsageError
 
@@ -56,9 +57,14 @@ def bulk(
         ),
     ] = None,
     objects: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for these objects; by default OUT-objects, beside OUT."),
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where these objects go: a folder (by default OUT-objects, beside OUT), s3://bucket/prefix, or "
+            "dicomweb+https://host/path (STOW-RS).",
+        ),
     ] = None,
+    engine: Annotated[Engine, typer.Option(help="As for ichor detect.")] = Engine.auto,
     address: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="A Ray cluster, instead of processes of this machine."),
@@ -74,7 +80,8 @@ def bulk(
     """Assess every study of an archive with many processes, and write one row a study as Parquet.
 
     What has a row is not assessed again: an interrupted run goes on when it is started again. Exit status: 0 every
-    study has a row and none failed; 2 bad usage; 3 at least one failed; 130 interrupted.
+    study has a row and none failed; 2 bad usage; 3 at least one failed, or its DICOM objects could not be stored; 130
+    interrupted.
     """
     from ichor.bulk import check_installed
 
@@ -105,6 +112,7 @@ def bulk(
         limits=limits_of(limit or []),
         kinds=result_kinds(write),
         objects=objects,
+        engine=engine.value,
         retry_failed=retry_failed,
         address=address,
         token=token,
@@ -130,7 +138,10 @@ def _run(plan: Plan) -> None:
         if progress.failed_before:
             text = "failed in an earlier run; --retry-failed tries them again"
             print(f"{progress.failed_before} {text}", file=sys.stderr)
-    if progress.states["failed"] or progress.failed_before:
+        if progress.not_stored:
+            text = "whose DICOM objects could not be stored; --retry-failed tries them again"
+            print(f"{progress.not_stored} {text}", file=sys.stderr)
+    if progress.states["failed"] or progress.failed_before or progress.not_stored:
         raise typer.Exit(EXIT_NOT_ALL)
 
 

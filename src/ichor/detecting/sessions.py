@@ -28,6 +28,7 @@ __all__ = [
     "MapModel",
     "Model",
     "Session",
+    "asked_engine",
     "available_providers",
     "open_model",
     "open_session",
@@ -303,6 +304,20 @@ def available_providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
+def asked_engine(engine: str) -> str:
+    """Return the engine that is asked for: that of ``ICHOR_ENGINE`` in place of ``auto``, where it is set.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
+    engine = os.environ.get("ICHOR_ENGINE", "") or "auto" if engine == "auto" else engine
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: expected {', '.join(ENGINES)}")
+    return engine
+
+
 def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Model:
     """Open a bundle's graphs on a device, each from the very bytes whose hash was checked.
 
@@ -326,9 +341,7 @@ def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Mo
     UsageError
         For another name, or a device or an engine that is not there.
     """
-    engine = os.environ.get("ICHOR_ENGINE", "") or "auto" if engine == "auto" else engine
-    if engine not in ENGINES:
-        raise UsageError(f"engine {engine!r}: expected {', '.join(ENGINES)}")
+    engine = asked_engine(engine)
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device {device!r}: expected auto, cpu or cuda")
     cuda_known = _CUDA in available_providers()
