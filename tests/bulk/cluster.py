@@ -28,8 +28,9 @@ def free_port() -> int:
 class Cluster:
     """A head without cores, and nodes of one core each, which may be killed."""
 
-    def __init__(self, folder: Path, token: str | None = "a" * 64) -> None:
-        self.address = f"127.0.0.1:{free_port()}"
+    def __init__(self, folder: Path, token: str | None = "a" * 64, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self.address = f"{host}:{free_port()}"
         self.token = folder / "token"
         self.home = folder / "home"
         self.home.mkdir()
@@ -48,15 +49,20 @@ class Cluster:
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.head = self._started("--head", f"--port={port}", "--include-dashboard=false", "--num-cpus=0")
 
-    def add_node(self) -> None:
-        """Add a node of one core; one after the other, as two at once have taken each other's ports."""
-        self.nodes.append(self._started(f"--address={self.address}", "--num-cpus=1"))
+    def add_node(self, host: str = "", within: tuple[str, ...] = ()) -> None:
+        """Add a node of one core; one after the other, as two at once have taken each other's ports.
 
-    def _started(self, *words: str) -> subprocess.Popen[bytes]:
+        ``host`` is its address where it is another one, ``within`` the command that starts it in another namespace.
+        """
+        self.nodes.append(
+            self._started(f"--address={self.address}", "--num-cpus=1", host=host, within=within)
+        )
+
+    def _started(self, *words: str, host: str = "", within: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         """Start a head or a node. Ray gives up after 30 seconds, which a busy machine needs: then once more."""
         for _ in range(_TRIES):
             before = self.log.read_bytes().count(_READY)
-            process = self._start(*words)
+            process = self._start([*words, f"--node-ip-address={host or self._host}"], within)
             while process.poll() is None:
                 if self.log.read_bytes().count(_READY) > before:
                     return process
@@ -65,10 +71,10 @@ class Cluster:
                 os.killpg(process.pid, signal.SIGKILL)
         raise AssertionError(self.log.read_text()[-4000:])
 
-    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+    def _start(self, words: list[str], within: tuple[str, ...]) -> subprocess.Popen[bytes]:
         more = ["--temp-dir", self._temporary] if "--head" in words else []
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words, *more]
-        command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats"]
+        command = [*within, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words, *more]
+        command += ["--object-store-memory=80000000", "--disable-usage-stats"]
         return subprocess.Popen(
             command, env=self._environment, stdout=self._log, stderr=self._log, start_new_session=True
         )
@@ -101,9 +107,11 @@ def tree(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, token: str | None = "a" * 64, nodes: int = 1) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, token: str | None = "a" * 64, nodes: int = 1, host: str = "127.0.0.1"
+) -> Iterator[Cluster]:
     folder.mkdir()
-    found = Cluster(folder, token)
+    found = Cluster(folder, token, host)
     try:
         for _ in range(nodes):
             found.add_node()
