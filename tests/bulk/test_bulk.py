@@ -116,7 +116,7 @@ def test_a_rerun_of_a_finished_run_changes_no_file(assessed):
     [
         (["--bundle", "default"], "found a run with bundle"),
         (["--threshold", "0.4", "--bundle", BUNDLE], "threshold null, not 0.4"),
-        (["--bundle", BUNDLE, "--engine", "onnxruntime"], 'engine "auto", not "onnxruntime"'),
+        (["--bundle", BUNDLE, "--engine", "openvino"], 'engine "onnxruntime", not "openvino"'),
         (["--bundle", BUNDLE, "--jobs", "0"], "--jobs: found 0"),
     ],
 )

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 _WAITS_S = (1.0, 3.0, 9.0)
 """Between two tries to store the objects of one study."""
+_MOST_SECONDS = 30.0
+"""After which there is no other try: a worker that stays over a study for minutes is taken to hang."""
 
 
 class ObjectWriter:
@@ -89,12 +91,15 @@ class ObjectWriter:
         # Not every study of an archive waits for a target that is away: after the first each tries once, until one
         # succeeds.
         waits = () if self._is_away else _WAITS_S
+        began = time.monotonic()
         for wait in (*waits, 0.0):
             try:
                 target.put(made, name)
             except NotStored as error:
                 reason = str(error)
                 _log.warning("objects were not stored: %s", reason)
+                if time.monotonic() - began > _MOST_SECONDS:
+                    break
                 time.sleep(wait)
             else:
                 self._is_away = False

@@ -17,8 +17,8 @@ __all__ = ["TARGET_TOKEN", "NotStored", "Target", "open_target"]
 
 TARGET_TOKEN = "ICHOR_STOW_TOKEN"
 """Environment variable with a bearer token for the archive that objects are stored in."""
-_SECONDS = 120.0
-"""For an archive to take the objects of one study."""
+_SECONDS = 60.0
+"""How long an archive may be silent."""
 
 
 class NotStored(Exception):
