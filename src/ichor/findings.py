@@ -150,7 +150,8 @@ class Findings(_Model):
     """What detection says of one exam or picture.
 
     ``mask`` is not part of the JSON: it is the ``(n, rows, columns)`` uint8 array on the native slices, 0
-    where there is no bleed, otherwise the number of the region (1-based) that the voxel belongs to.
+    where there is no bleed, otherwise the number of the region (1-based) that the voxel belongs to. Nor is
+    ``heat``, of the same shape: see :func:`ichor.detecting.heat_map.heat_map`.
     """
 
     schema_: Literal["ichor.findings/1"] = Field(default="ichor.findings/1", alias="schema")
@@ -190,22 +191,34 @@ class Findings(_Model):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="null")
     _mask: NDArray[np.uint8] | None = PrivateAttr(default=None)
+    _heat: NDArray[np.uint8] | None = PrivateAttr(default=None)
 
     @property
     def mask(self) -> NDArray[np.uint8] | None:
         """Region numbers on the native slices, or None where nothing was assessed."""
         return self._mask
 
+    @property
+    def heat(self) -> NDArray[np.uint8] | None:
+        """Heat map on the native slices; None but where hemorrhage is suspected and nothing is outlined."""
+        return self._heat
+
     def with_mask(self, mask: NDArray[np.uint8] | None) -> Self:
         """Return a copy that carries a mask."""
-        other = super().replace()
+        other = self.replace()
         other._mask = mask
         return other
 
+    def with_heat(self, heat: NDArray[np.uint8] | None) -> Self:
+        """Return a copy that carries a heat map."""
+        other = self.replace()
+        other._heat = heat
+        return other
+
     def replace(self, **values: Any) -> Self:
-        """Return a copy with other values in some fields, checked as new ones are; it carries the same mask."""
+        """Return a copy with other values in some fields, checked as new ones are; mask and heat map stay."""
         other = super().replace(**values)
-        other._mask = self._mask
+        other._mask, other._heat = self._mask, self._heat
         return other
 
     def to_dict(self) -> dict[str, Any]:

@@ -324,6 +324,12 @@ NOTICES: dict[str, NoticeKind] = {
         ),
         NoticeKind("head_clipped", "go_on", "The head is cut by the edge of the image."),
         NoticeKind(
+            "nothing_outlined",
+            "go_on",
+            "Hemorrhage is suspected, but no region is outlined; says why. The page and the report show a heat map "
+            "of what the network marked, which is not an outline.",
+        ),
+        NoticeKind(
             "model_does_not_locate",
             "go_on",
             "The model scores slices and draws no map: there are no regions, no volume and no mask.",

@@ -270,3 +270,13 @@ def test_a_bruise_of_the_scalp_is_no_region(head_exam: Exam) -> None:
     outside = np.sqrt(((points / [72.0, 90.0, 75.0]) ** 2).sum(axis=-1)) > 0.99
     volume[outside & inside_ball(head_exam, centre, 16.0)] = BLOOD_HU
     assert not (localise(maps, volume, transform, RULE).mask[outside] > 0).any()
+
+
+def test_what_has_no_region_says_why(head_exam: Exam) -> None:
+    transform = plan_grid(head_exam.volume, head_exam.geometry, SPEC)
+    centre = np.array([25.0, 0.0, 0.0])
+    ball = ball_logits(transform, centre, 14.0)
+    cold = localise(six_maps((ball - 13, 5)), head_exam.volume, transform, RULE)
+    assert "an outline begins at 0.50" in cold.reason
+    bone = np.full_like(head_exam.volume, 900)
+    assert "dense as blood" in localise(six_maps((ball, 5)), bone, transform, RULE).reason

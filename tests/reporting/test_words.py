@@ -8,6 +8,8 @@ from ichor.findings import Findings, FindingsWarning, Region, SubtypeFindings
 from ichor.reporting.choice import reported_slices, suspicious_slices
 from ichor.reporting.words import (
     likely_subtypes,
+    limit,
+    nothing_outlined,
     number_ranges,
     printable,
     probability,
@@ -37,6 +39,23 @@ from .cases import card, findings_on, phantom, refused
 )
 def test_probabilities(value, against, text) -> None:
     assert probability(value, against=against) == text
+
+
+def test_a_threshold_is_a_number_also_at_the_edge() -> None:
+    assert [limit(0.9997, 0.2), limit(0.27, 0.2), limit(0.0002, 0.9)] == ["0.9997", "0.27", "0.0002"]
+
+
+def test_why_nothing_is_outlined() -> None:
+    exam, mask = phantom()
+    assert nothing_outlined(findings_on(exam, mask)) == ""
+    bare = findings_on(exam, mask).replace(regions=[])
+    assert nothing_outlined(bare) == "Nothing is outlined."
+    said = FindingsWarning(code="nothing_outlined", message="Nothing is outlined: it is too small.")
+    assert nothing_outlined(bare.replace(warnings=[said])) == said.message
+    whether = FindingsWarning(code="model_does_not_locate", message="The model m says whether, not where.")
+    assert nothing_outlined(bare.replace(warnings=[whether])).startswith(
+        "The model m says whether, not where. It draws"
+    )
 
 
 def test_ranges_count_from_one() -> None:

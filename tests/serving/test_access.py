@@ -44,6 +44,14 @@ def test_this_machine_alone_needs_no_token(tmp_path: Path, host: str) -> None:
     assert not Settings(state=tmp_path, host=host).guarded
 
 
+def test_identities_are_shown_on_this_machine_alone_or_to_whoever_logged_in(tmp_path: Path) -> None:
+    assert Settings(state=tmp_path, show_identity=True).worker.show_identity
+    for more in ({"hosts": ("reading.example",)}, {"host": "0.0.0.0"}):
+        with pytest.raises(UsageError, match="--token-file or --users"):
+            Settings(state=tmp_path, show_identity=True, **more)
+        assert Settings(state=tmp_path, show_identity=True, token="a" * 20, **more).show_identity
+
+
 @pytest.mark.parametrize("text", ["", "short\n", "\n" + TOKEN])
 def test_a_short_token_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "token"

@@ -159,7 +159,8 @@ def test_the_same_study_again_is_recognised_however_it_comes(server: Served) -> 
         again = send(client, *((f"folder/{n}", c) for n, c in demo_files().items()))[0]["id"]
         second = done(client, again)
         assert second["duplicate_of"] == original
-        assert second["label"] == row["label"]
+        # The code that it was given stays, whatever it turns out to be.
+        assert second["label"] != row["label"]
         assert second["place"] is None
         assert again not in {s["id"] for s in listed(client)}
         assert {again} <= {s["id"] for s in listed(client, duplicates=True)} - known

@@ -62,8 +62,7 @@ export function About() {
           Now: {renderer.value.used === "niivue" ? "NiiVue" : "a plain canvas"} ({renderer.value.why}).
         </p>
         <p class="soft">
-          <a href="api/v1/openapi.json">Description of the API (OpenAPI)</a> ·{" "}
-          <a href="LICENCES.txt">Licences of what this page is made with</a>
+          <a href="#/api">The API</a> · <a href="LICENCES.txt">Licences of what this page is made with</a>
         </p>
       </section>
       {problem.value && (

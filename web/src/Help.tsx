@@ -32,7 +32,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
       ["H", "brain, subdural, bone side by side"],
       ["T", "slab of 10, 20 mm, or none"],
       ["X", "cross on or off; a click moves it"],
-      ["M", "outlines on or off"],
+      ["M", "outlines, or the heat map, on or off"],
       ["C", "side by side"],
       ["R", "reset window, zoom and position"],
     ],

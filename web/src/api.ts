@@ -1,7 +1,7 @@
 // The documented API, typed. Every call that fails throws an ApiError with the server's message.
 
 import type { LabelName } from "./labels";
-import type { Findings, Slices, State, Study, Verdict, VerdictWord } from "./types";
+import type { Findings, PatientIdentity, Slices, State, Study, StudyIdentity, Verdict, VerdictWord } from "./types";
 
 export const BASE = "api/v1";
 
@@ -68,10 +68,21 @@ export interface StudyFilter {
   offset: number;
 }
 
+function queryOf(filter: StudyFilter): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(filter)) {
+    if (value === undefined || value === "") continue;
+    for (const one of Array.isArray(value) ? value : [value]) query.append(key, String(one));
+  }
+  return query;
+}
+
 export interface Session {
   guarded: boolean;
   methods: ("token" | "password")[];
   logged_in: boolean;
+  /** Whether the server shows whose studies they are. */
+  shows_identity: boolean;
   user: string | null;
 }
 
@@ -99,14 +110,9 @@ export interface NewVerdict {
 }
 
 export const api = {
-  studies: (filter: StudyFilter): Promise<{ total: number; items: Study[] }> => {
-    const query = new URLSearchParams();
-    for (const [key, value] of Object.entries(filter)) {
-      if (value === undefined || value === "") continue;
-      for (const one of Array.isArray(value) ? value : [value]) query.append(key, String(one));
-    }
-    return json(`/studies?${query}`);
-  },
+  studies: (filter: StudyFilter): Promise<{ total: number; items: Study[] }> => json(`/studies?${queryOf(filter)}`),
+  identities: (filter: StudyFilter): Promise<{ items: Record<string, PatientIdentity> }> => json(`/identities?${queryOf(filter)}`),
+  identity: (id: string): Promise<StudyIdentity> => json(`/studies/${id}/identity`),
   study: (id: string): Promise<Study> => json(`/studies/${id}`),
   findings: (id: string, signal?: AbortSignal): Promise<Findings> => json(`/studies/${id}/findings`, { signal: signal ?? null }),
   slices: (id: string, signal?: AbortSignal): Promise<Slices> => json(`/studies/${id}/slices`, { signal: signal ?? null }),

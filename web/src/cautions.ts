@@ -15,6 +15,9 @@ export const CAUTIONS: readonly Caution[] = [
   { code: "picture_window_unknown", title: "Window not known", chip: "window not known" },
 ];
 
+/** Says why nothing is outlined; it stands in the summary, too. */
+export const NOTHING_OUTLINED = "nothing_outlined";
+
 export function cautionOf(code: string): Caution | undefined {
   return CAUTIONS.find((caution) => caution.code === code);
 }

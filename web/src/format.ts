@@ -12,6 +12,12 @@ export function apart(value: number, other: number): string {
   return probability(value);
 }
 
+/** A threshold with as many decimals as tell it from a probability: it is a number, and never ">0.99". */
+export function limit(threshold: number, p: number): string {
+  const text = apart(threshold, p);
+  return /^[<>]/.test(text) ? String(Number(threshold.toPrecision(4))) : text;
+}
+
 /** Never round an uncertain thing to certainty: at the edge one more decimal, and beyond that a bound. */
 function bounded(value: number, decimals: number): string {
   const smallest = 10 ** -decimals;

@@ -2,12 +2,13 @@ import { signal, useSignal } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { About } from "./About";
+import { ApiPage } from "./ApiPage";
 import { api, whenUnauthorised } from "./api";
 import { messageOf } from "./errors";
 import { Help } from "./Help";
 import { isTyping } from "./keyboard";
 import { Login } from "./Login";
-import { place } from "./router";
+import { type Place, place } from "./router";
 import { askSession, session } from "./session";
 import { Desk } from "./study/desk";
 import { StudyPage } from "./study/StudyPage";
@@ -56,7 +57,7 @@ function App() {
   }, []);
   const at = place.value;
   useEffect(() => {
-    document.title = at.at === "study" ? "Study · ichor" : at.at === "about" ? "About · ichor" : "ichor";
+    document.title = { study: "Study · ichor", about: "About · ichor", api: "API · ichor", worklist: "ichor" }[at.at];
     window.scrollTo(0, 0);
   }, [at.at, at.at === "study" ? at.id : ""]);
 
@@ -101,17 +102,26 @@ function App() {
         <Login onDone={start} />
       ) : session.value === null ? (
         <main id="content" />
-      ) : at.at === "study" ? (
-        <StudyPage key={at.id} id={at.id} prior={at.prior} desk={desk} />
-      ) : at.at === "about" ? (
-        <About />
       ) : (
-        <Worklist />
+        <Content at={at} desk={desk} />
       )}
       {!locked.value && <DropAnywhere />}
       {help.value && <Help onClose={() => (help.value = false)} />}
     </>
   );
+}
+
+function Content({ at, desk }: { at: Place; desk: Desk }) {
+  switch (at.at) {
+    case "study":
+      return <StudyPage key={at.id} id={at.id} prior={at.prior} desk={desk} />;
+    case "about":
+      return <About />;
+    case "api":
+      return <ApiPage />;
+    case "worklist":
+      return <Worklist />;
+  }
 }
 
 /** The hash is the page's own address; the link only moves the focus. */

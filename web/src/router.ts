@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 
-export type Place = { at: "worklist" } | { at: "study"; id: string; prior: string | null } | { at: "about" };
+export type Place = { at: "worklist" } | { at: "study"; id: string; prior: string | null } | { at: "about" } | { at: "api" };
 
 function read(): Place {
   const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -11,7 +11,7 @@ function read(): Place {
     const prior = new URLSearchParams(query).get("with");
     return { at: "study", id, prior: prior && /^[\w-]+$/.test(prior) ? prior : null };
   }
-  return first === "about" ? { at: "about" } : { at: "worklist" };
+  return first === "about" || first === "api" ? { at: first } : { at: "worklist" };
 }
 
 export const place = signal<Place>(read());

@@ -46,6 +46,21 @@ export interface Study {
   duplicate_of: string | null;
 }
 
+/** Whose study it is, as its header says; empty where that does not say. */
+export interface PatientIdentity {
+  name: string;
+  patient_id: string;
+  accession: string;
+  date: string;
+  description: string;
+}
+
+export interface StudyIdentity {
+  identity: PatientIdentity;
+  /** Assessed exams of the same patient that are not later, the latest first. */
+  priors: { id: string; label: string; date: string }[];
+}
+
 export interface NamedSubtype {
   label: string;
   /** Whether the model was measured on enough patients with it. */
@@ -113,6 +128,8 @@ export interface Slices {
     suspicious: number;
     /** DICOM instance number of each native slice; null for input without. */
     instances: (number | null)[] | null;
+    /** `kernel` and `slice thickness`; without what the header does not say. */
+    acquisition: Record<string, string>;
   };
   slices: SliceRow[];
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { apart, bytes, count, duration, probability, ranges, volume } from "../src/format";
+import { apart, bytes, count, duration, limit, probability, ranges, volume } from "../src/format";
 import words from "./fixtures/words.json";
 
 /** The report's text, unless it stands at the edge, where the page has one more decimal. */
@@ -58,4 +58,9 @@ test("durations", () => {
 test("sizes and counts", () => {
   assert.deepEqual([bytes(10), bytes(4.2e6), bytes(73e6), bytes(2.5e9)], ["1 kB", "4.2 MB", "73 MB", "2.5 GB"]);
   assert.deepEqual([count(1, "slice"), count(1200, "study", "studies")], ["1 slice", "1,200 studies"]);
+});
+
+test("a threshold is a number, also where it lies at the edge", () => {
+  assert.equal(limit(0.9997, 0.2), "0.9997");
+  assert.equal(limit(0.27, 0.2), "0.27");
 });

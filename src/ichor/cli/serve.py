@@ -61,6 +61,14 @@ def serve(
     keep_originals: Annotated[
         bool, typer.Option("--keep-originals", help="Keep uploaded files as long as their studies.")
     ] = False,
+    show_identity: Annotated[
+        bool,
+        typer.Option(
+            "--show-identity",
+            help="Show name, ID, accession number, date and description on the page; on this machine alone, or to "
+            "whoever has logged in.",
+        ),
+    ] = False,
     node: Annotated[
         Path | None,
         typer.Option(
@@ -100,6 +108,7 @@ def serve(
         trusted_proxies=tuple(trusted_proxy or ()),
         keep_days=keep_days,
         keep_originals=keep_originals,
+        show_identity=show_identity,
         certificate=certificate,
         key=key,
     )

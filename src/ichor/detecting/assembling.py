@@ -25,7 +25,7 @@ from ichor.findings import (
     SubtypeFindings,
 )
 from ichor.labels import LABEL_NAMES, SUBTYPE_NAMES
-from ichor.notices import Notice
+from ichor.notices import Notice, notice
 from ichor.reading.files import shown
 from ichor.reading.limits import Limits
 from ichor.uids import hashed_uid
@@ -125,11 +125,14 @@ class Outcome:
         ``(6,)`` probabilities, rounded likewise.
     regions
         Bleeds; None of a model that draws no map.
+    any_map
+        ``(m, h, w)`` logits of the map of any hemorrhage; None of a model that draws no map.
     """
 
     slices: NDArray[np.float64]
     exam: NDArray[np.float64]
     regions: Regions | None
+    any_map: NDArray[np.float32] | None = None
 
 
 def unit_of(subject: Exam | Picture) -> Unit:
@@ -198,6 +201,8 @@ def findings_of(
     band = None if unit != "exam" or outcome is None else bundle.manifest.uncertain_band
     regions = outcome.regions if outcome else None
     positive = _flags(exam, thresholds) if outcome else LabelFlags()
+    if positive.any and regions and not regions.regions:
+        notices = [*notices, notice("nothing_outlined", f"Nothing is outlined: {regions.reason}.")]
     findings = Findings(
         input=subject.source.input,
         kind="picture" if isinstance(subject, Picture) else "exam",

@@ -22,6 +22,7 @@ from ichor.detecting.assembling import (
 )
 from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.examining import examine
+from ichor.detecting.heat_map import heat_map, lacks_outline
 from ichor.detecting.localise import localise
 from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import outside_ranges, quantities
@@ -161,6 +162,8 @@ class Detector:
         )
         _log.debug("noticed: %s", ", ".join(n.code for n in notices) or "nothing")
         findings = findings_of(subject, outcome, notices, self.bundle, options, seconds)
+        if outcome is not None and outcome.any_map is not None and lacks_outline(findings):
+            findings = findings.with_heat(heat_map(outcome.any_map, prepared.transform))
         return Detection(findings, subject, quantities=measured)
 
     def detect_all(
@@ -266,4 +269,5 @@ class Detector:
             else (sigmoid(scores.native), sigmoid(scores.exam))
         )
         # Rounded before the verdict: what is shown and what is decided must not contradict each other.
-        return Outcome(np.round(slices, 4), np.round(exam, 4), regions)
+        any_map = None if prediction.maps is None else prediction.maps[:, 0]
+        return Outcome(np.round(slices, 4), np.round(exam, 4), regions, any_map)

@@ -33,6 +33,7 @@ _HALF_BONE_HU = 450.0
 _EDGE_MM = 0.8
 _TOUCH_SHARE = 0.004
 """Of a picture's width, about a millimetre: so near to blood, what is white touches it."""
+_NOT_LIKE_BLOOD = "what the network marked is not as dense as blood, or does not lie within the skull"
 _NOISE_HOLE_SHARE = 2e-4
 """Of a picture's pixels, about 10 mm²: a smaller hole in a bleed is noise."""
 
@@ -49,11 +50,14 @@ class Regions:
         ``(n, rows, columns)`` uint8: number of the region (1-based), 0 elsewhere.
     volume_ml
         Of all regions; None where spacing is unknown or the map only points.
+    reason
+        Why there is none, as a clause; empty where there are regions.
     """
 
     regions: list[Region]
     mask: NDArray[np.uint8]
     volume_ml: float | None
+    reason: str = ""
 
 
 def localise(
@@ -92,10 +96,10 @@ def localise(
     """
     geometry = transform.geometry
     mask = np.zeros(volume.shape, np.uint8)
-    nothing = Regions([], mask, 0.0 if geometry.spacing_known and rule.measures else None)
+    none_ml = 0.0 if geometry.spacing_known and rule.measures else None
     any_map = np.asarray(sigmoid(map_logits[:, 0]), dtype=np.float32)
     if not (any_map >= rule.probability).any():
-        return nothing
+        return Regions([], mask, none_ml, _too_cold(float(any_map.max(initial=0)), rule))
     wanted, planes = blood_map(_around_seeds(any_map, rule), volume, transform, rule)
     first = int(wanted[0])  # what follows looks at the slices between the first and the last warm one only
     blood = np.zeros((int(wanted[-1]) + 1 - first, *volume.shape[1:]), bool)
@@ -103,7 +107,7 @@ def localise(
     blood[wanted - first], seeds[wanted - first] = planes > 0, planes >= rule.probability
     labels, count = ndimage.label(blood, structure=np.ones((3, 3, 3)))
     if not count:
-        return nothing
+        return Regions([], mask, none_ml, _NOT_LIKE_BLOOD)
     voxel_ml = geometry.slice_extents * geometry.spacing[0] * geometry.spacing[1] / 1000
     shown = geometry.spacing_known and rule.measures
     found = ndimage.find_objects(labels)
@@ -136,7 +140,21 @@ def localise(
             )
         )
     total = float(sizes[order].sum()) if shown else None
-    return Regions(regions, mask, None if total is None else round(total, 3))
+    reason = (
+        "" if regions else _too_small(rule, known=geometry.spacing_known) if seeds.any() else _NOT_LIKE_BLOOD
+    )
+    return Regions(regions, mask, None if total is None else round(total, 3), reason)
+
+
+def _too_cold(highest: float, rule: Localisation) -> str:
+    # Cut off, not rounded: what stays below must not be written as if it reached it.
+    shown = np.floor(100 * highest) / 100
+    return f"the network's map reaches {shown:.2f} at its highest, and an outline begins at {rule.probability:.2f}"
+
+
+def _too_small(rule: Localisation, *, known: bool) -> str:
+    least = f"{rule.min_volume_ml:g} mL" if known else f"{rule.min_pixels} pixels of a picture 512 wide"
+    return f"what the network marked and is as dense as blood is smaller than {least}, below which nothing is outlined"
 
 
 def _around_seeds(any_map: NDArray[np.float32], rule: Localisation) -> NDArray[np.float32]:

@@ -26,6 +26,10 @@ __all__ = ["LAST_FILE", "content_key", "write_report_files", "write_viewer_files
 
 _ABOUT = "ichor: {}; research use, not a medical device"
 _THUMBNAIL = 128
+_SHOWN = ("kernel", "slice thickness")
+"""Technical facts of the series that a reader sees beside the images."""
+_HEAT_SIDE = 128
+"""Pixels of the longer side of the heat map, about."""
 LAST_FILE = "overlays.zip"
 """Written last: where it is, all is."""
 
@@ -82,11 +86,15 @@ def write_viewer_files(findings: Findings, image: Exam | Picture, folder: Path) 
         write_volume(folder / "mask.nii.gz", _planes(plan, findings.mask, 0), n, plan.affine, about)
         if isinstance(image, Exam):
             write_mask(findings, image, folder / "mask-native.nii.gz")
+    if findings.heat is not None:
+        about = _ABOUT.format("the network's heat map, not an outline")
+        _write_heat(folder / "heat.nii.gz", plan, findings.heat, about)
     if isinstance(image, Picture):
         Image.fromarray(image.grey).save(folder / "picture.png")
     display = plan.as_dict()
     display["suspicious"] = _first(findings, plan)
     display["instances"] = list(image.source.instance_numbers) or None
+    display["acquisition"] = {name: said for name in _SHOWN if (said := image.source.details.get(name))}
     _thumbnail(plan, volume, display["suspicious"], folder / "thumbnail.png")
     return display
 
@@ -124,6 +132,24 @@ def write_report_files(
     _pack(write_overlays(findings, image, made / "overlay"), made / LAST_FILE)
     for name in ("report.html", LAST_FILE):
         (made / name).rename(folder / name)
+
+
+def _write_heat(path: Path, plan: Display, heat: NDArray[np.uint8], about: str) -> None:
+    """Write the heat map coarsely: it is blurred, and lies over an image that is not."""
+    step = max(1, max(plan.shape) // _HEAT_SIDE)
+    rows, columns = (-(-side // step) for side in plan.shape)
+
+    def coarse() -> Iterator[NDArray[np.uint8]]:
+        for plane in _planes(plan, heat, 0):
+            padded = np.zeros((rows * step, columns * step), np.uint16)
+            padded[: plane.shape[0], : plane.shape[1]] = plane
+            blocks = padded.reshape(rows, step, columns, step)
+            yield (blocks.sum(axis=(1, 3), dtype=np.uint32) // step**2).astype(np.uint8)
+
+    affine = plan.affine.copy()
+    affine[:3, 3] += (step - 1) / 2 * (affine[:3, 0] + affine[:3, 1])
+    affine[:3, :2] *= step
+    write_volume(path, coarse(), len(plan.source), affine, about)
 
 
 def _planes(plan: Display, native: NDArray[Any], empty: int) -> Iterator[NDArray[Any]]:

@@ -376,7 +376,7 @@ class Queue:
             first = session.scalars(same.order_by(col(Study.arrived)).limit(1)).first()
             if first is None:
                 return False
-            copied = {name: getattr(first, name) for name in ("label", *_COPIED)}
+            copied = {name: getattr(first, name) for name in _COPIED}
             _change(session, leased, study, **values, **copied, duplicate_of=first.id, finished=time.time())
             return True
 

@@ -23,6 +23,8 @@ class WorkerSettings:
         Keep uploaded files as long as their studies.
     limits
         How much of an input is read, by name of the limit.
+    show_identity
+        Keep whose studies they are, to show it.
     name
         By which its leases are known; the supervisor gives each worker its own.
     """
@@ -33,3 +35,4 @@ class WorkerSettings:
     keep_originals: bool
     limits: dict[str, float]
     name: str = ""
+    show_identity: bool = False

@@ -1,4 +1,7 @@
-"""The tables of one database. Nothing in them names, dates or identifies a patient.
+"""The tables of one database. Nothing in them names, dates or identifies a patient, but ``identity``.
+
+``identity`` is filled only where the server was asked to show whose studies they are (``--show-identity``), is read by
+no export, event or log, and is emptied when a server starts that was not asked.
 
 ``verdict`` and ``session`` are the page's alone, ``delivery`` is the node's; they stand here because one line of
 migrations makes all tables.
@@ -11,7 +14,17 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, Column, Float, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-__all__ = ["ClockReading", "Delivery", "Event", "Job", "Session", "StoredFindings", "Study", "Verdict"]
+__all__ = [
+    "ClockReading",
+    "Delivery",
+    "Event",
+    "Job",
+    "Session",
+    "StoredFindings",
+    "StoredIdentity",
+    "Study",
+    "Verdict",
+]
 
 
 class Job(SQLModel, table=True):
@@ -134,6 +147,19 @@ class StoredFindings(SQLModel, table=True):
     study: str = Field(sa_column=Column(String(32), ForeignKey("study.id"), primary_key=True))
     findings: str = Field(sa_column=Column(Text, nullable=False))
     display: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+
+
+class StoredIdentity(SQLModel, table=True):
+    """Whose study it is, as the header says: see :class:`ichor.reading.patient_identity.PatientIdentity`."""
+
+    __tablename__: ClassVar[Any] = "identity"
+
+    study: str = Field(sa_column=Column(String(32), ForeignKey("study.id"), primary_key=True))
+    name: str = Field(default="", sa_column=Column(Text, nullable=False))
+    patient_id: str = Field(default="", sa_column=Column(Text, nullable=False, index=True))
+    accession: str = Field(default="", sa_column=Column(Text, nullable=False))
+    date: str = Field(default="", sa_column=Column(Text, nullable=False))
+    description: str = Field(default="", sa_column=Column(Text, nullable=False))
 
 
 class Verdict(SQLModel, table=True):

@@ -22,8 +22,10 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from ichor.errors import RefusedInput
+from ichor.exam import Exam, Picture
 from ichor.jobs.assessment import Assessor, failure_message
 from ichor.jobs.database import Database
+from ichor.jobs.identities import Identities, InputIdentities
 from ichor.jobs.logs import log, places, start_logs
 from ichor.jobs.queue import LEASE_S, MOST_ATTEMPTS, LeasedJob, LeaseLost, Queue
 from ichor.jobs.settings import WorkerSettings
@@ -58,6 +60,7 @@ class Worker:
         self.storage = Storage(Path(settings.state))
         self.queue = Queue(Database(settings.database))
         self.limits = Limits.from_environment(**settings.limits)
+        self.identities = Identities(self.queue.database)
         self.assessor = Assessor(settings.bundle, self.queue, self.storage, self.limits)
         self.ending = threading.Event()
         self._progress = time.monotonic()
@@ -124,6 +127,7 @@ class Worker:
         path = self.storage.upload(leased.upload) / leased.input
         began = self._progress = time.monotonic()
         turn_ends: float | None = None
+        known = InputIdentities(path, self.limits) if self.settings.show_identity else None
         for number, result in enumerate(read_all(path, limits=self.limits, isolated=True)):
             self._progress = time.monotonic()
             if isinstance(result, RefusedInput) and _names_disk(result):
@@ -136,6 +140,8 @@ class Worker:
             elif not part.done:
                 # Counted from what is new: each turn brings an input further, however long it reads again.
                 turn_ends = turn_ends or self._progress + _turn_s(self._progress - began)
+                if known is not None and (identity := known.of(_study_uid(result))):
+                    self.identities.store(part.study, identity)
                 self.assessor.settle(leased, part.study, result)
             else:
                 self.assessor.complete(leased, part.study, result)
@@ -204,6 +210,10 @@ class Worker:
                     return
             except SQLAlchemyError as error:
                 log("database_error", level=logging.WARNING, error=type(error).__name__)
+
+
+def _study_uid(result: Exam | Picture | RefusedInput) -> str:
+    return result.study_uid if isinstance(result, RefusedInput) else result.source.study_uid
 
 
 def _turn_s(reading_s: float) -> float:

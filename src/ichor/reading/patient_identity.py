@@ -6,6 +6,8 @@ An :class:`~ichor.exam.Exam` and its findings carry none of this.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from ichor.reading.dicom.elements import Elements
 from ichor.reading.inputs import dicom_files
 from ichor.reading.limits import Limits
 
-__all__ = ["PatientIdentity", "patient_identity"]
+__all__ = ["PatientIdentity", "patient_identities", "patient_identity"]
 
 _TAGS = (
     "SpecificCharacterSet",
@@ -79,6 +81,43 @@ def patient_identity(
     RefusedInput
         Where the path cannot be opened (any more).
     """
+    with closing(_each(path, limits)) as found:
+        return next((identity for uid, identity in found if uid == study_uid), None)
+
+
+def patient_identities(
+    path: str | os.PathLike[str], limits: Limits | None = None
+) -> dict[str, PatientIdentity]:
+    """Find patient and study of every study that an input holds.
+
+    Parameters
+    ----------
+    path, limits
+        As in :func:`patient_identity`.
+
+    Returns
+    -------
+    dict
+        By the study's UID, as stored. A study whose headers name several patients is left out: a wrong name is worse
+        than none.
+
+    Raises
+    ------
+    RefusedInput
+        Where the path cannot be opened (any more).
+    """
+    found: dict[str, PatientIdentity] = {}
+    mixed: set[str] = set()
+    with closing(_each(path, limits)) as each:
+        for uid, identity in each:
+            first = found.setdefault(uid, identity)
+            if (first.name, first.patient_id) != (identity.name, identity.patient_id):
+                mixed.add(uid)
+    return {uid: identity for uid, identity in found.items() if uid not in mixed}
+
+
+def _each(path: str | os.PathLike[str], limits: Limits | None) -> Generator[tuple[str, PatientIdentity]]:
+    """Give study UID and identity of file after file."""
     bounds = limits or Limits.from_environment()
     with dicom_files(Path(path), bounds) as files:
         for file in files:
@@ -87,9 +126,7 @@ def patient_identity(
             except RefusedInput:  # spoken of when the input was read
                 continue
             elements = Elements(data)
-            if elements.text("StudyInstanceUID") == study_uid:
-                return _identity(elements, _name(data))
-    return None
+            yield elements.text("StudyInstanceUID"), _identity(elements, _name(data))
 
 
 def _name(data: Dataset) -> str:

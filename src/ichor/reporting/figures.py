@@ -21,6 +21,8 @@ __all__ = ["Outline", "Panel", "ScaleBar", "SliceFigure", "slice_figures"]
 
 _SHOWN: tuple[tuple[str, Window], ...] = (("Brain", BRAIN), ("Subdural", SUBDURAL), ("Bone", BONE))
 _BAR_MM = (50, 20, 10, 5)
+_HEAT, _MOST_HEAT = (255, 122, 26), 0.75
+"""Colour of the heat map, and how much of it covers the grey where it is warmest."""
 _BAR_SHARE = 0.34
 """Of a picture's width, which the longest bar that fits may take."""
 
@@ -60,7 +62,7 @@ class Panel:
     caption
         Level and width in words.
     grey
-        ``(rows, columns)`` uint8.
+        ``(rows, columns)`` uint8; of a heat map ``(rows, columns, 3)``.
     """
 
     name: str
@@ -127,7 +129,7 @@ class SliceFigure:
 
 
 def slice_figures(
-    findings: Findings, image: Exam | Picture, slices: list[int], *, side: int = 480
+    findings: Findings, image: Exam | Picture, slices: list[int], *, side: int = 480, heat: bool = False
 ) -> list[SliceFigure]:
     """Prepare slices to be shown.
 
@@ -141,6 +143,8 @@ def slice_figures(
         Indices wanted, 0-based.
     side
         Pixels of each panel's longer side.
+    heat
+        Whether the heat map, where the findings carry one, is shown in a panel of its own.
 
     Returns
     -------
@@ -151,10 +155,14 @@ def slice_figures(
         return []
     view = View.of(image, slices, side)
     bar = _bar(view)
-    return [
-        SliceFigure(index, _panels(image, view, index), _outlines(findings, view, index), view.marks, bar)
-        for index in slices
-    ]
+    warmth = findings.heat if heat else None
+    figures = []
+    for index in slices:
+        panels = _panels(image, view, index)
+        if warmth is not None:
+            panels = (*panels, _heat_panel(panels[0], view.picture(warmth[index])))
+        figures.append(SliceFigure(index, panels, _outlines(findings, view, index), view.marks, bar))
+    return figures
 
 
 def _bar(view: View) -> ScaleBar | None:
@@ -173,6 +181,15 @@ def _panels(image: Exam | Picture, view: View, index: int) -> tuple[Panel, ...]:
     return tuple(
         Panel(name, f"level {window.level:g}, width {window.width:g} HU", window.to_grey(hu))
         for name, window in _SHOWN
+    )
+
+
+def _heat_panel(base: Panel, warmth: NDArray[np.float32]) -> Panel:
+    """Lay the heat map over a panel: the warmer, the less of the grey is seen."""
+    share = _MOST_HEAT * np.clip(warmth / 255, 0, 1)[..., None]
+    rgb = (1 - share) * base.grey[..., None] + share * np.array(_HEAT, np.float32)
+    return Panel(
+        "Heat map", "not an outline: where the network's map is highest", np.rint(rgb).astype(np.uint8)
     )
 
 

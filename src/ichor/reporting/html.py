@@ -21,6 +21,8 @@ from ichor.reporting.words import (
     NOT_DETERMINED,
     UNTRUSTED,
     likely_subtypes,
+    limit,
+    nothing_outlined,
     number_ranges,
     printable,
     probability,
@@ -141,6 +143,8 @@ def _context(findings: Findings, image: Exam | Picture | None, card: BundleCard 
         "bars": _bars(findings, card),
         "chart": strip_chart(findings),
         "shown": _shown(findings, image),
+        "nothing_outlined": nothing_outlined(findings),
+        "has_heat": findings.heat is not None,
         "is_picture": isinstance(image, Picture),
         "largest_first": _regions(findings),
         "warnings": _warnings(findings),
@@ -165,7 +169,7 @@ def _bars(findings: Findings, card: BundleCard | None) -> list[_Bar]:
                 value,
                 probability(value, against=threshold),
                 threshold,
-                probability(threshold, against=value),
+                limit(threshold, value),
                 bool(getattr(findings.positive, label.name)),
                 reasons.get(label.name, ""),
             )
@@ -181,7 +185,7 @@ def _shown(findings: Findings, image: Exam | Picture | None) -> list[_Shown]:
         chosen = [image.n_slices // 2]
     probabilities = {s.index: s for s in findings.slices}
     shown = []
-    for figure in slice_figures(findings, image, chosen):
+    for figure in slice_figures(findings, image, chosen, heat=True):
         facts = []
         s = probabilities.get(figure.index)
         if s is not None:

@@ -47,12 +47,14 @@ def write_overlays(findings: Findings, image: Exam | Picture, folder: Path) -> l
     if not slices:
         return []
     folder.mkdir(parents=True, exist_ok=True)
+    draws = not any(w.code == "model_does_not_locate" for w in findings.warnings)
     any_p = {s.index: s.probabilities.any for s in findings.slices}
     paths = []
-    for figure in slice_figures(findings, image, slices, side=_SIDE):
+    for figure in slice_figures(findings, image, slices, side=_SIDE, heat=True):
         head = f"slice {figure.index + 1} of {findings.n_slices}" if isinstance(image, Exam) else "picture"
         p = any_p.get(figure.index)
         head += f"   any hemorrhage {probability(p)}   (ichor: research software, not a medical device)"
+        head += "" if draws else "   no outline: this model says whether, not where"
         path = folder / f"slice-{figure.index + 1:03d}.png"
         _draw(figure, head).save(path)
         paths.append(path)

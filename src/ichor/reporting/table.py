@@ -12,6 +12,8 @@ from ichor.reporting.words import (
     NOT_DETERMINED,
     UNTRUSTED,
     likely_subtypes,
+    limit,
+    nothing_outlined,
     number_ranges,
     printable,
     probability,
@@ -66,7 +68,7 @@ def print_table(
     reasons = refusals(findings)
     for key, notices in (
         ("reason", reasons),
-        ("warnings", [w for w in findings.warnings if w not in reasons]),
+        ("warnings", [w for w in findings.warnings if w not in reasons and w.code != "nothing_outlined"]),
     ):
         for place, w in enumerate(notices):
             where = f" (slices {number_ranges(w.slices)})" if w.slices else ""
@@ -91,8 +93,8 @@ def _rows(findings: Findings) -> list[tuple[str, str | Text]]:
     if threshold is None:
         rows.append(("score", f"{probability(p)}   (not calibrated, no threshold)"))
     else:
-        limit = probability(threshold, against=p)
-        rows.append(("P(any)", f"{probability(p, against=threshold)}   (threshold {limit})"))
+        found = probability(p, against=threshold)
+        rows.append(("P(any)", f"{found}   (threshold {limit(threshold, p)})"))
     if findings.uncertain and findings.uncertainty:
         rows.append(("certainty", findings.uncertainty))
     if findings.positive.any:
@@ -107,6 +109,8 @@ def _rows(findings: Findings) -> list[tuple[str, str | Text]]:
                 else f"{n} region{'s' if n > 1 else ''}, volume not known",
             )
         )
+    elif why := nothing_outlined(findings):
+        rows.append(("outlined", why))
     if findings.kind == "exam":
         rows.append(("slices", _slices(findings)))
         if findings.series_uid:  # a folder may hold several exams

@@ -22,7 +22,9 @@ __all__ = [
     "LikelySubtype",
     "Verdict",
     "likely_subtypes",
+    "limit",
     "names_subtype",
+    "nothing_outlined",
     "number_ranges",
     "printable",
     "probability",
@@ -81,17 +83,17 @@ def verdict(findings: Findings) -> Verdict:
             f"The model scores hemorrhage on this {what} {probability(p)}. The score is not calibrated and has no "
             "threshold: neither hemorrhage nor its absence is called.",
         )
-    found, limit = probability(p, against=threshold), probability(threshold, against=p)
+    found, bound = probability(p, against=threshold), limit(threshold, p)
     if findings.positive.any:
         return Verdict(
             "positive",
             "Hemorrhage suspected",
-            f"The probability of hemorrhage on this {what} is {found}; it is suspected from {limit} upwards.",
+            f"The probability of hemorrhage on this {what} is {found}; it is suspected from {bound} upwards.",
         )
     return Verdict(
         "negative",
         "No hemorrhage suspected",
-        f"The probability of hemorrhage on this {what} is {found}, below the threshold of {limit}. "
+        f"The probability of hemorrhage on this {what} is {found}, below the threshold of {bound}. "
         "This does not rule hemorrhage out.",
     )
 
@@ -134,6 +136,16 @@ def _of_point(point: OperatingPoint) -> str:
     ]
     text = f"The threshold is the model's operating point for {point.aim:.0%} sensitivity."
     return f"{text} Chosen so on other exams, it gave {' and '.join(figures)}." if figures else text
+
+
+def nothing_outlined(findings: Findings) -> str:
+    """Say why nothing is outlined although hemorrhage is suspected; empty where something is, or it is not."""
+    if not findings.positive.any or findings.regions:
+        return ""
+    said = {w.code: w.message for w in findings.warnings}
+    if "model_does_not_locate" in said:
+        return f"{said['model_does_not_locate']} It draws no outlines, gives no volume and has no mask."
+    return said.get("nothing_outlined", "Nothing is outlined.")
 
 
 def refusals(findings: Findings) -> list[FindingsWarning]:
@@ -226,6 +238,12 @@ def probability(value: float | None, *, against: float | None = None) -> str:
             if f"{value:.{decimals}f}" != f"{against:.{decimals}f}":
                 return _bounded(value, decimals)
     return _bounded(value, 2)
+
+
+def limit(threshold: float | None, p: float) -> str:
+    """Write a threshold with as many decimals as tell it from a probability: it is a number, and never ``>0.99``."""
+    text = probability(threshold, against=p)
+    return f"{threshold:.4g}" if threshold is not None and text[0] in "<>" else text
 
 
 def volume(ml: float | None) -> str:

@@ -18,6 +18,7 @@ from ichor.detecting import load_bundle
 from ichor.detecting.bundle import require_calibrated
 from ichor.errors import UsageError
 from ichor.jobs.database import Database
+from ichor.jobs.identities import Identities
 from ichor.jobs.logs import log
 from ichor.jobs.queue import Queue
 from ichor.jobs.storage import Storage
@@ -41,7 +42,8 @@ __all__ = ["create_app"]
 _TIDY_S = 600.0
 _DESCRIPTION = """The API that ichor's own page uses. Send studies, follow them, fetch what was found, say what you see.
 
-Research use, not a medical device. Nothing here holds a patient's name, identifier or date; UIDs are hashed.
+Research use, not a medical device. Nothing here holds a patient's name, identifier or date, but the answers on whose
+study it is, which only a server gives that was started with `--show-identity`; UIDs are hashed.
 Where the server asks for a login, send `Authorization: Bearer TOKEN`, or the cookie that `/api/v1/login` gives.
 Every error is `{code, message}`."""
 
@@ -68,6 +70,9 @@ def create_app(settings: Settings, companion: Companion | None = None) -> FastAP
     database = Database(settings.database_url)
     database.migrate()
     worklist = Worklist(database, storage)
+    identities = Identities(database)
+    if not settings.show_identity:
+        identities.forget_all()  # of a server before, that showed them
     queue = Queue(database)
     supervisor = Supervisor(settings.worker, queue)
     metrics = Metrics(worklist, supervisor)
@@ -81,6 +86,7 @@ def create_app(settings: Settings, companion: Companion | None = None) -> FastAP
         database=database,
         queue=queue,
         worklist=worklist,
+        identities=identities,
         access=access,
         supervisor=supervisor,
         hub=hub,

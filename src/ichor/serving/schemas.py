@@ -18,14 +18,18 @@ __all__ = [
     "TEXT_PATTERN",
     "Credentials",
     "Display",
+    "Identities",
     "Identity",
     "NamedSubtype",
+    "PatientIdentity",
+    "Prior",
     "Received",
     "Refusal",
     "SliceRow",
     "Slices",
     "State",
     "Study",
+    "StudyIdentity",
     "StudyList",
     "StudyPatch",
     "Submitted",
@@ -193,6 +197,41 @@ class StudyList(BaseModel):
     items: list[Study]
 
 
+class PatientIdentity(BaseModel):
+    """Whose study it is, as its header says; empty where that does not say."""
+
+    name: str
+    patient_id: str
+    accession: str
+    date: str = Field(description="of the study, YYYY-MM-DD")
+    description: str
+
+
+class Prior(BaseModel):
+    """An exam of the same patient that is not later."""
+
+    id: str
+    label: str
+    date: str = Field(description="of the study, YYYY-MM-DD")
+
+
+class StudyIdentity(BaseModel):
+    """Whose study it is, and what else of the patient is in the worklist."""
+
+    identity: PatientIdentity
+    priors: list[Prior] = Field(
+        description="assessed exams with the same patient ID and name that are not later, the latest first"
+    )
+
+
+class Identities(BaseModel):
+    """Whose studies they are."""
+
+    items: dict[str, PatientIdentity] = Field(
+        description="by the study's id; without those that are not known"
+    )
+
+
 class StudyPatch(_In):
     """What a user may change of a row."""
 
@@ -216,6 +255,10 @@ class Display(BaseModel):
     suspicious: int = Field(description="shown slice to look at first")
     instances: list[int | None] | None = Field(
         default=None, description="DICOM instance number of each native slice; null where there are none"
+    )
+    acquisition: dict[str, str] = Field(
+        default={},
+        description="`kernel` and `slice thickness` as the header has them; without what it does not say",
     )
 
 
@@ -287,4 +330,5 @@ class Identity(BaseModel):
     guarded: bool = Field(description="whether a login is needed here")
     methods: list[Literal["token", "password"]] = Field(description="what can be shown")
     logged_in: bool
+    shows_identity: bool = Field(description="whether this server shows whose studies they are")
     user: str | None = Field(description="null for the bearer of a token, or where nobody is asked")

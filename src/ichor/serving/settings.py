@@ -40,6 +40,8 @@ class Settings:
         Days after which a study is deleted; 0 keeps it until somebody deletes it.
     keep_originals
         Keep uploaded files as long as their studies.
+    show_identity
+        Keep name, ID, accession number, date and description of studies, and show them on the page.
     certificate, key
         PEM files, for https; None for http.
     trusted_proxies
@@ -63,6 +65,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     keep_days: float = 30.0
     keep_originals: bool = False
+    show_identity: bool = False
     certificate: Path | None = None
     key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
@@ -76,6 +79,7 @@ class Settings:
         if (self.certificate is None) != (self.key is None):
             raise UsageError("found one of --certificate and --key; expected both, or neither")
         self._check_proxies()
+        self._check_identity()
         if not self.guarded and not is_loopback(self.host):
             raise UsageError(
                 f"--host {self.host}: found an address that others can reach, and neither a token nor users; "
@@ -94,6 +98,14 @@ class Settings:
             raise UsageError(
                 "--trusted-proxy: found neither a token nor users, behind a proxy that lets others in; expected one "
                 "of them; give --token-file or --users"
+            )
+
+    def _check_identity(self) -> None:
+        """Names of patients are shown on this machine alone, or to whoever has logged in."""
+        if self.show_identity and not self.guarded and (not is_loopback(self.host) or self.hosts):
+            raise UsageError(
+                "--show-identity: found that others may reach this server (--allow-host), and neither a token nor "
+                "users; expected one of them, or this machine alone; give --token-file or --users"
             )
 
     @property
@@ -118,6 +130,7 @@ class Settings:
             database=self.database_url,
             bundle=self.bundle,
             keep_originals=self.keep_originals,
+            show_identity=self.show_identity,
             limits=asdict(self.limits),
         )
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 
 from ichor.detecting import BundleCard
 from ichor.jobs.database import Database
+from ichor.jobs.identities import Identities
 from ichor.jobs.queue import Queue
 from ichor.jobs.storage import Storage
 from ichor.jobs.supervisor import Supervisor
@@ -45,6 +46,7 @@ class Server:
     database: Database
     queue: Queue
     worklist: Worklist
+    identities: Identities
     access: Access
     supervisor: Supervisor
     hub: Hub

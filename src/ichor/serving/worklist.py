@@ -19,7 +19,7 @@ from sqlmodel import Session, col
 from ichor.jobs.database import Database
 from ichor.jobs.queue import add_event
 from ichor.jobs.storage import Storage, remove
-from ichor.jobs.tables import Event, Job, StoredFindings, Study, Verdict
+from ichor.jobs.tables import Event, Job, StoredFindings, StoredIdentity, Study, Verdict
 from ichor.uids import hashed_uid
 
 __all__ = ["Worklist", "WorklistQuery", "WorklistRow"]
@@ -192,7 +192,7 @@ class Worklist:
 
         Whoever deletes a study before it was read means all of its input; after that, this study of it.
         """
-        for table in (StoredFindings, Verdict):
+        for table in (StoredFindings, StoredIdentity, Verdict):
             session.execute(delete(table).where(col(table.study) == row.id))
         session.delete(row)
         session.flush()

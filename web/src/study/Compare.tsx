@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import { api } from "../api";
 import { messageOf } from "../errors";
 import { clock, probability } from "../format";
+import { askIdentity, identities } from "../identity";
 import { go, place, toStudy } from "../router";
 import type { Study } from "../types";
 import { openImages } from "../viewer/opening";
@@ -72,10 +73,11 @@ export function PriorView({ id, main, cache }: PriorProps) {
   const linked = useSignal(true);
   const problem = useSignal("");
   const anchor = useRef({ main: 0, prior: 0 });
-  const title = useComputed(() => study.value?.label ?? "");
+  const title = useComputed(() => [study.value?.label, identities.value.get(id)?.date].filter(Boolean).join(", "));
 
   useEffect(() => {
     const stop = new AbortController();
+    void askIdentity(id);
     void (async () => {
       try {
         const row = await api.study(id);

@@ -1,8 +1,8 @@
 // What was found, in detail: subtypes against their thresholds, regions, notes on the input.
 
 import { useSignal } from "@preact/signals";
-import { cautionOf } from "../cautions";
-import { apart, count, duration, probability, ranges, volume } from "../format";
+import { cautionOf, NOTHING_OUTLINED } from "../cautions";
+import { apart, count, duration, limit, probability, ranges, volume } from "../format";
 import { LABELS, type Label, type LabelName, UNTRUSTED } from "../labels";
 import type { Findings, Study } from "../types";
 import { regionColour, regionName, untrustedOf } from "./subtypes";
@@ -78,14 +78,15 @@ function barOf(findings: Findings, label: Label, reason: string | undefined): Ba
 function spokenBar(display: string, { p, threshold, above, reason }: Bar): string {
   const called = above ? ", suspected" : "";
   const doubt = reason === undefined ? "" : `, ${UNTRUSTED}`;
-  return `${display}: probability ${probability(p)}, threshold ${probability(threshold)}${called}${doubt}`;
+  const bound = threshold === null ? "none" : threshold >= 1 ? "none: not called by this model" : limit(threshold, p ?? 0);
+  return `${display}: probability ${probability(p)}, threshold ${bound}${called}${doubt}`;
 }
 
 /** The threshold as it stands to the probability; at 1 the model never calls the label. */
 function limitOf(p: number | null, threshold: number | null, above: boolean): string {
   if (p === null || threshold === null) return "–";
   if (threshold >= 1) return "not called";
-  return `${above ? "≥" : "<"} ${apart(threshold, p)}`;
+  return `${above ? "≥" : "<"} ${limit(threshold, p)}`;
 }
 
 function BarRow({ bar: { label, p, threshold, above, positive, reason } }: { bar: Bar }) {
@@ -151,7 +152,7 @@ export function Regions({ findings, onGo }: { findings: Findings; onGo: (region:
 }
 
 export function Warnings({ findings }: { findings: Findings }) {
-  const notices = findings.warnings.filter(({ code }) => !cautionOf(code)); // those stand in the summary
+  const notices = findings.warnings.filter(({ code }) => !cautionOf(code) && code !== NOTHING_OUTLINED); // those stand in the summary
   if (!notices.length) return null;
   return (
     <section aria-labelledby="warnings">

@@ -33,7 +33,7 @@ export function Panel({ view, row, found, choices, verdict, onSaved }: Props) {
   };
   return (
     <aside class="panel" aria-label="Findings">
-      <Summary study={row} findings={findings} />
+      <Summary study={row} findings={findings} heated={Boolean(found?.images.heat)} />
       {(findings || row.state === "refused") && !row.duplicate_of && (
         <div ref={verdict}>
           <VerdictForm key={row.id} study={row} findings={findings} onSaved={onSaved} />

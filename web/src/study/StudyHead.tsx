@@ -3,6 +3,7 @@
 import { clock, count } from "../format";
 import { toStudy } from "../router";
 import type { Study } from "../types";
+import { Whose } from "../Whose";
 import { neighbours } from "../worklist/live";
 
 export function StudyHead({ row }: { row: Study }) {
@@ -16,6 +17,7 @@ export function StudyHead({ row }: { row: Study }) {
         <span class="unseen">Study </span>
         {row.label}
       </h1>
+      <Whose id={row.id} />
       <span class="soft hide-small">
         {row.n_slices && row.n_slices > 1 ? `${count(row.n_slices, "slice")}, ` : ""}arrived {clock(row.arrived)}
       </span>

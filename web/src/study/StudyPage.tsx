@@ -5,9 +5,11 @@ import { go, toStudy } from "../router";
 import { ComparePicker } from "./Compare";
 import type { Desk } from "./desk";
 import { Panel } from "./Panel";
+import { PriorOffer } from "./PriorOffer";
 import { StudyHead } from "./StudyHead";
 import { useActions, useKeys } from "./useActions";
 import { useChoices } from "./useChoices";
+import { useIdentity } from "./useIdentity";
 import { useImages } from "./useImages";
 import { useSpokenSlice } from "./useSpokenSlice";
 import { useStudy } from "./useStudy";
@@ -24,6 +26,7 @@ export function StudyPage({ id, prior, desk }: Props) {
   const { view, cache } = desk;
   const { study, problem } = useStudy(id, cache);
   const images = useImages(id, study, desk);
+  const identity = useIdentity(id, study.value?.state);
   const choices = useChoices();
   const verdict = useRef<HTMLDivElement>(null);
   const focusVerdict = useCallback(() => verdict.current?.querySelector<HTMLElement>("input, button")?.focus(), []);
@@ -37,6 +40,7 @@ export function StudyPage({ id, prior, desk }: Props) {
   return (
     <main class={`study ${row.kind === "picture" ? "picture" : ""}`} id="content">
       <StudyHead row={row} />
+      {!prior && row.state === "ready" && <PriorOffer id={id} identity={identity.value} />}
       <p class="unseen" aria-live="polite">
         {spoken.value}
       </p>

@@ -1,16 +1,24 @@
 // What was found, in short: suspected or not, what makes that doubtful, and why a study was not assessed.
 
-import { cautionOf } from "../cautions";
-import { apart, volume } from "../format";
+import { cautionOf, NOTHING_OUTLINED } from "../cautions";
+import { apart, limit, volume } from "../format";
 import { SubtypeNames } from "../SubtypeNames";
 import type { Findings, Notice, Study } from "../types";
 import { likely, locates } from "./subtypes";
 
 const LOOK_AT_BARS = "Look at the slices with the highest bars below the images.";
-const NOT_OUTLINED = `Nothing is outlined: whole slices look suspicious, but no part of them stood out enough to be drawn. ${LOOK_AT_BARS}`;
+/** Of findings from before the reason was kept. */
+const NOT_OUTLINED = "Nothing is outlined: whole slices look suspicious, but no part of them stood out enough to be drawn.";
 const WHETHER_NOT_WHERE = `This model says whether, not where: it draws no outlines and gives no volume. ${LOOK_AT_BARS}`;
 
-export function Summary({ study, findings }: { study: Study; findings: Findings | null }) {
+interface Props {
+  study: Study;
+  findings: Findings | null;
+  /** Whether the images show a heat map. */
+  heated: boolean;
+}
+
+export function Summary({ study, findings, heated }: Props) {
   if (study.state === "refused") return <NotAssessed reason={study.refusal?.message || "No reason was recorded."} />;
   if (!findings) return null;
   const p = findings.probabilities.any;
@@ -33,7 +41,7 @@ export function Summary({ study, findings }: { study: Study; findings: Findings 
         </div>
         <div>
           <dt>Threshold</dt>
-          <dd>{apart(threshold, p)}</dd>
+          <dd>{limit(threshold, p)}</dd>
         </div>
         {exam && findings.volume_ml !== null && (
           <div>
@@ -51,11 +59,25 @@ export function Summary({ study, findings }: { study: Study; findings: Findings 
         )}
       </dl>
       <Cautions notices={findings.warnings} />
-      {positive && exam && findings.regions.length === 0 && <p class="caution">{locates(findings) ? NOT_OUTLINED : WHETHER_NOT_WHERE}</p>}
+      {positive && findings.regions.length === 0 && <NotOutlined findings={findings} heated={heated} />}
       {!positive && <p class="soft">This {exam ? "exam" : "picture"} stays below the threshold. That does not rule hemorrhage out.</p>}
       {findings.uncertain && findings.uncertainty && <Borderline measured={findings.uncertainty} />}
       {!exam && <p class="soft">A picture has no Hounsfield units and no scale: the verdict is weaker, and no volume is given.</p>}
     </section>
+  );
+}
+
+/** Why nothing is outlined, and what is shown in its place. */
+function NotOutlined({ findings, heated }: { findings: Findings; heated: boolean }) {
+  if (!locates(findings)) return <p class="caution">{WHETHER_NOT_WHERE}</p>;
+  const reason = findings.warnings.find(({ code }) => code === NOTHING_OUTLINED)?.message ?? NOT_OUTLINED;
+  return (
+    <p class="caution" data-code={NOTHING_OUTLINED}>
+      <b>Suspected, without an outline.</b> {reason}{" "}
+      {heated
+        ? "The orange veil on the images is the network's heat map: it shows where the network's map is highest. It is not an outline, and measures nothing."
+        : findings.n_slices > 1 && LOOK_AT_BARS}
+    </p>
   );
 }
 

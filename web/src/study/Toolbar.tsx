@@ -17,6 +17,8 @@ interface Props {
 
 export function Toolbar({ state, actions, choices, picture, comparing }: Props) {
   const chosen = state.preset.value?.name;
+  const drawn = state.heat.value ? "Heat map" : "Outlines";
+  const drawable = state.heat.value ?? state.mask.value;
   return (
     <div class="toolbar" role="toolbar" aria-label="Viewer">
       {!picture && (
@@ -46,26 +48,26 @@ export function Toolbar({ state, actions, choices, picture, comparing }: Props) 
           />
         ))}
       </div>
-      <div class="set" role="group" aria-label="Outlines">
+      <div class="set" role="group" aria-label={drawn}>
         <button
           type="button"
           aria-pressed={state.maskShown.value}
-          disabled={!state.mask.value}
-          title="Outlines on or off (M)"
+          disabled={!drawable}
+          title={drawable ? `${drawn} on or off (M)` : "No outlines: this model says whether, not where"}
           onClick={() => (state.maskShown.value = !state.maskShown.value)}
         >
-          Outlines
+          {drawn}
         </button>
         <label class="opacity">
-          <span class="unseen">Opacity of the outlines</span>
+          <span class="unseen">Opacity of the {drawn.toLowerCase()}</span>
           <input
             type="range"
             min={0}
             max={100}
             step={5}
-            disabled={!state.mask.value || !state.maskShown.value}
+            disabled={!drawable || !state.maskShown.value}
             value={Math.round(state.maskOpacity.value * 100)}
-            title="Opacity of the outlines"
+            title={`Opacity of the ${drawn.toLowerCase()}`}
             onInput={(event) => (state.maskOpacity.value = Number(event.currentTarget.value) / 100)}
           />
         </label>

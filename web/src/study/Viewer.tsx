@@ -1,6 +1,7 @@
 // The images of a study: tool bar, planes, another study beside them, and the strip of slices.
 
 import { useComputed } from "@preact/signals";
+import { identities } from "../identity";
 import { PRESETS } from "../labels";
 import type { Study } from "../types";
 import { Strip } from "../viewer/Strip";
@@ -42,7 +43,7 @@ export function Viewer({ desk, row, images, choices, actions, prior, problem }: 
       <div class={`planes ${prior ? "two" : CLASSES[layout]}`}>
         {volume ? (
           <>
-            <Planes view={view} choices={choices} layout={layout} title={prior ? row.label : undefined} />
+            <Planes view={view} choices={choices} layout={layout} title={prior ? titleOf(row) : undefined} />
             {prior && <PriorView id={prior} main={view} cache={cache} />}
           </>
         ) : (
@@ -54,6 +55,11 @@ export function Viewer({ desk, row, images, choices, actions, prior, problem }: 
       )}
     </section>
   );
+}
+
+/** Name and, where it is shown, date: of two exams side by side, which is the earlier one must be seen. */
+function titleOf({ id, label }: Study): string {
+  return [label, identities.value.get(id)?.date].filter(Boolean).join(", ");
 }
 
 const CLASSES: Record<Layout, string> = { single: "one", planes: "three", windows: "windows" };

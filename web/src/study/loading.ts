@@ -5,7 +5,7 @@ import type { Findings, Slices, Study } from "../types";
 import { fetchVolume } from "../viewer/nifti";
 import type { Images } from "../viewer/state";
 import type { Volume } from "../viewer/volume";
-import { regionColour } from "./subtypes";
+import { lacksOutline, locates, regionColour } from "./subtypes";
 
 export interface Loaded {
   findings: Findings;
@@ -39,16 +39,17 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
     study.kind === "picture"
       ? fetchPicture(fileAddress(study.id, "picture.png"), signal)
       : fetchVolume(fileAddress(study.id, "volume.nii.gz"), { signal, onProgress });
-  const regions = fetchVolume(fileAddress(study.id, "mask.nii.gz"), { signal }).catch((error: unknown) => {
-    if (signal.aborted) throw error;
-    return null; // nothing was outlined
-  });
-  const [findings, slices, volume, mask] = await Promise.all([
-    api.findings(study.id, signal),
+  voxels.catch(() => {}); // awaited below, and by then it may have failed
+  const findings = await api.findings(study.id, signal);
+  const optional = (there: boolean, name: string): Promise<Volume | null> =>
+    there ? fetchVolume(fileAddress(study.id, name), { signal }).catch(() => null) : Promise.resolve(null);
+  const [slices, volume, mask, heat] = await Promise.all([
     api.slices(study.id, signal),
     voxels,
-    regions,
+    optional(findings.assessable && locates(findings), "mask.nii.gz"),
+    optional(lacksOutline(findings), "heat.nii.gz"), // of a study from before heat maps were kept there is none
   ]);
+  signal.throwIfAborted();
   const images = {
     volume: {
       ...volume,
@@ -56,16 +57,23 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
       frame: slices.display.orientation_known ? volume.frame : null,
     },
     mask: mask && fits(mask, volume) ? mask : null,
+    heat: heat?.size[2] === volume.size[2] ? heat : null,
     colours: findings.regions.map((region) => regionColour(region)),
     native: {
       source: slices.display.source,
       count: findings.n_slices,
       positions: slices.slices.map((slice) => slice.position_mm),
       instances: slices.display.instances ?? [],
+      technique: techniqueOf(slices.display.acquisition),
       oriented: slices.display.orientation_known,
     },
   };
   return { findings, slices, images };
+}
+
+function techniqueOf(acquisition: Record<string, string>): string[] {
+  const [kernel, thickness] = [acquisition["kernel"], acquisition["slice thickness"]];
+  return [...(kernel ? [`Kernel ${kernel}`] : []), ...(thickness ? [`Thickness ${thickness}`] : [])];
 }
 
 function fits(mask: Volume, volume: Volume): boolean {

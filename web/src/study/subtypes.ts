@@ -33,6 +33,11 @@ function isNamed({ label, probabilities }: Region): boolean {
   return (probabilities[label] ?? 0) >= NAMED_FROM;
 }
 
+/** Whether hemorrhage is suspected and nothing outlined by a model that can: then there is a heat map. */
+export function lacksOutline(findings: Findings): boolean {
+  return findings.positive.any === true && findings.regions.length === 0 && locates(findings);
+}
+
 /** Whether the model draws a map: without one there are no outlines, no volume and no mask. */
 export function locates({ warnings }: Findings): boolean {
   return !warnings.some(({ code }) => code === "model_does_not_locate");

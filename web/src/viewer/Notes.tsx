@@ -18,7 +18,7 @@ interface PlaceProps extends NoteProps {
 
 const UNKNOWN = { position: null, instance: null };
 
-/** Which plane it is, the number of its slice and, of axial ones, position and DICOM instance number. */
+/** Which plane it is, the number of its slice and, of axial ones, position DICOM instance number, kernel and thickness. */
 export function PlaceNote({ state, axis, title, name, main }: PlaceProps) {
   const { number, of: count } = state.count(axis);
   const { position, instance } = main && axis === "axial" ? state.nativeSlice() : UNKNOWN;
@@ -38,6 +38,7 @@ export function PlaceNote({ state, axis, title, name, main }: PlaceProps) {
       </span>
       {position !== null && <span class="figure slice-position">{millimetres(position)} mm</span>}
       {instance !== null && <span class="figure slice-instance">Image {instance}</span>}
+      {main && axis === "axial" && state.technique().map((words) => <span key={words}>{words}</span>)}
     </div>
   );
 }

@@ -10,6 +10,9 @@ import { type Axis, type Plane, toPlane, type Volume } from "./volume";
 
 const INK = "#ffd479";
 const CROSS = "rgba(110, 190, 255, 0.55)";
+/** Red, green and blue of the heat map, and the share of the image that it hides where it is highest. */
+const HEAT = [255, 122, 26] as const;
+const MOST_HEAT = 0.75;
 /** Of a region whose colour is not known. */
 const REGION = "#e4572e";
 
@@ -28,6 +31,7 @@ export class Painter {
 
   /** For what the viewer's own source does not draw: slabs, and planes with a window of their own. */
   private readonly plain = new PlainSource();
+  private readonly veil = document.createElement("canvas");
 
   constructor(private readonly canvas: HTMLCanvasElement) {}
 
@@ -77,7 +81,10 @@ export class Painter {
     context.drawImage(this.greys, 0, 0);
 
     context.setTransform(ratio * fit.columnScale, 0, 0, ratio * fit.rowScale, ratio * fit.left, ratio * fit.top);
-    if (state.maskShown.value) this.drawMask(context, state, axis, slice, fit);
+    if (state.maskShown.value) {
+      this.drawHeat(context, state, axis, slice, plane, fit);
+      this.drawMask(context, state, axis, slice, fit);
+    }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (options.crosshair) drawCross(context, this.canvas, volume, axis, state, fit);
     for (const measure of state.measures.value) {
@@ -85,6 +92,26 @@ export class Painter {
     }
     if (options.lengths && volume.scaled) drawScale(context, this.canvas, fit);
     return fit;
+  }
+
+  /** The heat map as a veil of one colour: it has no edge, so that it is not taken for an outline. */
+  private drawHeat(context: CanvasRenderingContext2D, state: ViewState, axis: Axis, slice: number, plane: Plane, fit: Fit): void {
+    const heat = state.heatOf(axis, slice);
+    if (!heat) return;
+    this.veil.width = heat.width;
+    this.veil.height = heat.height;
+    const to = this.veil.getContext("2d")!;
+    const image = to.createImageData(heat.width, heat.height);
+    for (let i = 0; i < heat.values.length; i++) image.data.set([...HEAT, MOST_HEAT * heat.values[i]!], 4 * i);
+    to.putImageData(image, 0, 0);
+    const ratio = this.canvas.width / Math.max(1, this.canvas.clientWidth);
+    const [across, down] = [heat.columnStep / plane.columnStep, heat.rowStep / plane.rowStep];
+    context.setTransform(ratio * fit.columnScale * across, 0, 0, ratio * fit.rowScale * down, ratio * fit.left, ratio * fit.top);
+    context.globalAlpha = state.maskOpacity.value;
+    context.imageSmoothingEnabled = true;
+    context.drawImage(this.veil, 0, 0);
+    context.globalAlpha = 1;
+    context.setTransform(ratio * fit.columnScale, 0, 0, ratio * fit.rowScale, ratio * fit.left, ratio * fit.top);
   }
 
   private drawMask(context: CanvasRenderingContext2D, state: ViewState, axis: Axis, slice: number, fit: Fit): void {

@@ -39,6 +39,8 @@ export interface Native {
   positions: readonly (number | null)[];
   /** DICOM instance number of each native slice, null where it is not known. */
   instances: readonly (number | null)[];
+  /** Kernel and thickness of the slices, as far as they are known. */
+  technique?: readonly string[];
   /** Whether left and right are known; where not, no side is named. */
   oriented: boolean;
 }
@@ -47,6 +49,8 @@ export interface Native {
 export interface Images {
   volume: Volume;
   mask: Volume | null;
+  /** Where the network's map is highest, coarser in the plane than the volume; null where there are outlines. */
+  heat?: Volume | null;
   /** Colour of region *i* + 1 of the mask. */
   colours: readonly string[];
   native: Native | null;
@@ -56,6 +60,8 @@ export interface Images {
 export class ViewState {
   readonly volume = signal<Volume | null>(null);
   readonly mask = signal<Volume | null>(null);
+  /** Shown in place of outlines where there are none. */
+  readonly heat = signal<Volume | null>(null);
   readonly source = signal<Source | null>(null);
   /** Counts the times that a source asked to be drawn again. */
   readonly redraws = signal(0);
@@ -94,12 +100,13 @@ export class ViewState {
   private lines = new Map<string, Drawn[]>();
 
   /** Show a volume from its middle, in the window that fits what it holds. */
-  show({ volume, mask, colours, native }: Images): void {
+  show({ volume, mask, heat, colours, native }: Images): void {
     this.planes.clear();
     this.lines.clear();
     batch(() => {
       this.volume.value = volume;
       this.mask.value = mask;
+      this.heat.value = heat ?? null;
       this.colours.value = colours;
       this.point.value = centreOf(volume);
       this.measures.value = [];
@@ -184,6 +191,10 @@ export class ViewState {
     return { position: this.stack?.positions[behind] ?? null, instance: this.stack?.instances[behind] ?? null };
   }
 
+  technique(): readonly string[] {
+    return this.stack?.technique ?? [];
+  }
+
   setWindow(window: Window): void {
     const width = Math.max(1, Math.min(8000, Math.round(window.width)));
     const level = Math.max(-2000, Math.min(6000, Math.round(window.level)));
@@ -214,6 +225,15 @@ export class ViewState {
   slabSlices(axis: Axis): number {
     const volume = this.volume.value;
     return volume?.scaled && this.slab.value > 0 ? Math.max(1, Math.round(this.slab.value / volume.step[THROUGH[axis]])) : 1;
+  }
+
+  /** The plane of the heat map over a slice; null where there is none. */
+  heatOf(axis: Axis, slice: number): Plane | null {
+    const [volume, heat] = [this.volume.value, this.heat.value];
+    if (!volume || !heat) return null;
+    const through = THROUGH[axis];
+    const at = Math.floor((slice * volume.step[through]) / heat.step[through] + 1e-6);
+    return planeAt(heat, axis, Math.max(0, Math.min(heat.size[through] - 1, at)));
   }
 
   outlinesOf(axis: Axis, slice: number): readonly Drawn[] {

@@ -57,7 +57,8 @@ export function usePainter(box: RefObject<HTMLElement>, canvas: RefObject<HTMLCa
 
   useSignalEffect(() => {
     // Read, so that a change of any of them draws anew.
-    void [state.volume.value, state.source.value, state.redraws.value, state.mask.value, state.colours.value, state.point.value];
+    void [state.volume.value, state.source.value, state.redraws.value, state.mask.value, state.heat.value];
+    void [state.colours.value, state.point.value];
     void [state.window.value, state.inverted.value, state.smooth.value, state.slab.value, state.crosshair.value];
     void [state.maskShown.value, state.maskOpacity.value, state.measures.value, state.poses[axis].value];
     redraw.current();

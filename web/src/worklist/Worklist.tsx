@@ -12,6 +12,7 @@ import { SubtypeNames } from "../SubtypeNames";
 import { isDone, type Study } from "../types";
 import { submitExample, transfers } from "../upload/transfer";
 import { UploadPanel } from "../upload/UploadPanel";
+import { Whose } from "../Whose";
 import { limit, live, loaded, now, PAGE, problem, refresh, type Show, search, show, studies, total, verdictIs } from "./live";
 
 const SHOWS: readonly { show: Show; name: string }[] = [
@@ -176,6 +177,7 @@ function Row({ study }: { study: Study }) {
           <a class="open" href={toStudy(study.id)}>
             {study.label}
           </a>
+          <Whose id={study.id} />
           <span class="soft under">
             {study.kind === "picture" ? "picture" : study.n_slices ? count(study.n_slices, "slice") : study.kind === "exam" ? "exam" : ""}
             {study.warnings_n > 0 && study.state === "ready" ? `, ${count(study.warnings_n, "note")}` : ""}

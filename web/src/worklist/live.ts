@@ -3,6 +3,7 @@
 import { batch, signal } from "@preact/signals";
 import { api, BASE, type StudyFilter } from "../api";
 import { messageOf } from "../errors";
+import { askIdentities } from "../identity";
 import { isDone, type Study } from "../types";
 
 export const PAGE = 100;
@@ -68,7 +69,9 @@ export function refresh(): Promise<void> {
   }
   request = (async () => {
     try {
-      const found = await api.studies(filter());
+      const asked = filter();
+      const found = await api.studies(asked);
+      void askIdentities(asked).catch(() => {}); // the list says itself what is wrong
       batch(() => {
         studies.value = found.items;
         total.value = found.total;

@@ -183,6 +183,7 @@ def _identity(server: Server, logged_in: bool, user: str) -> schemas.Identity:
         guarded=settings.guarded,
         methods=[name for name, there in ways if there],
         logged_in=logged_in,
+        shows_identity=settings.show_identity and (logged_in or not settings.guarded),
         user=user or None,
     )
 

@@ -100,6 +100,19 @@ def get_native_mask(study: Id, server: ServerState) -> FileResponse:
 
 
 @router.get(
+    "/studies/{study}/heat.nii.gz",
+    responses=_file("application/gzip", "uint8 warmth, gzipped NIfTI"),
+    response_class=FileResponse,
+)
+def get_heat(study: Id, server: ServerState) -> FileResponse:
+    """Give the network's heat map over the shown volume, coarser in the plane: 255 where it is highest.
+
+    It is no outline. There is one only where hemorrhage is suspected and nothing is outlined.
+    """
+    return _kept(server, study, "heat.nii.gz", "application/gzip")
+
+
+@router.get(
     "/studies/{study}/picture.png",
     responses=_file("image/png", "8-bit grey PNG"),
     response_class=FileResponse,
@@ -225,5 +238,7 @@ def _kept(server: Server, study: str, name: str, kind: str) -> FileResponse:
 
 def _gone() -> ApiError:
     return ApiError(
-        404, "Found that this study has no such file; a picture has no native mask, an exam no picture."
+        404,
+        "Found that this study has no such file; a picture has no native mask, an exam no picture, what a model that "
+        "says whether, not where, has assessed no mask, and a heat map is there only where nothing could be outlined.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -35,21 +36,43 @@ class ListQuery(BaseModel):
     limit: int = Field(default=100, ge=1, le=500)
     offset: int = Field(default=0, ge=0, le=1 << 31)
 
+    @property
+    def query(self) -> WorklistQuery:
+        """Which rows, and in which order."""
+        chosen = self.model_dump(exclude={"limit", "offset", "state"})
+        return WorklistQuery(state=tuple(self.state or ()), **chosen)
+
 
 @router.get("/studies", responses=problems(401, 403, 422))
 def list_studies(server: ServerState, asked: Annotated[ListQuery, Query()]) -> schemas.StudyList:
     """List studies in worklist order: flagged and unread ones first, the most probable at the top; then by arrival."""
-    query = WorklistQuery(
-        state=tuple(asked.state or ()),
-        q=asked.q,
-        flagged=asked.flagged,
-        verdict=asked.verdict,
-        read=asked.read,
-        duplicates=asked.duplicates,
-        unread_first=asked.unread_first,
-    )
-    total, rows = server.worklist.rows(query, asked.limit, asked.offset)
+    total, rows = server.worklist.rows(asked.query, asked.limit, asked.offset)
     return schemas.StudyList(total=total, items=[schemas.Study.of(row) for row in rows])
+
+
+@router.get("/identities", responses=problems(401, 403, 404, 422))
+def list_identities(server: ServerState, asked: Annotated[ListQuery, Query()]) -> schemas.Identities:
+    """Say whose the studies are that `list_studies` gives for the same query; only with `--show-identity`."""
+    _check_shown(server)
+    _, rows = server.worklist.rows(asked.query, asked.limit, asked.offset)
+    known = server.identities.of([row.study.id for row in rows])
+    return schemas.Identities(
+        items={study: schemas.PatientIdentity(**asdict(who)) for study, who in known.items()}
+    )
+
+
+@router.get("/studies/{study}/identity", responses=problems(401, 403, 404, 422))
+def get_identity(study: Id, server: ServerState) -> schemas.StudyIdentity:
+    """Say whose a study is, and which exams of the same patient are here; only with `--show-identity`."""
+    _check_shown(server)
+    who = server.identities.of([found(server, study).study.id]).get(study)
+    if who is None:
+        raise ApiError(404, "Found no header that says whose this study is.", code="not_known")
+    priors = [
+        schemas.Prior(id=row.id, label=row.alias or row.label, date=theirs.date)
+        for row, theirs in server.identities.priors(study)
+    ]
+    return schemas.StudyIdentity(identity=schemas.PatientIdentity(**asdict(who)), priors=priors)
 
 
 @router.get("/studies/{study}", responses=problems(401, 403, 404, 422))
@@ -86,6 +109,12 @@ def found(server: Server, study: str) -> WorklistRow:
     if row is None:
         raise _absent()
     return row
+
+
+def _check_shown(server: Server) -> None:
+    if not server.settings.show_identity:
+        message = "Found a server that shows no identities; it must be started with --show-identity."
+        raise ApiError(404, message, code="not_shown")
 
 
 def _absent() -> ApiError:
