@@ -3,8 +3,12 @@
 ``python scripts/screenshots.py`` runs ``ichor demo`` into a temporary folder and opens its report in headless Chromium;
 then it starts ``ichor serve`` with an empty state, sends it the example, the example without its bleed, a picture
 of one of its slices and a file that is none, reads one of them, and photographs what the page shows. Writes
-``docs/images/``. Needs Chromium (``--browser``, or one found on the path); for the page also the extras ``serve``
-and ``test-serve``.
+``docs/images/``.
+
+``--only views --output FOLDER`` photographs what is seen of some studies only (the heat map, whose study it is, the
+series of a refused study, a stack of pictures, the API) in both themes and on a phone.
+
+Needs Chromium (``--browser``, or one found on the path); for the page also the extras ``serve`` and ``test-serve``.
 """
 
 from __future__ import annotations
@@ -18,18 +22,21 @@ import sys
 import tempfile
 import time
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from PIL import Image
 from sections import ROOT
 
 import ichor
 from ichor.cli import run
 from ichor.cli.demo import demo_exam
+from ichor.detecting import load_bundle
 from ichor.exam import Exam
 from ichor.preparing.windows import WINDOWS
 from ichor.reading.nifti import to_nifti_space
@@ -39,6 +46,13 @@ _MOST_BYTES = 900_000
 _COLOURS = 192
 """Enough for grey slices and a few colours, and a third of the bytes."""
 _PATIENCE_S = 180
+_DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+_PHONE: dict[str, Any] = {
+    "viewport": {"width": 360, "height": 740},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
 _ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars")
 
 
@@ -47,7 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--browser", default=next(filter(None, map(shutil.which, _BROWSERS)), None))
     parser.add_argument("--output", type=Path, default=ROOT / "docs/images", help="a folder")
-    parser.add_argument("--only", choices=["report", "page"], help="by default both")
+    parser.add_argument("--only", choices=["report", "page", "views"], help="by default the first two")
     options = parser.parse_args()
     if options.browser is None:
         print(f"found no Chromium; expected one of {', '.join(_BROWSERS)}; install it", file=sys.stderr)
@@ -56,9 +70,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ichor-screenshot-") as name:
         folder = Path(name)
         shots: dict[str, Path] = {}
-        if options.only != "page":
+        if options.only == "views":
+            shots |= views(options.browser, folder)
+        if options.only in (None, "report"):
             shots["report"] = report(options.browser, folder)
-        if options.only != "report":
+        if options.only in (None, "page"):
             shots |= pages(options.browser, folder)
         return max(save(shot, options.output / f"{name}.png") for name, shot in shots.items())
 
@@ -104,7 +120,7 @@ def pages(browser: str, folder: Path) -> dict[str, Path]:
         for name, content in inputs(folder):
             send(url, name, content)
         chromium = driver.chromium.launch(executable_path=browser, args=list(_ARGUMENTS))
-        desktop = chromium.new_context(viewport={"width": 1440, "height": 900})
+        desktop = chromium.new_context(**_DESKTOP)
         desktop.add_init_script("localStorage.setItem('ichor.renderer', 'niivue')")
         page = desktop.new_page()
         opened(page, url, "Example with a bleed")
@@ -118,14 +134,106 @@ def pages(browser: str, folder: Path) -> dict[str, Path]:
         page.locator("tr.was-read").wait_for()
         page.wait_for_timeout(1000)
         page.screenshot(path=shots["page-worklist"], clip={"x": 0, "y": 0, "width": 1440, "height": 470})
-        phone = chromium.new_context(
-            viewport={"width": 360, "height": 740}, device_scale_factor=2, is_mobile=True, has_touch=True
-        )
+        phone = chromium.new_context(**_PHONE)
         page = phone.new_page()
         opened(page, url, "Example with a bleed")
         page.screenshot(path=shots["page-phone"])
         chromium.close()
     return shots
+
+
+def views(browser: str, folder: Path) -> dict[str, Path]:
+    """Photograph what is seen of some studies only, light and dark on a desktop, dark on a phone."""
+    from playwright.sync_api import sync_playwright
+
+    shots: dict[str, Path] = {}
+    exams = named_exams(folder)
+    pictures = slices_as_pictures(folder)
+    options = ("--show-identity", "--bundle", str(without_outlines(folder)))
+    with served(folder / "state", *options) as url, sync_playwright() as driver:
+        for name, content in exams.items():
+            send(url, name, content)
+        chromium = driver.chromium.launch(executable_path=browser, args=list(_ARGUMENTS))
+        for look, settings in (("light", _DESKTOP), ("dark", _DESKTOP), ("phone", _PHONE)):
+            context = chromium.new_context(**settings)
+            theme = "light" if look == "light" else "dark"
+            context.add_init_script(
+                f"localStorage.setItem('ichor.theme', '{theme}'); localStorage.setItem('ichor.renderer', 'plain')"
+            )
+            page = context.new_page()
+            for view in ("worklist", "heat", "series", "stack", "api"):
+                if view == "heat":
+                    opened(page, url, "After")
+                elif view == "series":
+                    page.goto(f"{url}/#/")
+                    page.get_by_role("link", name="A capture", exact=True).click()
+                    page.get_by_role("button", name="Assess this series").wait_for()
+                else:
+                    page.goto(f"{url}/#/{'api' if view == 'api' else ''}")
+                    page.locator("details.operation" if view == "api" else "tr .whose").first.wait_for()
+                if view == "stack":
+                    page.locator("[data-input=files]").set_input_files(pictures)
+                    page.get_by_label("mm from slice to slice").wait_for()
+                if view == "api":
+                    page.locator("details.operation summary").first.click()
+                page.wait_for_timeout(1000)
+                shots[f"view-{view}-{look}"] = folder / f"view-{view}-{look}.png"
+                page.screenshot(path=shots[f"view-{view}-{look}"])
+                page.reload()
+            context.close()
+        chromium.close()
+    return shots
+
+
+def without_outlines(folder: Path) -> Path:
+    """Copy the default bundle, and let it outline nothing smaller than a litre."""
+    bundle = folder / "bundle"
+    shutil.copytree(load_bundle("default").folder, bundle)
+    manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    manifest["localisation"] |= {"min_volume_ml": 1000.0}
+    (bundle / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return bundle
+
+
+def named_exams(folder: Path) -> dict[str, Path]:
+    """Two exams of one invented patient, and a screen capture, all made from the simulated example."""
+    capture = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT", "StudyDate": "20260305"}
+    given = {
+        "Before": {"StudyDate": "20250102", "StudyDescription": "CT head"},
+        "After": {"StudyDate": "20260304", "StudyDescription": "CT head, control"},
+        "A capture": capture,
+    }
+    files = {}
+    for number, (name, tags) in enumerate(given.items(), start=1):
+        files[name] = folder / f"{number}.zip"
+        with zipfile.ZipFile(demo_exam()) as source, zipfile.ZipFile(files[name], "w") as made:
+            for entry in source.namelist():
+                data = pydicom.dcmread(io.BytesIO(source.read(entry)))
+                data.PatientName, data.PatientID, data.AccessionNumber = (
+                    "Invented^Person",
+                    "X-1",
+                    f"A-{number}",
+                )
+                data.StudyInstanceUID = f"{data.StudyInstanceUID}.{number}"
+                data.SeriesInstanceUID = f"{data.SeriesInstanceUID}.{number}"
+                data.ConvolutionKernel, data.SliceThickness = "H31s", 5
+                for keyword, value in tags.items():
+                    setattr(data, keyword, value)
+                stream = io.BytesIO()
+                data.save_as(stream)
+                made.writestr(entry, stream.getvalue())
+    return files
+
+
+def slices_as_pictures(folder: Path) -> list[Path]:
+    """Ten slices of the simulated example, each as a picture."""
+    exam = ichor.read(demo_exam())
+    if not isinstance(exam, Exam):
+        raise SystemExit("the simulated example: found a picture; expected an exam")
+    paths = [folder / f"slice-{k:02d}.png" for k in range(10)]
+    for path, plane in zip(paths, exam.volume[::3], strict=True):
+        Image.fromarray(WINDOWS["brain"].to_grey(plane)).save(path)
+    return paths
 
 
 def opened(page: Any, url: str, name: str) -> None:
@@ -141,9 +249,9 @@ def opened(page: Any, url: str, name: str) -> None:
 
 
 @contextmanager
-def served(state: Path) -> Iterator[str]:
+def served(state: Path, *options: str) -> Iterator[str]:
     """Run ``ichor serve`` on a free port."""
-    command = [sys.executable, "-m", "ichor.cli", "serve", "--port", "0", "--state", str(state)]
+    command = [sys.executable, "-m", "ichor.cli", "serve", "--port", "0", "--state", str(state), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if process.stdout is None:
         raise SystemExit("ichor serve: found no output; expected its address")

@@ -51,7 +51,7 @@ def test_from_empty_to_the_tables_of_the_code(tmp_path: Path) -> None:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(text("PRAGMA secure_delete")) == 1
         assert connection.scalar(text("PRAGMA foreign_keys")) == 1
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0006"
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0007"
     database.close()
 
 

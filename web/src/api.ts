@@ -1,7 +1,7 @@
 // The documented API, typed. Every call that fails throws an ApiError with the server's message.
 
 import type { LabelName } from "./labels";
-import type { Findings, PatientIdentity, Slices, State, Study, StudyIdentity, Verdict, VerdictWord } from "./types";
+import type { Findings, PatientIdentity, Slices, Stack, State, Study, StudyIdentity, Verdict, VerdictWord } from "./types";
 
 export const BASE = "api/v1";
 
@@ -118,12 +118,14 @@ export const api = {
   slices: (id: string, signal?: AbortSignal): Promise<Slices> => json(`/studies/${id}/slices`, { signal: signal ?? null }),
   name: (id: string, alias: string | null): Promise<Study> => json(`/studies/${id}`, send("PATCH", { alias })),
   remove: (id: string): Promise<Response> => ask(`/studies/${id}`, { method: "DELETE" }),
+  chooseSeries: (id: string, series: string): Promise<Study> => json(`/studies/${id}/series`, send("POST", { series })),
   verdicts: (id: string): Promise<Verdict[]> => json(`/studies/${id}/verdicts`),
   setVerdict: (id: string, verdict: NewVerdict): Promise<Study> => json(`/studies/${id}/verdict`, send("PUT", verdict)),
   clearVerdict: (id: string, reader: string): Promise<Study> =>
     json(`/studies/${id}/verdict?${new URLSearchParams({ reader })}`, { method: "DELETE" }),
 
-  newUpload: (files: { path: string; size: number }[]): Promise<UploadState> => json("/uploads", send("POST", { files })),
+  newUpload: (files: { path: string; size: number }[], stack: Stack | null): Promise<UploadState> =>
+    json("/uploads", send("POST", { files, stack })),
   upload: (id: string): Promise<UploadState> => json(`/uploads/${id}`),
   putChunk: (id: string, index: number, offset: number, chunk: Blob, signal: AbortSignal): Promise<{ received: number }> =>
     json(`/uploads/${id}/files/${index}?offset=${offset}`, {

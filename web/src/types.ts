@@ -40,6 +40,8 @@ export interface Study {
   /** Codes of notices that put the result in doubt. */
   cautions: string[];
   refusal: { code: string; message: string } | null;
+  /** Of a refused study: series that may be assessed instead. */
+  series: OfferedSeries[];
   read_by: string | null;
   read_at: string | null;
   verdict: VerdictWord | null;
@@ -59,6 +61,23 @@ export interface StudyIdentity {
   identity: PatientIdentity;
   /** Assessed exams of the same patient that are not later, the latest first. */
   priors: { id: string; label: string; date: string }[];
+}
+
+export interface OfferedSeries {
+  series: string;
+  images: number;
+  kernel: string;
+  thickness: string;
+  /** Whether it has a picture, and may be assessed. */
+  picture: boolean;
+  reason: string;
+}
+
+/** How the pictures of an upload lie in one exam. */
+export interface Stack {
+  step_mm: number;
+  spacing_mm: number | null;
+  top_first: boolean;
 }
 
 export interface NamedSubtype {

@@ -94,7 +94,7 @@ def write_viewer_files(findings: Findings, image: Exam | Picture, folder: Path) 
     display = plan.as_dict()
     display["suspicious"] = _first(findings, plan)
     display["instances"] = list(image.source.instance_numbers) or None
-    display["acquisition"] = {name: said for name in _SHOWN if (said := image.source.details.get(name))}
+    display["acquisition"] = {name: fact for name in _SHOWN if (fact := image.source.details.get(name))}
     _thumbnail(plan, volume, display["suspicious"], folder / "thumbnail.png")
     return display
 

@@ -17,6 +17,7 @@ from ichor.findings import Findings
 from ichor.jobs.artifacts import LAST_FILE, content_key, write_report_files, write_viewer_files
 from ichor.jobs.logs import log, places
 from ichor.jobs.objects import ResultObjects
+from ichor.jobs.offers import offers_of
 from ichor.jobs.queue import LeasedJob, LeaseLost, Queue, StudyDeleted
 from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, remove
 from ichor.jobs.tables import StoredFindings
@@ -48,6 +49,7 @@ class Assessor:
         require_calibrated(self.detector.bundle)
         self.queue = queue
         self.storage = storage
+        self.limits = limits
         self.objects = ResultObjects(storage, self.detector, limits)
 
     def settle(self, leased: LeasedJob, study: str, result: Exam | Picture | RefusedInput) -> None:
@@ -102,11 +104,26 @@ class Assessor:
             "refusal_code": refusal.code,
             "refusal_message": refusal.sentence,
             "warnings_n": len(refusal.notices),
+            "series": self._offers(leased, study, refusal),
         }
         if refusal.study_uid:
             values["study_uid"] = hashed_uid(refusal.study_uid)
         self.queue.change(leased, study, state="refused", **values)
         log("study_done", study=study, state="refused", code=refusal.code)
+
+    def _offers(self, leased: LeasedJob, study: str, refusal: RefusedInput) -> list[dict[str, Any]] | None:
+        """Picture the series that may be assessed instead, and put the pictures in their place; None for none."""
+        source = self.storage.upload(leased.upload) / leased.input
+        made = self._new_scratch()
+        try:
+            offers = offers_of(source, refusal, self.limits, made)
+            if offers:
+                self.storage.publish(made, study)
+        except OSError as error:
+            raise _storage_error(error) from error
+        finally:
+            _remove_quietly(made)
+        return [offer.as_dict() for offer in offers] or None
 
     def _assess(self, leased: LeasedJob, study: str, image: Exam | Picture) -> None:
         began = time.perf_counter()

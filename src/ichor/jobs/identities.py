@@ -95,7 +95,7 @@ class Identities:
                 )
                 .order_by(col(StoredIdentity.date).desc(), col(Study.arrived).desc())
             )
-            return [(row, _plain(who)) for row, who in session.execute(query) if _same_name(who, own)]
+            return [(row, _plain(one)) for row, one in session.execute(query) if _same_name(one, own)]
 
     def forget_all(self) -> None:
         """Remove all of them, for good."""

@@ -26,6 +26,7 @@ __all__ = [
     "Queue",
     "StudyDeleted",
     "add_event",
+    "next_turn",
     "short_label",
 ]
 
@@ -67,11 +68,14 @@ class Finished:
         Whether all inputs of its upload are done.
     deleted
         Whether something of it was deleted meanwhile.
+    offered
+        Whether a refused study of its upload may be read from another series.
     """
 
     studies: bool
     upload: bool
     deleted: bool
+    offered: bool = False
 
 
 class LeaseLost(Exception):
@@ -88,7 +92,7 @@ class LeasedJob:
 
     Attributes
     ----------
-    seq, upload, number, input, alias, arrived, at_part
+    seq, upload, number, input, alias, arrived, at_part, reading
         As in :class:`~ichor.jobs.tables.Job`.
     worker
         Who has it.
@@ -105,6 +109,7 @@ class LeasedJob:
     at_part: int | None
     worker: str
     attempts: int
+    reading: dict[str, Any] | None = None
 
 
 def short_label(secret: str) -> str:
@@ -131,16 +136,28 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, upload: str, inputs: Sequence[str], alias: str | None = None) -> None:
+    def add(
+        self,
+        upload: str,
+        inputs: Sequence[str],
+        alias: str | None = None,
+        reading: dict[str, Any] | None = None,
+    ) -> None:
         """Queue the inputs of an upload, each with a row of its own; nothing where it was queued before."""
         now = time.time()
         with self.database.write() as session:
             if session.scalar(select(Job).where(col(Job.upload) == upload).limit(1)) is not None:
                 return
-            turn = _last_turn(session)
+            turn = next_turn(session)
             for number, name in enumerate(inputs):
                 job = Job(
-                    upload=upload, number=number, input=name, arrived=now, turn=turn + number, alias=alias
+                    upload=upload,
+                    number=number,
+                    input=name,
+                    arrived=now,
+                    turn=turn + number,
+                    alias=alias,
+                    reading=reading,
                 )
                 session.add(job)
                 session.flush()
@@ -169,7 +186,7 @@ class Queue:
             if job is None:
                 return None
             if job.state == "leased":
-                job.turn = _last_turn(session)
+                job.turn = next_turn(session)
             job.state, job.leased_by, job.lease_until = "leased", worker, now + LEASE_S
             job.attempts += 1
             return LeasedJob(
@@ -182,6 +199,7 @@ class Queue:
                 at_part=job.at_part,
                 worker=worker,
                 attempts=job.attempts,
+                reading=job.reading,
             )
 
     def renew(self, leased: LeasedJob) -> bool:
@@ -211,7 +229,7 @@ class Queue:
             if worker is not None:
                 held = held.where(col(Job.leased_by) == worker)
             jobs = session.scalars(held.with_for_update()).all()
-            turn = _last_turn(session)
+            turn = next_turn(session)
             for number, job in enumerate(jobs):
                 job.state, job.leased_by, job.lease_until = "queued", None, None
                 job.turn = turn + number if behind else job.turn
@@ -298,7 +316,8 @@ class Queue:
                 session.delete(job)
                 session.flush()
             waiting = select(Job).where(col(Job.upload) == leased.upload, col(Job.state) != "done")
-            return Finished(studies, not _exists(session, waiting), deleted)
+            offered = _exists(session, _offering().where(col(Job.upload) == leased.upload))
+            return Finished(studies, not _exists(session, waiting), deleted, offered)
 
     def has_waiting(self) -> bool:
         """Tell whether some job waits."""
@@ -310,7 +329,8 @@ class Queue:
         with self.database.read() as session:
             known = set(session.scalars(select(col(Job.upload))))
             waiting = set(session.scalars(select(col(Job.upload)).where(col(Job.state) != "done")))
-        return [upload for upload in uploads if upload in known - waiting]
+            offered = set(session.scalars(_offering()))
+        return [upload for upload in uploads if upload in known - waiting - offered]
 
     def begin_reading(self, leased: LeasedJob) -> None:
         """Show that a job is being read.
@@ -452,7 +472,13 @@ def _open_rows(job: int) -> Select[Any]:
     )
 
 
-def _last_turn(session: Session) -> int:
+def _offering() -> Select[Any]:
+    """Select uploads of refused studies that may be read from another series."""
+    of_study = select(col(Job.upload)).join(Study, col(Study.job) == col(Job.seq))
+    return of_study.where(col(Study.series).is_not(None))
+
+
+def next_turn(session: Session) -> int:
     """Return the turn behind all jobs."""
     return int(session.scalar(select(func.max(col(Job.turn)))) or 0) + 1
 

@@ -54,6 +54,9 @@ class Job(SQLModel, table=True):
         Parts deleted before they were done.
     alias
         What the user calls it.
+    reading
+        How it is read where the rules do not say it: ``series``, the hashed UID of the one asked for; or ``stack``, how
+        its pictures lie in one exam (:class:`ichor.detecting.PictureStack`).
     """
 
     __tablename__: ClassVar[Any] = "job"
@@ -72,6 +75,7 @@ class Job(SQLModel, table=True):
     at_part: int | None = None
     dropped: list[int] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     alias: str | None = Field(default=None, sa_column=Column(String(80)))
+    reading: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
 
 
 class Study(SQLModel, table=True):
@@ -93,6 +97,9 @@ class Study(SQLModel, table=True):
         When it was taken up, and when done.
     cautions
         Codes of notices that put the result in doubt (:data:`ichor.notices.CAUTIONS`).
+    series
+        Of a refused study: what may be assessed instead (:class:`ichor.jobs.offers.Offer`). As long as it has any, its
+        upload is kept.
     subtypes
         The one or two to name: ``label`` and ``trusted``, most probable first; none where the type is not determined.
     """
@@ -125,6 +132,7 @@ class Study(SQLModel, table=True):
     subtypes: list[dict[str, Any]] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     refusal_code: str | None = Field(default=None, sa_column=Column(String(40)))
     refusal_message: str | None = Field(default=None, sa_column=Column(Text))
+    series: list[dict[str, Any]] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     duplicate_of: str | None = Field(default=None, sa_column=Column(String(32), index=True))
     read_by: str | None = Field(default=None, sa_column=Column(String(80)))
     read_at: float | None = Field(default=None, sa_column=Column(Float(53)))

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ichor.detecting import PictureStack
+from ichor.detecting.picture_stack import stacked
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.jobs.assessment import Assessor, failure_message
@@ -31,6 +33,7 @@ from ichor.jobs.queue import LEASE_S, MOST_ATTEMPTS, LeasedJob, LeaseLost, Queue
 from ichor.jobs.settings import WorkerSettings
 from ichor.jobs.storage import Storage, StorageUnavailable, remove
 from ichor.reading import read_all
+from ichor.reading.files import shown
 from ichor.reading.isolation import warm
 from ichor.reading.limits import Limits
 
@@ -128,7 +131,7 @@ class Worker:
         began = self._progress = time.monotonic()
         turn_ends: float | None = None
         known = InputIdentities(path, self.limits) if self.settings.show_identity else None
-        for number, result in enumerate(read_all(path, limits=self.limits, isolated=True)):
+        for number, result in enumerate(self._results(leased, path)):
             self._progress = time.monotonic()
             if isinstance(result, RefusedInput) and _names_disk(result):
                 raise StorageUnavailable
@@ -155,11 +158,30 @@ class Worker:
                 return False
         return True
 
+    def _results(self, leased: LeasedJob, path: Path) -> Iterator[Exam | Picture | RefusedInput]:
+        """Read an input as its job says."""
+        asked = leased.reading or {}
+        series = asked.get("series")
+        results = read_all(path, series=series, limits=self.limits, isolated=True)
+        if stack := asked.get("stack"):
+            yield from stacked(results, shown(os.fspath(path)), PictureStack(**stack), self.limits.voxels)
+        elif series is None:
+            yield from results
+        else:  # one study's: the others of the input have no such series
+            refusal: RefusedInput | None = None
+            for result in results:
+                if not isinstance(result, RefusedInput) or result.code != "series_not_found":
+                    yield result
+                    return
+                refusal = refusal or result
+            if refusal is not None:
+                yield refusal
+
     def _finish(self, leased: LeasedJob) -> None:
         """Close a job; of its upload, keep what is not read yet, and what the settings say."""
         finished = self.queue.finish(leased)
-        keeps = self.settings.keep_originals and finished.studies
-        if finished.upload and not self.settings.keep_originals:
+        keeps = finished.offered or (self.settings.keep_originals and finished.studies)
+        if finished.upload and not self.settings.keep_originals and not finished.offered:
             remove(self.storage.upload(leased.upload))
         elif not keeps:
             remove(self.storage.upload_input(leased.upload, leased.input))

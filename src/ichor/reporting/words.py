@@ -142,10 +142,10 @@ def nothing_outlined(findings: Findings) -> str:
     """Say why nothing is outlined although hemorrhage is suspected; empty where something is, or it is not."""
     if not findings.positive.any or findings.regions:
         return ""
-    said = {w.code: w.message for w in findings.warnings}
-    if "model_does_not_locate" in said:
-        return f"{said['model_does_not_locate']} It draws no outlines, gives no volume and has no mask."
-    return said.get("nothing_outlined", "Nothing is outlined.")
+    messages = {w.code: w.message for w in findings.warnings}
+    if "model_does_not_locate" in messages:
+        return f"{messages['model_does_not_locate']} It draws no outlines, gives no volume and has no mask."
+    return messages.get("nothing_outlined", "Nothing is outlined.")
 
 
 def refusals(findings: Findings) -> list[FindingsWarning]:

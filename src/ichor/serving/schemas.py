@@ -21,12 +21,15 @@ __all__ = [
     "Identities",
     "Identity",
     "NamedSubtype",
+    "OfferedSeries",
     "PatientIdentity",
     "Prior",
     "Received",
     "Refusal",
+    "SeriesChoice",
     "SliceRow",
     "Slices",
+    "Stack",
     "State",
     "Study",
     "StudyIdentity",
@@ -69,6 +72,18 @@ class UploadPlanFile(_In):
     size: int = Field(ge=0, le=1 << 53, description="bytes")
 
 
+class Stack(_In):
+    """How the pictures of an upload lie in one exam."""
+
+    step_mm: float = Field(
+        gt=0, le=20, description="from one picture to the next, in the order of their names"
+    )
+    spacing_mm: float | None = Field(
+        default=None, gt=0, le=20, description="between pixels; without it, no volume is given"
+    )
+    top_first: bool = Field(default=False, description="whether the first picture is the highest")
+
+
 class UploadPlan(_In):
     """What will be sent."""
 
@@ -76,6 +91,7 @@ class UploadPlan(_In):
     alias: Name | None = Field(
         default=None, description="what to call its studies in the list; no patient's name"
     )
+    stack: Stack | None = Field(default=None, description="take its pictures as the slices of one exam")
 
 
 class UploadFile(BaseModel):
@@ -105,6 +121,25 @@ class Refusal(BaseModel):
 
     code: str
     message: str
+
+
+class OfferedSeries(BaseModel):
+    """A series of a refused study."""
+
+    series: str = Field(description="its UID, hashed")
+    images: int
+    kernel: str
+    thickness: str
+    picture: bool = Field(description="whether it has a picture, and may be assessed")
+    reason: str = Field(description="why not, else empty")
+
+
+class SeriesChoice(_In):
+    """Which series of a refused study is to be assessed."""
+
+    series: str = Field(
+        max_length=64, pattern=TEXT_PATTERN, description="its UID, hashed, as the study offers it"
+    )
 
 
 class NamedSubtype(BaseModel):
@@ -139,6 +174,7 @@ class Study(BaseModel):
     warnings_n: int
     cautions: list[str] = Field(description="codes of the notices that put the result in doubt")
     refusal: Refusal | None
+    series: list[OfferedSeries] = Field(description="of a refused study: what may be assessed instead")
     read_by: str | None
     read_at: datetime | None
     verdict: VerdictWord | None
@@ -175,6 +211,7 @@ class Study(BaseModel):
                 "warnings_n": row.warnings_n,
                 "cautions": row.cautions or [],
                 "refusal": refusal,
+                "series": row.series or [],
                 "read_by": row.read_by,
                 "read_at": utc(row.read_at),
                 "verdict": row.verdict,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ichor.errors import IchorError
 from ichor.jobs.storage import Storage, new_id
@@ -76,16 +78,23 @@ class PlannedUpload:
         What is handed to the reader, one after the other: a file, or a folder of several.
     alias
         What the user calls it.
+    stack
+        How its pictures lie in one exam (:class:`ichor.detecting.PictureStack`); None where each is its own.
     """
 
     id: str
     files: tuple[FileEntry, ...]
     inputs: tuple[str, ...]
     alias: str | None = None
+    stack: dict[str, Any] | None = None
 
     @classmethod
     def plan(
-        cls, files: Sequence[tuple[str, int]], limits: Limits, alias: str | None = None
+        cls,
+        files: Sequence[tuple[str, int]],
+        limits: Limits,
+        alias: str | None = None,
+        stack: dict[str, Any] | None = None,
     ) -> PlannedUpload:
         """Decide where files go.
 
@@ -101,6 +110,8 @@ class PlannedUpload:
             What an input may have.
         alias
             What the user calls it.
+        stack
+            Takes all pictures as one input, in the order of their names as people number them.
 
         Raises
         ------
@@ -116,7 +127,9 @@ class PlannedUpload:
             parts = _parts(path, limits)
             if size > limits.file_bytes:
                 raise _beyond(limits, "file_bytes", f"a file of {size:,} bytes")
-            groups.setdefault(_group(parts, number), []).append(number)
+            pictured = stack is not None and path.lower().endswith(_PICTURES)
+            groups.setdefault("stack" if pictured else _group(parts, number), []).append(number)
+        rank = {number: k for k, number in enumerate(_in_order(files))} if stack else None
         total = sum(size for _, size in files)
         if total > limits.total_bytes:
             raise _beyond(limits, "total_bytes", f"{total:,} bytes")
@@ -127,7 +140,8 @@ class PlannedUpload:
             names: dict[str, str] = {}
             for number in members:
                 path = files[number][0]
-                name = names.setdefault(_pair(path) or f"file {number}", f"{number:06d}")
+                place_number = number if rank is None else rank[number]
+                name = names.setdefault(_pair(path) or f"file {number}", f"{place_number:06d}")
                 place = f"{k:06d}/{name}{_suffix(path)}"
                 if place in taken:  # names that differ in capitals alone
                     place = f"{k:06d}/{number:06d}{_suffix(path)}"
@@ -136,7 +150,7 @@ class PlannedUpload:
             if group != _LEFT_OUT or len(groups) == 1:
                 inputs.append(places[members[0]] if len(members) == 1 else f"{k:06d}")
         entries = tuple(FileEntry(path, size, places[n]) for n, (path, size) in enumerate(files))
-        return cls(new_id(), entries, tuple(inputs), alias)
+        return cls(new_id(), entries, tuple(inputs), alias, stack)
 
     def create(self, storage: Storage) -> None:
         """Make the upload's folder."""
@@ -148,6 +162,7 @@ class PlannedUpload:
             "files": [asdict(f) for f in self.files],
             "inputs": list(self.inputs),
             "alias": self.alias,
+            "stack": self.stack,
         }
         temporary = folder / f"{_NAME}.part"
         temporary.write_text(json.dumps(data), encoding="utf-8")
@@ -170,7 +185,7 @@ class PlannedUpload:
     def _parsed(cls, path: Path, upload: str) -> PlannedUpload:
         data = json.loads(path.read_text(encoding="utf-8"))
         files = tuple(FileEntry(**f) for f in data["files"])
-        return cls(upload, files, tuple(data["inputs"]), data["alias"])
+        return cls(upload, files, tuple(data["inputs"]), data["alias"], data.get("stack"))
 
     @staticmethod
     def forget_names(storage: Storage, upload: str) -> None:
@@ -206,6 +221,16 @@ def _parts(path: str, limits: Limits) -> tuple[str, ...]:
     if len(parts) - 1 > limits.depth:
         raise _beyond(limits, "depth", f"a file in folders {len(parts) - 1} deep")
     return parts
+
+
+def _in_order(files: Sequence[tuple[str, int]]) -> list[int]:
+    """Order files by their names as people number them: 9 stands before 10. The names themselves are not kept."""
+
+    def key(number: int) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", files[number][0].casefold())
+        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+    return sorted(range(len(files)), key=key)
 
 
 def _group(parts: tuple[str, ...], number: int) -> str:

@@ -18,17 +18,20 @@ for extra in ("fastapi", "httpx", "playwright"):
 
 import nibabel
 import pydicom
+from PIL import Image
 from playwright.sync_api import expect
 
+import ichor
 from ichor.cli.demo import demo_exam
 from ichor.detecting import load_bundle
+from ichor.preparing import WINDOWS
 from serving.pages.looking import Looker
-from serving.served import Served, done, events, submit
+from serving.served import Served, done, events, submit, until
 
 
-def named_exam(number: str, **tags: str) -> bytes:
+def named_exam(number: str, **given_tags: str) -> bytes:
     """A few slices of the simulated exam as a zip of DICOM files that name a patient."""
-    tags = {"PatientName": "Qvist^Berta", "PatientID": "QB-4711", "AccessionNumber": "ACC-0815", **tags}
+    tags = {"PatientName": "Qvist^Berta", "PatientID": "QB-4711", "AccessionNumber": "ACC-0815", **given_tags}
     stream = io.BytesIO()
     with zipfile.ZipFile(demo_exam()) as given, zipfile.ZipFile(stream, "w") as made:
         for name in sorted(given.namelist())[2::5]:
@@ -53,7 +56,7 @@ def one(client: Any, name: str) -> dict[str, Any]:
 def special(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that shows identities, and whose model outlines nothing, so large must a bleed be.
 
-    It has the simulated exam, and two of one patient made of it.
+    It has exams of two patients, made of the simulated one.
     """
     folder = tmp_path_factory.mktemp("special")
     shutil.copytree(load_bundle("default").folder, folder / "bundle")
@@ -64,7 +67,6 @@ def special(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served(folder / "state", *options).start()
     with served.client() as client:
         for name, content in (
-            ("demo", demo_exam().read_bytes()),
             ("earlier", named_exam("1", StudyDate="20250102", StudyDescription="Head before")),
             ("later", named_exam("2", StudyDate="20260304", StudyDescription="Head after")),
             ("other", named_exam("3", StudyDate="20240101", PatientName="Zwick^Ada")),
@@ -78,7 +80,7 @@ def test_suspected_without_an_outline_says_why_and_shows_the_heat_map(
     special: Served, look: Callable[..., Looker], tmp_path: Path
 ) -> None:
     with special.client() as client:
-        row = one(client, "demo")
+        row = one(client, "later")
         get: Callable[[str], Any] = lambda name: client.get(f"/studies/{row['id']}/{name}")  # noqa: E731
         findings, report = get("findings").json(), get("report.html").text
         for name in ("heat.nii.gz", "volume.nii.gz"):
@@ -97,7 +99,7 @@ def test_suspected_without_an_outline_says_why_and_shows_the_heat_map(
     assert 50 < np.median(np.asarray(volume.dataobj)[x - 3 : x + 4, y - 3 : y + 4, z]) < 100
 
     looker = look(special.url)
-    looker.open("demo")
+    looker.open("later")
     looker.drawn()
     page = looker.page
     expect(page.locator(".caution[data-code=nothing_outlined]")).to_contain_text("not an outline")
@@ -111,6 +113,7 @@ def test_suspected_without_an_outline_says_why_and_shows_the_heat_map(
     expect(page.locator(".heat-note")).to_have_count(0)
 
 
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SECRETS = ("qvist", "berta", "qb-4711", "acc-0815", "2025-01-02", "20250102", "head before")
 
 
@@ -118,7 +121,7 @@ def test_whose_a_study_is_is_shown_where_asked_for_and_leaves_nowhere(
     special: Served, look: Callable[..., Looker]
 ) -> None:
     with special.client() as client:
-        earlier, later, demo = (one(client, name) for name in ("earlier", "later", "demo"))
+        earlier, later = one(client, "earlier"), one(client, "later")
         assert client.get("/session").json()["shows_identity"] is True
         told = client.get(f"/studies/{later['id']}/identity").json()
         assert told["identity"] == {
@@ -148,7 +151,6 @@ def test_whose_a_study_is_is_shown_where_asked_for_and_leaves_nowhere(
     expect(page.locator(f"tr[data-id='{earlier['id']}'] .whose")).to_contain_text(
         "Qvist Berta · ID QB-4711 · 2025-01-02"
     )
-    expect(page.locator(f"tr[data-id='{demo['id']}']")).to_be_visible()
     looker.open("later")
     looker.drawn()
     expect(page.locator(".study-head .whose")).to_contain_text("accession ACC-0815")
@@ -175,3 +177,67 @@ def test_a_server_that_is_not_asked_forgets_whose_studies_they_were(
         assert client.get("/identities").json()["code"] == "not_shown"
     held = b"".join(path.read_bytes() for path in plain.state.glob("ichor.db*"))
     assert b"QB-4711" not in held
+
+
+def test_a_refused_study_shows_its_series_and_another_is_chosen(
+    special: Served, look: Callable[..., Looker]
+) -> None:
+    captured = named_exam("4", SOPClassUID=SECONDARY_CAPTURE, Modality="OT", StudyDate="20260505")
+    with special.client() as client:
+        study = submit(client, ("captured.zip", captured), alias="captured")["studies"][0]["id"]
+        row = done(client, study)
+        assert (row["state"], row["refusal"]["code"]) == ("refused", "secondary_capture")
+        (offer,) = row["series"]
+        assert (offer["images"], offer["kernel"], offer["picture"]) == (6, "H31s", True)
+        picture = client.get(f"/studies/{study}/series/0.png")
+        with Image.open(io.BytesIO(picture.content)) as shown:
+            assert max(shown.size) == 256 and np.asarray(shown).std() > 20
+        assert client.get(f"/studies/{study}/series/1.png").status_code == 404
+        wrong = client.post(f"/studies/{study}/series", json={"series": "2.25.1"})
+        assert (wrong.status_code, wrong.json()["code"]) == (409, "not_offered")
+        assert list((special.state / "uploads").iterdir())
+
+        looker = look(special.url)
+        looker.open("captured")
+        expect(looker.page.get_by_alt_text("Middle slice of series 1")).to_be_visible()
+        looker.page.get_by_role("button", name="Assess this series").click()
+        looker.drawn()
+        now = done(client, study)
+        assert (now["state"], now["n_slices"], now["series"]) == ("ready", 6, [])
+        assert now["id"] == study
+        codes = [w["code"] for w in client.get(f"/studies/{study}/findings").json()["warnings"]]
+        assert "series_chosen" in codes
+        until(lambda: not list((special.state / "uploads").iterdir()), "the upload to be gone")
+
+
+def test_many_pictures_are_one_exam_where_the_reader_says_so(
+    special: Served, look: Callable[..., Looker], tmp_path: Path
+) -> None:
+    volume = ichor.read(demo_exam()).volume[2::3]
+    pictures = []
+    for k, plane in enumerate(volume, start=1):  # in order as people number them, not letter by letter
+        pictures.append(tmp_path / f"slice {k}.png")
+        Image.fromarray(WINDOWS["brain"].to_grey(plane)).save(pictures[-1])
+    looker = look(special.url)
+    page = looker.page
+    page.locator("[data-input=files]").set_input_files(pictures[::-1])
+    page.get_by_label("mm from slice to slice").fill("15")
+    page.get_by_label("mm a pixel, if known").fill("0,5")
+    page.get_by_role("button", name="These are one exam").click()
+    with special.client() as client:
+
+        def stacks() -> list[dict[str, Any]]:
+            return [row for row in client.get("/studies").json()["items"] if row["n_slices"] == len(pictures)]
+
+        until(lambda: bool(stacks()), "the stack")
+        row = done(client, stacks()[0]["id"])
+        findings = client.get(f"/studies/{row['id']}/findings").json()
+        (tmp_path / "stack.nii.gz").write_bytes(client.get(f"/studies/{row['id']}/volume.nii.gz").content)
+    assert (row["kind"], row["state"]) == ("exam", "ready")
+    assert findings["spacing_mm"] == [15.0, 0.5, 0.5]
+    assert "picture_stack" in [w["code"] for w in findings["warnings"]]
+    shown = np.asarray(nibabel.load(tmp_path / "stack.nii.gz").dataobj).transpose(2, 1, 0)
+    alike = [
+        np.corrcoef(a.ravel(), np.clip(b, 0, 80).ravel())[0, 1] for a, b in zip(shown, volume, strict=True)
+    ]
+    assert min(alike) > 0.9

@@ -3,6 +3,7 @@
 import { duration } from "../format";
 import type { State, Study } from "../types";
 import { now } from "../worklist/live";
+import { SeriesMenu } from "./SeriesMenu";
 
 const UNDER_WAY: Partial<Record<State, string>> = {
   queued: "Waiting for its turn",
@@ -27,6 +28,7 @@ export function Waiting({ row, progress, problem }: Props) {
 
 function Message({ row, progress, problem }: Props) {
   if (problem) return <p class="problem">{problem}</p>;
+  if (row.state === "refused" && row.series.length) return <SeriesMenu row={row} />;
   if (row.state === "refused") return <p>There are no images to show: nothing is kept of what could not be assessed.</p>;
   if (row.state === "ready") {
     return (

@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { bytes, count } from "../format";
 import { toStudy } from "../router";
 import { fromDrop, fromInput, plainPhotograph } from "./collect";
+import { StackDialog } from "./StackDialog";
 import { findUnfinished, refusal, submit, type Transfer, transfers } from "./transfer";
 
 const ACCEPTED = ".dcm,.dicom,.ima,.zip,.nii,.nii.gz,.gz,.png,.jpg,.jpeg,.bmp,.tif,.tiff,application/dicom,application/zip,image/*";
@@ -110,6 +111,7 @@ export function UploadPanel() {
           ))}
         </ul>
       )}
+      <StackDialog />
       {photograph.value && <Photograph address={photograph.value.address} onDone={done} />}
     </section>
   );

@@ -29,6 +29,15 @@ export function grouped(chosen: readonly Chosen[]): Group[] {
   return [...groups.values()];
 }
 
+const PICTURE = /\.(png|jpe?g|bmp|tiff?|gif|webp)$/i;
+/** As few as an exam may have. */
+const LEAST_STACKED = 5;
+
+/** Whether a group is nothing but pictures, and as many as an exam has slices. */
+export function areManyPictures({ files }: Group): boolean {
+  return files.length >= LEAST_STACKED && files.every(({ path }) => PICTURE.test(path));
+}
+
 export function fromInput(list: FileList | null): Chosen[] {
   return [...(list ?? [])].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 }

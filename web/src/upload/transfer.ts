@@ -4,9 +4,9 @@ import { type Signal, signal } from "@preact/signals";
 import { ApiError, api } from "../api";
 import { messageOf } from "../errors";
 import { bytes, count } from "../format";
-import type { Study } from "../types";
+import type { Stack, Study } from "../types";
 import { watch } from "../worklist/live";
-import { type Chosen, type Group, grouped } from "./collect";
+import { areManyPictures, type Chosen, type Group, grouped } from "./collect";
 import { forget, hashOf, remember, type UnfinishedUpload, unfinishedUploads } from "./unfinished";
 
 const PIECE = 8 * 1024 * 1024;
@@ -34,6 +34,7 @@ export class Transfer {
     readonly title: string,
     private files: (Chosen | null)[],
     private readonly unfinished: UnfinishedUpload | null = null,
+    private readonly stack: Stack | null = null,
   ) {
     this.count = files.length;
     this.total = unfinished ? unfinished.total : files.reduce((sum, one) => sum + (one?.file.size ?? 0), 0);
@@ -102,7 +103,10 @@ export class Transfer {
       this.received = state.files.map((file) => file.received);
     } else {
       const files = this.files as Chosen[];
-      const state = await api.newUpload(files.map(({ path, file }) => ({ path, size: file.size })));
+      const state = await api.newUpload(
+        files.map(({ path, file }) => ({ path, size: file.size })),
+        this.stack,
+      );
       if (this.cancelled) {
         await api.cancelUpload(state.id); // cancelled before the server had named it
         this.stop.signal.throwIfAborted();
@@ -170,6 +174,9 @@ watch((study) => {
 /** Why something chosen cannot be sent at all. */
 export const refusal = signal("");
 
+/** Pictures of which the reader is asked whether they are one exam. */
+export const asked = signal<Group | null>(null);
+
 let limits: Record<string, number> | null = null;
 
 /** Start to send what was chosen. */
@@ -184,15 +191,26 @@ export async function submit(chosen: readonly Chosen[]): Promise<void> {
     () => null,
   );
   for (const group of grouped(chosen)) {
-    const why = tooMuch(group);
-    if (why) {
-      refusal.value = `${group.title}: ${why}`;
-      continue;
-    }
-    const transfer = new Transfer(group.title, group.files);
-    transfers.value = [...transfers.value, transfer];
-    void transfer.start();
+    if (areManyPictures(group)) asked.value = group;
+    else begin(group, null);
   }
+}
+
+/** Send pictures as the slices of one exam, or each as its own. */
+export function answer(group: Group, stack: Stack | null): void {
+  asked.value = null;
+  begin(group, stack);
+}
+
+function begin(group: Group, stack: Stack | null): void {
+  const why = tooMuch(group);
+  if (why) {
+    refusal.value = `${group.title}: ${why}`;
+    return;
+  }
+  const transfer = new Transfer(group.title, group.files, null, stack);
+  transfers.value = [...transfers.value, transfer];
+  void transfer.start();
 }
 
 /** Send the simulated exam that ships with the server, as if it had been chosen. */

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from ichor.jobs import offers as choices
 from ichor.serving import schemas
 from ichor.serving.errors import ApiError, problems
 from ichor.serving.state import Id, Server, ServerState
@@ -57,7 +59,7 @@ def list_identities(server: ServerState, asked: Annotated[ListQuery, Query()]) -
     _, rows = server.worklist.rows(asked.query, asked.limit, asked.offset)
     known = server.identities.of([row.study.id for row in rows])
     return schemas.Identities(
-        items={study: schemas.PatientIdentity(**asdict(who)) for study, who in known.items()}
+        items={study: schemas.PatientIdentity(**asdict(one)) for study, one in known.items()}
     )
 
 
@@ -65,14 +67,14 @@ def list_identities(server: ServerState, asked: Annotated[ListQuery, Query()]) -
 def get_identity(study: Id, server: ServerState) -> schemas.StudyIdentity:
     """Say whose a study is, and which exams of the same patient are here; only with `--show-identity`."""
     _check_shown(server)
-    who = server.identities.of([found(server, study).study.id]).get(study)
-    if who is None:
+    identity = server.identities.of([found(server, study).study.id]).get(study)
+    if identity is None:
         raise ApiError(404, "Found no header that says whose this study is.", code="not_known")
     priors = [
         schemas.Prior(id=row.id, label=row.alias or row.label, date=theirs.date)
         for row, theirs in server.identities.priors(study)
     ]
-    return schemas.StudyIdentity(identity=schemas.PatientIdentity(**asdict(who)), priors=priors)
+    return schemas.StudyIdentity(identity=schemas.PatientIdentity(**asdict(identity)), priors=priors)
 
 
 @router.get("/studies/{study}", responses=problems(401, 403, 404, 422))
@@ -87,6 +89,33 @@ def name_study(study: Id, patch: schemas.StudyPatch, server: ServerState) -> sch
     if not server.worklist.set_alias(study, patch.alias):
         raise _absent()
     return schemas.Study.of(found(server, study))
+
+
+@router.post("/studies/{study}/series", status_code=202, responses=problems(400, 401, 403, 404, 409, 422))
+def choose_series(study: Id, choice: schemas.SeriesChoice, server: ServerState) -> schemas.Study:
+    """Have a refused study read from one of the series that it offers; it keeps its id and its code."""
+    found(server, study)
+    if not choices.choose_series(server.database, study, choice.series):
+        message = "Found no such series among those that this study offers; expected one that has a picture."
+        raise ApiError(409, message, code="not_offered")
+    return schemas.Study.of(found(server, study))
+
+
+@router.get(
+    "/studies/{study}/series/{number}.png",
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(401, 403, 404, 422),
+    },
+    response_class=FileResponse,
+)
+def get_series_picture(study: Id, number: int, server: ServerState) -> FileResponse:
+    """Give the middle slice of a series that a refused study offers, by its place in the list, from 0."""
+    offered = found(server, study).study.series or []
+    path = server.storage.study(study) / choices.picture_name(number) if 0 <= number < len(offered) else None
+    if path is None or not path.is_file():
+        raise ApiError(404, "Found no picture of such a series.")
+    return FileResponse(path, media_type="image/png")
 
 
 @router.delete("/studies/{study}", status_code=204, responses=problems(401, 403, 404, 422))

@@ -59,7 +59,9 @@ _FORM = {
 @router.post("/uploads", status_code=201, responses=problems(400, 401, 403, 413, 422, 503, 507))
 def begin_upload(plan: schemas.UploadPlan, server: ServerState) -> schemas.Upload:
     """Begin an upload: announce its files, then send the bytes of each."""
-    planned = PlannedUpload.plan([(f.path, f.size) for f in plan.files], server.settings.limits, plan.alias)
+    stack = plan.stack.model_dump() if plan.stack else None
+    files = [(f.path, f.size) for f in plan.files]
+    planned = PlannedUpload.plan(files, server.settings.limits, plan.alias, stack)
     server.room.reserve(planned.id, sum(f.size for f in plan.files))
     try:
         planned.create(server.storage)
@@ -145,7 +147,8 @@ def complete_upload(upload: Id, server: ServerState) -> schemas.Submitted:
                 code="incomplete",
             )
         _touch_empty(server, planned)
-        server.queue.add(upload, planned.inputs, planned.alias)
+        reading = {"stack": planned.stack} if planned.stack else None
+        server.queue.add(upload, planned.inputs, planned.alias, reading)
         PlannedUpload.forget_names(server.storage, upload)
         server.room.release(upload)
     return _submitted(server, upload)
