@@ -16,9 +16,17 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
+"""Of a Chromium without a graphics card."""
 _PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _VIEWER_CONFIG = {
     "routerBasename": None,
@@ -198,3 +206,30 @@ def ohif(archive: Archive) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def open_series(page: Any, address: str, study_uid: str, name: str) -> None:
+    """Open a study in the viewer, and one of its series, as a person does.
+
+    Parameters
+    ----------
+    page
+        Of a browser.
+    address
+        As :func:`ohif` gives it.
+    study_uid
+        Of the study.
+    name
+        With which the series' description begins.
+    """
+    page.goto(f"{address}/viewer?StudyInstanceUIDs={study_uid}")
+    thumbnail = '[data-cy^="study-browser-thumbnail"]'
+    page.wait_for_selector(thumbnail, timeout=120_000)
+    page.wait_for_selector("canvas", timeout=120_000)
+    page.wait_for_timeout(4000)
+    tour = page.query_selector("text=Skip all")
+    if tour:
+        tour.click()
+    wanted = page.wait_for_selector(f'{thumbnail}:has-text("{name}")', timeout=60_000)
+    wanted.scroll_into_view_if_needed()
+    wanted.dblclick()

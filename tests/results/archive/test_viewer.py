@@ -14,17 +14,11 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Page, sync_playwright
 
-from results.archive.peers import ohif, orthanc
+from results.archive.peers import BROWSER_ARGUMENTS, ohif, open_series, orthanc
 from results.made import Study, study_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-]
 _HELD = """() => {
   const cs = window.cornerstone, tools = window.cornerstoneTools;
   if (!cs || !tools) return null;
@@ -55,25 +49,9 @@ def browser():
     if found is None:
         pytest.skip("needs Chromium")
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=_ARGUMENTS)
+        running = driver.chromium.launch(executable_path=found, args=BROWSER_ARGUMENTS)
         yield running
         running.close()
-
-
-def open_segmentation(page: Page, address: str, study_uid: str) -> None:
-    """Open a study, and its segmentation on the images, as a person does."""
-    page.goto(f"{address}/viewer?StudyInstanceUIDs={study_uid}")
-    page.wait_for_selector('[data-cy^="study-browser-thumbnail"]', timeout=120_000)
-    page.wait_for_selector("canvas", timeout=120_000)
-    page.wait_for_timeout(4000)
-    tour = page.query_selector("text=Skip all")
-    if tour:
-        tour.click()
-    thumbnail = page.wait_for_selector(
-        '[data-cy^="study-browser-thumbnail"]:has-text("ichor regions")', timeout=60_000
-    )
-    thumbnail.scroll_into_view_if_needed()
-    thumbnail.dblclick()
 
 
 def held_by(page: Page, study: Study) -> np.ndarray:
@@ -100,7 +78,7 @@ def test_the_viewer_holds_the_findings_voxel_for_voxel(name, shared_data, tmp_pa
             archive.store(made.content)
         assert archive.count() == stored
         page = browser.new_page(viewport={"width": 1200, "height": 800})
-        open_segmentation(page, address, study.exam.source.study_uid)
+        open_series(page, address, study.exam.source.study_uid, "ichor regions")
         found = held_by(page, study)
         if folder := os.environ.get("ICHOR_PICTURES"):
             page.get_by_role("button", name="Yes").click()
