@@ -6,15 +6,18 @@ head (LPS). A voxel is named ``(slice, row, column)`` and its coordinates are th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ichor.errors import UsageError
 from ichor.notices import Notice
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 __all__ = ["AIR_HU", "Exam", "Geometry", "GreyWindow", "Picture", "Source", "interpolate"]
 
@@ -301,6 +304,29 @@ class Exam:
             orientation_known=False,
         )
         return cls(volume, geometry, Source(name, "array"))
+
+    @classmethod
+    def from_datasets(cls, datasets: Sequence[Dataset]) -> Exam:
+        """Make an exam of pydicom's data sets, as :func:`ichor.read` makes one of their files.
+
+        Parameters
+        ----------
+        datasets
+            The slices of one study, in any order, with their pixels; they stay as they are.
+
+        Raises
+        ------
+        RefusedInput
+            Where they are no exam that can be assessed.
+        UsageError
+            Where they are no data sets, or of several studies.
+        """
+        import ichor
+
+        found = ichor.read(datasets)
+        if not isinstance(found, cls):
+            raise UsageError("data sets: found a picture; expected the slices of a CT exam; use ichor.read")
+        return found
 
 
 def _checked_volume(hu: ArrayLike) -> NDArray[np.int16]:

@@ -341,6 +341,12 @@ NOTICES: dict[str, NoticeKind] = {
             "those that its figures were measured with.",
         ),
         NoticeKind(
+            "combined_models",
+            "go_on",
+            "Several models were combined (A+B): the mean of their calibrated logits; the thresholds of each were "
+            "measured for it alone.",
+        ),
+        NoticeKind(
             "not_calibrated",
             "go_on",
             "The model was not calibrated on any exam here: its scores are no probabilities, and nothing is called.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ from ichor.findings import (
 )
 from ichor.labels import LABEL_NAMES, SUBTYPE_NAMES
 from ichor.notices import Notice, notice
-from ichor.reading.files import shown
 from ichor.reading.limits import Limits
 from ichor.uids import hashed_uid
 
@@ -93,7 +91,7 @@ class Options:
     def as_asked(
         self,
         results: Iterator[Exam | Picture | RefusedInput],
-        path: str | os.PathLike[str],
+        name: str,
         limits: Limits | None = None,
     ) -> Iterator[Exam | Picture | RefusedInput]:
         """Give the results of reading one input, its pictures put together where :attr:`stack` asks for that.
@@ -102,15 +100,15 @@ class Options:
         ----------
         results
             Of :func:`ichor.reading.read_all`.
-        path
-            The input.
+        name
+            The input, as its results name it.
         limits
             How large an exam may be; by default those of the environment.
         """
         if self.stack is None:
             return results
         voxels = (limits or Limits.from_environment()).voxels
-        return stacked(results, shown(os.fspath(path)), self.stack, voxels)
+        return stacked(results, name, self.stack, voxels)
 
 
 @dataclass(frozen=True)

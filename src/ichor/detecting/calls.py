@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ichor.detecting.bundle import bundle_state, find_bundle
+from ichor.detecting.combining import bundle_parts, open_detector
 from ichor.detecting.detector import Detection, Detector, Options
 from ichor.detecting.picture_stack import PictureStack
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.progress import Progress
+from ichor.reading.memory import Readable, name_of
 
 if TYPE_CHECKING:
     from ichor.reading.limits import Limits
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OptionValues", "detect", "detect_all", "shared_detector"]
 
 _MOST_DETECTORS = 3
-_detectors: OrderedDict[tuple[Path, str, str, str, str], tuple[object, Detector]] = OrderedDict()
+_detectors: OrderedDict[tuple[tuple[Path, ...], str, str, str, str], tuple[object, Detector]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -37,7 +39,7 @@ class OptionValues(TypedDict, total=False):
 
 
 def detect(
-    subject: str | os.PathLike[str] | Exam | Picture,
+    subject: Readable | Exam | Picture,
     *,
     series: str | None = None,
     bundle: str | os.PathLike[str] = "default",
@@ -52,12 +54,13 @@ def detect(
     Parameters
     ----------
     subject
-        A path that holds one exam or picture, or what :func:`ichor.read` gave.
+        A path that holds one exam or picture, a file opened in binary mode, a list of pydicom's data sets, or what
+        :func:`ichor.read` gave.
     series
         Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
     bundle, device, engine
-        See :class:`~ichor.detecting.detector.Detector`. The model is loaded by the first call and kept for the next
-        ones; a bundle that was changed since is loaded again.
+        See :class:`~ichor.detecting.detector.Detector`; ``A+B`` combines bundles. The model is loaded by the first
+        call and kept for the next ones; a bundle that was changed since is loaded again.
     limits
         How much of an input is read; by default those of the environment.
     isolated
@@ -90,19 +93,21 @@ def detect(
     detector = shared_detector(bundle, device, engine)
     detector.check(chosen)
     read = read_all(subject, series=series, limits=limits, isolated=isolated)
-    results = iter(chosen.as_asked(read, subject, limits))
+    results = iter(chosen.as_asked(read, name_of(subject), limits))
     first, second = next(results, None), next(results, None)
     if second is not None:  # before anything is detected
-        raise UsageError(f"{subject}: found several exams; expected one; use ichor.detect_all for all")
+        raise UsageError(
+            f"{name_of(subject)}: found several exams; expected one; use ichor.detect_all for all"
+        )
     if first is None:
-        raise UsageError(f"{subject}: found no exam; expected one")
+        raise UsageError(f"{name_of(subject)}: found no exam; expected one")
     return (
         detector.refused(first, chosen) if isinstance(first, RefusedInput) else detector.detect(first, chosen)
     )
 
 
 def detect_all(
-    *inputs: str | os.PathLike[str],
+    *inputs: Readable,
     series: str | None = None,
     bundle: str | os.PathLike[str] = "default",
     device: str = "auto",
@@ -117,7 +122,7 @@ def detect_all(
     Parameters
     ----------
     *inputs
-        Folders, files, zips.
+        Folders, files, zips; files opened in binary mode; lists of pydicom's data sets.
     series, bundle, device, engine, limits, isolated, **options
         As in :func:`detect`.
     progress
@@ -147,14 +152,14 @@ def shared_detector(
     BundleError, UsageError
         As :class:`~ichor.detecting.detector.Detector` does.
     """
-    folder = find_bundle(bundle).resolve()
+    folders = tuple(find_bundle(part).resolve() for part in bundle_parts(bundle))
     threads, chosen = (os.environ.get(f"ICHOR_{name}", "") for name in ("THREADS", "ENGINE"))
-    key = (folder, device, engine, threads, chosen)
+    key = (folders, device, engine, threads, chosen)
     with _lock:  # two threads that ask for the same bundle load it once
-        state = bundle_state(folder)
+        state = [bundle_state(folder) for folder in folders]
         kept = _detectors.pop(key, None)
         if kept is None or kept[0] != state:
-            kept = (state, Detector(folder, device, engine))
+            kept = (state, open_detector(bundle, device, engine))
         _detectors[key] = kept  # the one used last stands last
         while len(_detectors) > _MOST_DETECTORS:
             _detectors.popitem(last=False)

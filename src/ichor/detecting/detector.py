@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ichor.detecting.assembling import (
     Options,
@@ -23,7 +24,7 @@ from ichor.detecting.assembling import (
 from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.examining import examine
 from ichor.detecting.heat_map import heat_map, lacks_outline
-from ichor.detecting.localise import localise
+from ichor.detecting.localise import Regions, localise
 from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import outside_ranges, quantities
 from ichor.detecting.scoring import score, sigmoid
@@ -34,11 +35,12 @@ from ichor.findings import Findings, Seconds
 from ichor.notices import Notice, notice
 from ichor.preparing.stacks import Prepared, picture_volume
 from ichor.progress import Progress, silent
+from ichor.reading.memory import Readable, is_path, name_of
 
 if TYPE_CHECKING:
     from ichor.reading.limits import Limits
 
-__all__ = ["Detection", "Detector", "Options"]
+__all__ = ["Detection", "Detector", "Options", "Probabilities"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,27 @@ class Detection:
     exam: Exam | Picture | None
     path: Path | None = None
     quantities: Mapping[str, float] = field(default_factory=dict)
+
+
+class Probabilities(NamedTuple):
+    """What a model gives for one exam or picture.
+
+    Attributes
+    ----------
+    slices
+        ``(n, 6)`` of the native slices.
+    exam
+        ``(6,)``.
+    regions
+        None of a model that draws no map.
+    any_map
+        ``(m, h, w)`` logits of ``any`` on the model's grid; None of a model that draws no map.
+    """
+
+    slices: NDArray[np.float64]
+    exam: NDArray[np.float64]
+    regions: Regions | None
+    any_map: NDArray[np.float32] | None
 
 
 class Detector:
@@ -168,7 +191,7 @@ class Detector:
 
     def detect_all(
         self,
-        *inputs: str | os.PathLike[str],
+        *inputs: Readable,
         options: Options | None = None,
         series: str | None = None,
         limits: Limits | None = None,
@@ -180,7 +203,7 @@ class Detector:
         Parameters
         ----------
         *inputs
-            Folders, files, zips.
+            Folders, files, zips; files opened in binary mode; lists of pydicom's data sets.
         options
             As for :meth:`detect`.
         series
@@ -202,18 +225,19 @@ class Detector:
         options = options or Options()
         self.check(options)  # wrong options must not cost the reading of a study first
         report = progress or silent
-        for number, path in enumerate(inputs, start=1):
+        for number, source in enumerate(inputs, start=1):
             _log.info("input %d of %d", number, len(inputs))  # not its name, which may be the patient's
-            name = Path(path).name
+            path = Path(source) if is_path(source) else None
+            name = path.name if path else name_of(source)
             report(f"reading {name}", 0.0)
-            results = read_all(path, series=series, limits=limits, isolated=isolated)
-            for result in options.as_asked(results, path, limits):
+            results = read_all(source, series=series, limits=limits, isolated=isolated)
+            for result in options.as_asked(results, name_of(source), limits):
                 if isinstance(result, RefusedInput):
                     _log.info("refused: %s", result.code)
-                    yield Detection(findings_of_refusal(result, self.bundle, options), None, Path(path))
+                    yield Detection(findings_of_refusal(result, self.bundle, options), None, path)
                     continue
                 report(f"detecting {name}", 0.5)
-                yield replace(self.assess(result, options), path=Path(path))
+                yield replace(self.assess(result, options), path=path)
                 report(f"reading {name}", 1.0)
 
     def refused(self, refusal: RefusedInput, options: Options | None = None) -> Findings:
@@ -253,6 +277,11 @@ class Detector:
         return notices
 
     def _outcome(self, subject: Exam | Picture, prepared: Prepared) -> Outcome:
+        found = self._probabilities(subject, prepared)
+        # Rounded before the verdict: what is shown and what is decided must not contradict each other.
+        return Outcome(np.round(found.slices, 4), np.round(found.exam, 4), found.regions, found.any_map)
+
+    def _probabilities(self, subject: Exam | Picture, prepared: Prepared) -> Probabilities:
         manifest = self.bundle.manifest
         prediction = self.model.predict(prepared.stack)
         regions = None
@@ -262,12 +291,10 @@ class Detector:
             regions = localise(prediction.maps, volume, prepared.transform, rule, subtypes=of_exam)
         distances = prepared.transform.slice_distances
         scores = score(prediction, distances, manifest.scoring_rules, self.model.stacking)
-        unit = unit_of(subject)
         slices, exam = (
-            calibrated(scores, manifest.calibration, unit)
+            calibrated(scores, manifest.calibration, unit_of(subject))
             if manifest.calibrated
             else (sigmoid(scores.native), sigmoid(scores.exam))
         )
-        # Rounded before the verdict: what is shown and what is decided must not contradict each other.
         any_map = None if prediction.maps is None else prediction.maps[:, 0]
-        return Outcome(np.round(slices, 4), np.round(exam, 4), regions, any_map)
+        return Probabilities(slices, exam, regions, any_map)

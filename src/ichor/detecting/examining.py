@@ -30,12 +30,15 @@ class Examined:
         image as it is, that of the head.
     notices
         Of its window and of its quality.
+    preparation
+        By which it was prepared.
     """
 
     subject: Exam | Picture
     prepared: Prepared
     inspected: Prepared
     notices: tuple[Notice, ...]
+    preparation: Preparation
 
     @property
     def refused(self) -> bool:
@@ -59,4 +62,4 @@ def examine(subject: Exam | Picture, preparation: Preparation) -> Examined:
     quality = assess(subject, inspected, estimate)
     if any(n.code == "not_a_head" for n in quality):
         of_window = []  # what shows no head is in no window
-    return Examined(subject, prepared, inspected, (*of_window, *quality))
+    return Examined(subject, prepared, inspected, (*of_window, *quality), preparation)

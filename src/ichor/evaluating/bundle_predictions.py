@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.splits import split_of
 from ichor.detecting import Detector
-from ichor.detecting.examining import examine
+from ichor.detecting.combining import CombinedDetector, open_detector
+from ichor.detecting.combining import logits as logits_of
+from ichor.detecting.examining import Examined, examine
 from ichor.detecting.out_of_distribution import quantities
 from ichor.detecting.scoring import interpolated, score
 from ichor.errors import RefusedInput, UsageError
 from ichor.evaluating.predictions import OutOfFold
+from ichor.exam import Exam
+from ichor.preparing.stacks import prepare
 from ichor.progress import Progress, silent
 
 __all__ = ["BundleRun", "predict_dataset"]
@@ -33,8 +37,8 @@ class BundleRun:
     Attributes
     ----------
     exams
-        Logits before calibration, of exams and of their slices. The folds are of calibration and thresholds alone: the
-        network is the same in all.
+        Logits before calibration, of exams and of their slices; of combined bundles, the mean of the calibrated ones.
+        The folds are of calibration and thresholds alone: the network is the same in all.
     single
         Logits of slices by themselves, as a single slice gets them.
     quantities
@@ -74,7 +78,7 @@ def predict_dataset(
     Parameters
     ----------
     bundle
-        Its name or path, or a detector that has it open.
+        Its name or path (``A+B``: combined), or a detector that has it open.
     dataset
         Of exams; one that cannot be assessed is left out, and counted.
     folds
@@ -91,7 +95,7 @@ def predict_dataset(
         raise UsageError(
             f"data set {dataset.name}: found pictures; expected exams: a bundle is measured and calibrated on those"
         )
-    detector = bundle if isinstance(bundle, Detector) else Detector(bundle, engine="onnxruntime")
+    detector = bundle if isinstance(bundle, Detector) else open_detector(bundle, engine="onnxruntime")
     split = split_of(dataset, folds, _SEED)
     names = list(dataset.patients())
     found: list[_Scored] = []
@@ -148,10 +152,30 @@ def _scored(detector: Detector, dataset: Dataset, name: str) -> _Scored:
                 expected="a head",
                 remedy="leave it out of the data set",
             )
-    prediction = detector.model.predict(examined.prepared.stack)
-    distances = examined.prepared.transform.slice_distances
-    scores = score(prediction, distances, manifest.scoring_rules, detector.model.stacking)
+    parts = detector.parts if isinstance(detector, CombinedDetector) else (detector,)
+    logits = [_logits(part, labelled.exam, examined, calibrated=len(parts) > 1) for part in parts]
     seconds = time.perf_counter() - began
-    single = interpolated(prediction.slices, distances)
+    slices, single, exam = (np.mean(values, axis=0) for values in zip(*logits, strict=True))
     measured = quantities(labelled.exam, examined.inspected)
-    return _Scored(name, labelled.labels, scores.native, single, scores.exam, measured, seconds)
+    return _Scored(name, labelled.labels, slices, single, exam, measured, seconds)
+
+
+def _logits(
+    detector: Detector, exam: Exam, examined: Examined, *, calibrated: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Logits of slices, of slices by themselves, and of the exam; calibrated where several are combined."""
+    manifest = detector.bundle.manifest
+    same = manifest.preparation == examined.preparation
+    prepared = examined.prepared if same else prepare(exam, manifest.preparation)
+    prediction = detector.model.predict(prepared.stack)
+    distances = prepared.transform.slice_distances
+    scores = score(prediction, distances, manifest.scoring_rules, detector.model.stacking)
+    single = interpolated(prediction.slices, distances)
+    if not calibrated:
+        return scores.native, single, scores.exam
+    own = manifest.calibration
+    return (
+        logits_of(own.slice_probabilities(scores.native)),
+        logits_of(own.single_slice_probabilities(single)),
+        logits_of(own.exam_probabilities(scores.exam)),
+    )

@@ -14,12 +14,14 @@ import numpy as np
 
 from ichor.datasets.registry import open_dataset
 from ichor.detecting import load_bundle
+from ichor.detecting.combining import bundle_parts
 from ichor.errors import UsageError
 from ichor.evaluating import out_of_fold
 from ichor.evaluating.bundle_predictions import BundleRun, predict_dataset
 from ichor.evaluating.compare import compare
 from ichor.evaluating.groups import group_figures, groups_of
 from ichor.evaluating.page import Evaluation
+from ichor.progress import Progress, silent
 
 __all__ = ["Cost", "evaluate_bundles"]
 
@@ -54,18 +56,20 @@ class Cost:
 
 
 def evaluate_bundles(
-    bundles: Sequence[str], dataset: str, data: Path, *, groups: bool = False
+    bundles: Sequence[str], dataset: str, data: Path, *, groups: bool = False, progress: Progress = silent
 ) -> tuple[Evaluation, list[Cost]]:
     """Run one or two bundles over a data set, each in a process of its own, and compare them.
 
     Parameters
     ----------
     bundles
-        Names or paths.
+        Names or paths; ``A+B`` combines bundles.
     dataset, data
         See :func:`ichor.datasets.registry.open_dataset`.
     groups
         Measure subgroups too; reads every exam again.
+    progress
+        Called with what is being done and the share that is done.
 
     Returns
     -------
@@ -82,13 +86,15 @@ def evaluate_bundles(
     target = open_dataset(dataset, data)
     runs: list[BundleRun] = []
     costs = []
-    for name in bundles:
+    for number, name in enumerate(bundles):
+        progress(f"running bundle {number + 1} of {len(bundles)} over {target.name}", number / len(bundles))
         # A process for each, so that the memory of one is not counted with the other.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             run, memory = pool.submit(_run, name, dataset, data).result()
         runs.append(run)
         left_out = sum(run.left_out.values())
-        learned = target.name in {source.name for source in load_bundle(name).manifest.trained_on}
+        parts = [load_bundle(part, verify=False) for part in bundle_parts(name)]
+        learned = target.name in {source.name for part in parts for source in part.manifest.trained_on}
         first, median = float(run.seconds[0]), float(np.median(run.seconds))
         costs.append(Cost(name, first, median, memory, len(run.seconds), left_out, learned))
     both = set.intersection(*({str(p) for p in run.exams.exam_patients} for run in runs))
@@ -101,7 +107,7 @@ def evaluate_bundles(
     }
     if groups:
         tables["Subgroups"] = list(group_figures(kept[0], groups_of(target)))
-    names = [Path(name).name or name for name in bundles]
+    names = ["+".join(Path(part).name for part in bundle_parts(name)) for name in bundles]
     evaluation = Evaluation(
         names[0],
         target.name,

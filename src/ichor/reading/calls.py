@@ -9,23 +9,26 @@ from pathlib import Path
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.reading.limits import Limits
+from ichor.reading.memory import Readable, is_path, name_of, on_disk, renamed
 
 __all__ = ["read", "read_all"]
 
 
 def read(
-    path: str | os.PathLike[str],
+    source: Readable,
     *,
     series: str | None = None,
     limits: Limits | None = None,
     isolated: bool = False,
 ) -> Exam | Picture:
-    """Read the one exam or picture that a path holds.
+    """Read the one exam or picture that a path, a file object or some data sets hold.
 
     Parameters
     ----------
-    path
-        A folder of DICOM files, one DICOM file, a zip of either, a NIfTI volume, or a picture of a slice.
+    source
+        A folder of DICOM files, one DICOM file, a zip of either, a NIfTI volume, or a picture of a slice; a file of
+        these, opened in binary mode; or a list of pydicom's data sets. What is in memory is laid on a private place
+        on the disk while it is read.
     series
         Series instance UID (as stored, or hashed) to take instead of the one that the rules choose.
     limits
@@ -44,13 +47,13 @@ def read(
     RefusedInput
         Where it cannot be read as an exam or picture.
     UsageError
-        Where the path holds several: :func:`read_all` gives each.
+        Where it holds several: :func:`read_all` gives each. Where it is nothing that can be read.
     """
-    results = list(read_all(path, series=series, limits=limits, isolated=isolated))
+    results = list(read_all(source, series=series, limits=limits, isolated=isolated))
     good = [r for r in results if not isinstance(r, RefusedInput)]
     if len(results) > 1:
         raise UsageError(
-            f"{path}: found {len(results)} exams or pictures; expected one; use ichor.read_all to get each"
+            f"{name_of(source)}: found {len(results)} exams or pictures; expected one; use ichor.read_all to get each"
         )
     if not good:
         raise next(r for r in results if isinstance(r, RefusedInput))
@@ -58,44 +61,47 @@ def read(
 
 
 def read_all(
-    *paths: str | os.PathLike[str],
+    *sources: Readable,
     series: str | None = None,
     limits: Limits | None = None,
     isolated: bool = False,
 ) -> Iterator[Exam | Picture | RefusedInput]:
-    """Read everything that some paths hold; what cannot be read is given as its refusal, the rest goes on.
+    """Read everything that some sources hold; what cannot be read is given as its refusal, the rest goes on.
 
     Parameters
     ----------
-    *paths
-        As in :func:`read`.
+    *sources
+        Each as in :func:`read`.
     series, limits, isolated
-        As in :func:`read`; each path has the limits to itself.
+        As in :func:`read`; each source has the limits to itself.
 
     Yields
     ------
     Exam, Picture or RefusedInput
-        One a study, volume or picture; a refusal for a path that held nothing.
+        One a study, volume or picture; a refusal for a source that held nothing.
     """
     bounds = limits or Limits.from_environment()
-    for path in paths:
-        _check_path(path)
-        # Decoders are imported where reading happens, here or there.
-        if isolated:
-            from ichor.reading.isolation import read_path
+    for source in sources:
+        if is_path(source):
+            yield from _read_path(source, series, bounds, isolated=isolated)
+            continue
+        try:
+            with on_disk(source, bounds) as place:
+                for result in _read_path(place, series, bounds, isolated=isolated):
+                    yield renamed(result, place, name_of(source))
+        except RefusedInput as refusal:
+            yield refusal
 
-            yield from read_path(path, series, bounds)
-        else:
-            from ichor.reading.inputs import read_here
 
-            yield from read_here(Path(path), series, bounds)
+def _read_path(
+    path: str | os.PathLike[str], series: str | None, limits: Limits, *, isolated: bool
+) -> Iterator[Exam | Picture | RefusedInput]:
+    # Decoders are imported where reading happens, here or there.
+    if isolated:
+        from ichor.reading.isolation import read_path
 
+        yield from read_path(path, series, limits)
+    else:
+        from ichor.reading.inputs import read_here
 
-def _check_path(path: object) -> None:
-    """Refuse in a sentence what is no path."""
-    if isinstance(path, str | os.PathLike):
-        return
-    raise UsageError(
-        f"read: found a {type(path).__name__}; expected a path (str or os.PathLike); of HU in memory make an exam: "
-        "ichor.Exam.from_array(hu, spacing)"
-    )
+        yield from read_here(Path(path), series, limits)
