@@ -1,12 +1,17 @@
 """Kaggle's file: in its order, complete, clipped, or refused."""
 
 import csv
+import io
 import json
+import zipfile
 
 import numpy as np
+import pydicom
 import pytest
 
+import ichor
 from ichor.cli import run
+from ichor.cli.demo import demo_exam
 from ichor.errors import UsageError
 from ichor.evaluating.submission import read_probabilities, write_submission
 from ichor.labels import LABEL_NAMES
@@ -93,3 +98,42 @@ def test_findings_as_json_lines(sample, tmp_path):
     path.write_text("{}\n")
     with pytest.raises(UsageError, match="line 1: found no findings"):
         read_probabilities([path])
+
+
+def test_a_folder_of_images_in_no_order_is_assessed_and_goes_on(tmp_path, capfd, monkeypatch):
+    """Kaggle's layout: every image of every exam in one folder, named by its UID; one file is broken."""
+    folder = tmp_path / "stage_2_test"
+    folder.mkdir()
+    images = []
+    with zipfile.ZipFile(demo_exam()) as archive:
+        for content in map(archive.read, sorted(archive.namelist())):
+            images.append(str(pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True).SOPInstanceUID))
+            (folder / f"{images[-1]}.dcm").write_bytes(content)
+    (folder / "ID_broken.dcm").write_bytes(b"\0" * 300)
+    sample = tmp_path / "sample.csv"
+    rows = [f"{image}_{name},0.5" for image in sorted([*images, "ID_broken"]) for name in KAGGLE]
+    sample.write_text("ID,Label\n" + "\n".join(rows) + "\n")
+    command = ["submit", str(folder), "--sample", str(sample), "-o", str(tmp_path / "s.csv")]
+
+    assert run(command) == 0
+    captured = capfd.readouterr()
+    assert f"{len(images) + 1} images" in captured.out
+    assert (
+        "1 images cannot be assessed (1 unreadable) and have the mean of the others: ID_broken"
+        in captured.err
+    )
+    with (tmp_path / "s.csv").open(newline="") as file:
+        values = {row["ID"]: float(row["Label"]) for row in csv.DictReader(file)}
+    own = ichor.detect(demo_exam(), original_uids=True)
+    for one in own.slices:
+        assert values[f"{one.sop_instance_uid}_any"] == pytest.approx(one.probabilities.any)
+
+    # Killed before the end: what was kept is not assessed again, and gives the same file.
+    first = (tmp_path / "s.csv").read_bytes()
+    monkeypatch.setattr("ichor.evaluating.submission_folder.read_files", None)
+    (folder / "ID_broken.dcm").unlink()
+    sample.write_text("\n".join(r for r in sample.read_text().splitlines() if "broken" not in r) + "\n")
+    assert run(command) == 0
+    assert (tmp_path / "s.csv").read_bytes().splitlines() == [
+        line for line in first.splitlines() if b"broken" not in line
+    ]

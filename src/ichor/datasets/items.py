@@ -83,14 +83,15 @@ def confidence_in(exam: Exam) -> Confidence:
 
 
 def read_files(paths: Sequence[Path], name: str) -> Exam:
-    """Read the DICOM files of one series, wherever they lie.
+    """Read the DICOM files of one series, wherever they lie; one file alone is a slice of its own.
 
     Raises
     ------
     RefusedInput
         Where they are no exam, or more than one.
     """
-    found = list(read_dicom([InputFile(path, path.name) for path in paths], ReadContext.begin(name)))
+    context = ReadContext.begin(name, single_file=len(paths) == 1)
+    found = list(read_dicom([InputFile(path, path.name) for path in paths], context))
     exams = [exam for exam in found if isinstance(exam, Exam)]
     if len(exams) == 1 == len(found):
         return exams[0]
