@@ -20,7 +20,8 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="ipan, or a folder with an ONNX graph and its model.yaml.", metavar="NAME|FOLDER"
+            help="ipan; or a folder with an ONNX graph and its model.yaml, or of a trained nnU-Net v2 (2d).",
+            metavar="NAME|FOLDER",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the bundle.")],

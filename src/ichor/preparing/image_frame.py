@@ -12,7 +12,11 @@ __all__ = ["plan_image"]
 
 
 def plan_image(
-    volume: NDArray[np.int16], geometry: Geometry, spec: GridSpec, resize_above: int | None
+    volume: NDArray[np.int16],
+    geometry: Geometry,
+    spec: GridSpec,
+    resize_above: int | None,
+    pixel_mm: tuple[float, float] | None = None,
 ) -> GridTransform:
     """Lay the grid over the images of an exam.
 
@@ -29,6 +33,9 @@ def plan_image(
         Size of the grid; its margin says nothing here. With ``slab_mm`` 0 all slices are taken, however thin.
     resize_above
         An image with more rows or columns than this is averaged to the grid as a whole, in either direction by itself.
+    pixel_mm
+        mm between rows and between columns of the grid, to which images are resampled about their middle; an image of
+        unknown spacing keeps its pixels.
 
     Returns
     -------
@@ -42,6 +49,9 @@ def plan_image(
     if resized:
         scale = (way.shape[0] / size[0], way.shape[1] / size[1])
         origin = [0.5 * s - 0.5 for s in scale]
+    elif pixel_mm is not None and geometry.spacing_known:
+        scale = (pixel_mm[0] / way.spacing[0], pixel_mm[1] / way.spacing[1])
+        origin = [(n - 1) / 2 - s * (m - 1) / 2 for n, m, s in zip(way.shape, size, scale, strict=True)]
     else:
         scale = (1.0, 1.0)
         origin = [

@@ -56,6 +56,9 @@ class Preparation(BaseModel):
     """What the grid covers: the head, at one scale; or the image's own pixels, cropped or padded about its middle."""
     resize_above: int | None = Field(default=None, ge=1)
     """Of the frame `image`: an image with more rows or columns than this is averaged to the grid as a whole."""
+    pixel_mm: tuple[float, float] | None = None
+    """Of the frame `image`: mm between rows and between columns of the grid, to which images are resampled; by default
+    they keep their own pixels."""
     beyond: Literal["nearest", "empty"] = "nearest"
     """What stands for a neighbour that is not there: the last slice that is, or air (black in every window)."""
     channels: tuple[Channel, ...] = (
@@ -68,7 +71,7 @@ class Preparation(BaseModel):
     @model_serializer(mode="wrap")
     def _without_later_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out keys that older versions lack where they say nothing new: hashes and files stay as they were."""
-        later = {"frame": "head", "resize_above": None, "beyond": "nearest"}
+        later = {"frame": "head", "resize_above": None, "pixel_mm": None, "beyond": "nearest"}
         written: dict[str, Any] = write(self)
         return {k: v for k, v in written.items() if k not in later or v != later[k]}
 
@@ -80,7 +83,7 @@ class Preparation(BaseModel):
     def plan(self, volume: NDArray[np.int16], geometry: Geometry) -> GridTransform:
         """Lay the grid over an exam's volume ``(n, rows, columns)`` of HU."""
         if self.frame == "image":
-            return plan_image(volume, geometry, self.grid, self.resize_above)
+            return plan_image(volume, geometry, self.grid, self.resize_above, self.pixel_mm)
         return plan_grid(volume, geometry, self.grid)
 
     def stack(self, hu: NDArray[np.float32], distances: NDArray[np.float64]) -> NDArray[np.float32]:

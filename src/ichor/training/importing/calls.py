@@ -18,7 +18,8 @@ def import_bundle(source: str, folder: Path | None, output: Path, revision: str 
     Parameters
     ----------
     source
-        One of :data:`PUBLISHED`; or a folder with an ONNX graph and its ``model.yaml``.
+        One of :data:`PUBLISHED`; or a folder with an ONNX graph and its ``model.yaml``, or of a trained
+        nnU-Net v2.
     folder
         With the files of a model that is known by name; fetched from its hub where None.
     output
@@ -51,10 +52,14 @@ def import_bundle(source: str, folder: Path | None, output: Path, revision: str 
         files = hashes(folder, FILES)
         return write_published(read_ipan(folder), output, files, revision)
     if folder is None and Path(source).is_dir():
+        from ichor.training.importing.nnunet import DATASET, PLANS, import_nnunet
         from ichor.training.importing.onnx_model import import_onnx
+
+        if (Path(source) / PLANS).is_file() and (Path(source) / DATASET).is_file():
+            return import_nnunet(Path(source), output)
 
         return import_onnx(Path(source), output)
     raise UsageError(
         f"{source!r}: found neither a known model nor a folder; expected one of {', '.join(PUBLISHED)}, or a folder "
-        "with an ONNX graph and its model.yaml"
+        "with an ONNX graph and its model.yaml, or of a trained nnU-Net v2"
     )

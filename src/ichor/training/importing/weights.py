@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from ichor.errors import BundleError, UsageError
 
-__all__ = ["fetched", "hashes", "load_strictly"]
+__all__ = ["fetched", "hashes", "load_strictly", "place_strictly", "read_checkpoint"]
 
 _CHECKSUMS = "checksums.json"
 _MOST_NAMED = 3
@@ -106,6 +108,17 @@ def load_strictly(module: nn.Module, path: Path) -> None:
             f"{path}: found a file that cannot be read as safetensors ({type(error).__name__}); expected the published "
             "one; fetch it again"
         ) from None
+    place_strictly(module, tensors, path)
+
+
+def place_strictly(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give each tensor of a file its place in a module, in evaluation mode.
+
+    Raises
+    ------
+    BundleError
+        As :func:`load_strictly`.
+    """
     places = module.state_dict()
     other = [
         f"{name} {tuple(tensors[name].shape)} in place of {tuple(place.shape)}"
@@ -125,5 +138,31 @@ def load_strictly(module: nn.Module, path: Path) -> None:
                 f"{path}: found a file that {what} {', '.join(names[:_MOST_NAMED])}{more}; expected the "
                 f"{len(places)} tensors of the published network; fetch it again, or import the version it is of"
             )
-    module.load_state_dict(tensors, strict=True)
+    module.load_state_dict(dict(tensors), strict=True)
     module.eval()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what torch saved, tensors and plain values alone: no object of any other kind is made.
+
+    Raises
+    ------
+    BundleError
+        Where the file holds anything else, or is broken.
+    """
+    # Scalars of numpy, which logs of training hold: made by these, and by nothing that does more.
+    scalar = np.float64(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # of numpy 1, of numpy 2
+    harmless: list[Any] = [np.dtype, *((scalar, name) for name in names)]
+    harmless += [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
+    try:
+        with torch.serialization.safe_globals(harmless):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of pickle, of zip files and of torch, without a common base
+        raise BundleError(
+            f"{path}: found a file that cannot be read as weights alone ({type(error).__name__}); expected tensors and "
+            "plain values: what would run code is not loaded; save the weights again"
+        ) from None
+    if not isinstance(found, dict):
+        raise BundleError(f"{path}: found a {type(found).__name__}; expected a checkpoint with named parts")
+    return found
