@@ -229,6 +229,33 @@ def test_two_bundles_are_compared_on_the_same_exams(imported, calibrated, site, 
     assert own["interval"]["value"] > 0.8 and own["interval"]["n"] == 20
 
 
+def test_combined_bundles_are_measured_by_the_mean_of_their_calibrated_logits(calibrated, site):
+    from ichor.datasets.registry import open_dataset
+    from ichor.detecting import Detector
+    from ichor.detecting.combining import CombinedDetector, logits
+    from ichor.evaluating.bundle_predictions import predict_dataset
+
+    lines = (site / "labels.csv").read_text().splitlines()
+    (site / "few.csv").write_text("\n".join([lines[0], *lines[1:13], *lines[-8:]]) + "\n")
+    dataset = open_dataset(f"csv:{site / 'few.csv'}", site)
+    one = Detector(calibrated)
+    alone = predict_dataset(one, dataset).exams.exam_logits
+    both = predict_dataset(CombinedDetector([one, Detector(calibrated)]), dataset).exams.exam_logits
+    own = one.bundle.manifest.calibration.exam_probabilities(alone)
+    np.testing.assert_allclose(both, logits(own), atol=1e-5)
+
+
+def test_the_leaderboard_has_base_rates_and_says_what_cannot_be_measured(calibrated, site, capsys):
+    from benchmarks.accuracy.leaderboard import main
+
+    main(["--bundle", str(calibrated), "--dataset", f"csv:{site / 'few.csv'}", "--dataset", "nowhere"])
+    out = capsys.readouterr().out
+    assert "exams: 20, of which 12 bleed (60.0%)" in out
+    (line,) = [line for line in out.splitlines() if line.startswith(f"| {calibrated.name} |")]
+    assert line.split("|")[-3:-1] == [" 20 ", " 0 "] and " to " in line
+    assert "not measured." in out
+
+
 def test_what_is_no_head_is_left_out_and_counted(imported, site, tmp_path):
     from ichor.datasets.registry import open_dataset
     from ichor.evaluating.bundle_predictions import predict_dataset
