@@ -1,9 +1,9 @@
 """Write ``constraints.txt``: the packages of the core, the tests, the page and DICOM results, by version and by hashes.
 
 ``python scripts/lock_dependencies.py`` takes the newest releases within the bounds of ``pyproject.toml``, for every
-platform and Python from 3.11 on; it needs ``uv`` and the package index. ``--check`` needs neither, and tells whether
-what ``pyproject.toml`` asks for is pinned within its bounds. The extra ``train`` is bounded there and not pinned here:
-torch comes in builds of its own for each machine.
+platform and Python from 3.11 on; it needs ``uv`` and the package index. ``--add`` leaves what is pinned as it is, and
+pins what is not. ``--check`` needs neither, and tells whether what ``pyproject.toml`` asks for is pinned within its
+bounds. The extra ``train`` is bounded there and not pinned here: torch comes in builds of its own for each machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "constraints.txt"
 EXTRAS = (
     *("test", "serve", "test-serve", "results", "test-results", "node", "test-node"),
-    *("docs", "notebooks", "test-package"),
+    *("docs", "notebooks", "evaluate", "test-package"),
     *("scale", "test-scale"),
 )
 _OLDEST_PYTHON = "3.11"
@@ -82,20 +82,22 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 where the file does not fit")
+    parser.add_argument("--add", action="store_true", help="pin what is new alone")
     options = parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     if not options.check:
-        LOCK.write_text(_HEADER + _resolved(project))
+        LOCK.write_text(_HEADER + _resolved(project, LOCK.read_text() if options.add else ""))
     faults = wrong(project, LOCK.read_text())
     for fault in faults:
         print(f"{LOCK.name}: {fault}; run python scripts/lock_dependencies.py", file=sys.stderr)
     return 1 if faults else 0
 
 
-def _resolved(project: dict[str, Any]) -> str:
+def _resolved(project: dict[str, Any], before: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         asked, found = Path(folder) / "asked.in", Path(folder) / "found.txt"
         asked.write_text("\n".join([*map(str, requirements(project)), _EDITABLE]) + "\n")
+        found.write_text(before)  # what it pins is preferred
         command = [
             "uv",
             "pip",

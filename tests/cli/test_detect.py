@@ -124,6 +124,29 @@ def test_a_limit_refuses_by_name(studies, capfd) -> None:
     assert "--limit voxels=VALUE" in err
 
 
+def test_several_at_a_time_or_only_looked_at(broken, capfd) -> None:
+    from ichor.cli.demo import demo_exam
+
+    inputs = [str(demo_exam()), str(broken), str(demo_exam())]
+    assert run(["detect", *inputs, "--dry-run"]) == 3
+    out, err = capfd.readouterr()
+    assert [line.split(": ")[1].split(";")[0] for line in out.splitlines()] == [
+        "exam of 30 slices",
+        "not assessed",
+        "exam of 30 slices",
+    ]
+    assert "3 results: 2 would be assessed, 1 not; no model was run" in err
+    assert run(["detect", *inputs, "--dry-run", "--json"]) == 2
+    assert "expected it alone" in capfd.readouterr().err
+
+    assert run(["detect", *inputs, "--jobs", "2", "--json"]) == 3
+    found = [Findings.model_validate_json(line) for line in capfd.readouterr().out.splitlines()]
+    assert [f.input for f in found] == inputs
+    assert found[0].probabilities == found[2].probabilities
+    assert found[0].assessable
+    assert not found[1].assessable
+
+
 def test_an_unknown_bundle_is_one_line_and_2(studies, tmp_path, capfd) -> None:
     assert run(["detect", str(studies / "bled.nii.gz"), "--bundle", str(tmp_path)]) == 2
     out, err = capfd.readouterr()

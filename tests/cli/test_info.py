@@ -24,7 +24,7 @@ def test_json(capfd) -> None:
     assert facts["limits"] == asdict(Limits())
 
 
-def test_text_holds_the_card(capfd, monkeypatch) -> None:
+def test_text_is_short_and_the_card_is_asked_for(capfd, monkeypatch) -> None:
     monkeypatch.setenv("ICHOR_LIMIT_SECONDS", "7")
     assert run(["info"]) == 0
     out = capfd.readouterr().out
@@ -38,7 +38,10 @@ def test_text_holds_the_card(capfd, monkeypatch) -> None:
         "file_bytes",
     ):
         assert words in out, words
-    assert bundle.card_text in out
+    assert bundle.card_text not in out
+    assert out.count("\n") < 30
+    assert run(["info", "--card"]) == 0
+    assert bundle.card_text in capfd.readouterr().out
 
 
 def test_a_bundle_that_is_not_there(capfd) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -114,3 +115,13 @@ def test_a_closed_pipe_ends_quietly() -> None:
         err = process.stderr.read()
         assert process.wait() == 141
     assert err == ""
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    for typed, place, expected in (("ichor det", "1", "detect"), ("ichor detect --as", "2", "--as-exam")):
+        asked = {"_ICHOR_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": place}
+        done = subprocess.run(
+            [sys.executable, "-m", "ichor.cli"], env={**os.environ, **asked}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == [expected]

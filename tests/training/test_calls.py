@@ -17,13 +17,48 @@ except ichor.UsageError as error:
 
 
 @pytest.mark.parametrize(
-    ("library", "call"), [("torch", "ichor.train()"), ("sklearn", "ichor.evaluate('predictions.csv')")]
+    ("library", "call", "extra"),
+    [("torch", "ichor.train()", "train"), ("sklearn", "ichor.evaluate('predictions.csv')", "evaluate")],
 )
-def test_without_the_extra_the_calls_name_it(library, call):
+def test_without_the_extra_the_calls_name_it(library, call, extra):
     code = CODE.format(library=library, call=call)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"found no {library}" in done.stdout and "expected the extra 'train'" in done.stdout
+    assert f"found no {library}" in done.stdout and f"expected the extra '{extra}'" in done.stdout
+
+
+def test_evaluating_needs_no_more_than_its_extra(tmp_path):
+    """A table is measured where neither torch nor anything else of the extra for training is installed."""
+    pytest.importorskip("sklearn", reason="needs the extra 'evaluate'")
+    more = [
+        "torch",
+        "lightning",
+        "timm",
+        "safetensors",
+        "huggingface_hub",
+        "onnx",
+        "zarr",
+        "filelock",
+        "pandas",
+    ]
+    code = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {more!r}:
+            raise ImportError(name, name=name)
+sys.meta_path.insert(0, Absent())
+from ichor.evaluating import compare, failures, groups, out_of_fold, page, predictions, tables
+from ichor.datasets.registry import open_dataset
+import ichor
+try:
+    ichor.evaluate("nowhere.csv", dataset="ct-ich")
+except ichor.UsageError as error:
+    print("refused:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "refused: " in done.stdout and "extra" not in done.stdout.split("refused: ")[1]
 
 
 def test_a_loaded_recipe_takes_no_settings():

@@ -153,6 +153,13 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path):
     assert float(slice_loss(logits, wrong[0].labels)) == pytest.approx(min(losses), rel=1e-3)
 
 
+def test_the_last_epoch_is_validated_whatever_the_rhythm(tmp_path):
+    recipe = recipe_of("slices", epochs=3, epoch_steps=2, batch_size=8, validate_epochs=2)
+    data = FitData(sampler_of(recipe), validation(made_store()))
+    fit(recipe, data, tmp_path, Start(), lambda *_: None, PLAIN)
+    assert [bool(row["val_loss"]) for row in rows(tmp_path)] == [False, True, True]
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     from safetensors.torch import save_file
 

@@ -52,7 +52,6 @@ app = typer.Typer(
     help="Intracranial hemorrhage on head CT: a study in, findings out.\n\n"
     "Research software, not a medical device.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -142,6 +141,8 @@ def main() -> None:
         # A file may have a name that the terminal cannot show.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if "_ICHOR_COMPLETE" in os.environ:  # a shell asks what may follow
+        typer.main.get_command(app)(prog_name="ichor")
     # What a command makes lives to its end: looking for garbage at the usual rate costs a tenth of its start.
     gc.set_threshold(50_000)
     _end_cleanly_at_sigterm()

@@ -72,7 +72,10 @@ def detect(
             help="What runs the model; auto takes OpenVINO in bf16 where it is installed and the processor has it."
         ),
     ] = Engine.auto,
-    bundle: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")] = "default",
+    bundle: Annotated[
+        str,
+        typer.Option(metavar="NAME|PATH", help="The model; A+B: the mean of the calibrated logits of both."),
+    ] = "default",
     write: Annotated[
         list[str] | None,
         typer.Option(
@@ -119,6 +122,13 @@ def detect(
             metavar="NAME=VALUE", help="Override a limit of the input (ichor info lists them); may repeat."
         ),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Inputs at a time: others are read while one is assessed.")
+    ] = 1,
+    only_look: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be assessed and what not; no model is run."),
+    ] = False,
     show_identity: Annotated[
         bool,
         typer.Option(
@@ -145,25 +155,32 @@ def detect(
     if threshold is not None and sensitivity is not None:
         raise UsageError("found both --threshold and --sensitivity; expected one of them; leave one out")
     stack = _stack(as_exam, step, spacing, top_first)
+    if only_look and (output is not None or as_json):
+        raise UsageError(
+            "found --dry-run with -o or --json; expected it alone: it has no findings; leave one out"
+        )
     if output is not None:
         make_folder(output)
 
     from ichor.reading.isolation import warm
 
     warm()  # it starts while the model is loaded
+    from ichor.cli.many import detected, dry_run
     from ichor.cli.progress import ProgressLine
     from ichor.detecting import Options
     from ichor.reporting.words import printable
 
     options = Options(threshold=threshold, sensitivity=sensitivity, original_uids=original_uids, stack=stack)
+    if only_look:
+        if dry_run(inputs, options, series, _limits(limit or [])):
+            raise typer.Exit(EXIT_REFUSED)
+        return
     with ProgressLine() as progress:
         progress("loading the model", 0.0)
         detector, limits = _load(bundle, device, engine, limit or [], reports=output is not None)
         writer = _Writer(output, formats, kinds, detector.bundle.card, limits)
         show = _Show(as_json, progress, limits if show_identity else None)
-        for detection in detector.detect_all(
-            *inputs, options=options, series=series, limits=limits, isolated=True, progress=progress
-        ):
+        for detection in detected(detector, inputs, jobs, options, series, limits, progress):
             findings, written = writer.write(detection)
             show(findings, written, detection)
     if not quiet():
@@ -198,10 +215,10 @@ def _load(
     """Open the model in a thread; import meanwhile what reads and reports a study, and look at the limits."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from ichor.detecting import Detector
+    from ichor.detecting.combining import open_detector
 
     with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(Detector, bundle, device.value, engine.value)
+        opening = pool.submit(open_detector, bundle, device.value, engine.value)
         limits = _limits(overrides)
         if reports:
             import ichor.reporting.html  # noqa: F401

@@ -56,7 +56,7 @@ def evaluate(
         typer.Option(
             "--bundle",
             metavar="NAME|PATH",
-            help="In place of predictions: run this bundle over --dataset. Twice: both, compared pair by pair.",
+            help="Instead of predictions: run this bundle over --dataset. Twice: compared pair by pair. A+B: combined.",
         ),
     ] = None,
     clip: Annotated[
@@ -77,7 +77,11 @@ def evaluate(
         return
     if predictions is None:
         raise UsageError("found neither predictions nor --bundle; expected one of them")
+    from ichor.cli.progress import ProgressLine
+
     with ExitStack() as stack:
+        progress = stack.enter_context(ProgressLine())
+        progress(f"evaluating {predictions.name}", 0.0)
         found = calls.evaluate(
             _table(predictions, data, dataset, stack),
             data,
@@ -87,6 +91,7 @@ def evaluate(
             groups=groups,
             failures=pictures,
             clip=clip,
+            progress=progress,
         )
     _show(found, output, as_json=as_json)
 
@@ -98,10 +103,13 @@ def _bundles(
         from ichor.evaluating.bundles import evaluate_bundles
     except ImportError as error:
         raise UsageError(
-            f"evaluating: found no {error.name}; expected the extra 'train'; "
-            "run pip install -e '.[train]' in the clone"
+            f"evaluating: found no {error.name}; expected the extra 'evaluate'; "
+            "run pip install -e '.[evaluate]' in the clone"
         ) from error
-    found, costs = evaluate_bundles(bundles, dataset, data, groups=groups)
+    from ichor.cli.progress import ProgressLine
+
+    with ProgressLine() as progress:
+        found, costs = evaluate_bundles(bundles, dataset, data, groups=groups, progress=progress)
     rows = [asdict(cost) for cost in costs]
     if as_json:
         print(json.dumps(found.as_json() | {"costs": rows}, allow_nan=False))

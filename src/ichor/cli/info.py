@@ -22,12 +22,16 @@ _DECISIONS = {"go_on": "go on", "leave_out": "leave out", "refuse": "refuse"}
 def info(
     bundle: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model to describe.")] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    card: Annotated[
+        bool,
+        typer.Option("--card", help="The model's card besides: what it learned from, what was measured."),
+    ] = False,
     notices: Annotated[
         bool,
         typer.Option("--notices", help="Print every notice code, its decision and its meaning (Markdown)."),
     ] = False,
 ) -> None:
-    """Tell the version, the model and its card, the ONNX Runtime providers and the limits."""
+    """Tell the version, the model, the ONNX Runtime providers and the limits; with --card, the model's card."""
     if notices:
         print(notices_markdown(), end="")
         return
@@ -38,7 +42,7 @@ def info(
     if as_json:
         print(json.dumps(facts, allow_nan=False, ensure_ascii=True))
     else:
-        _print(facts, loaded.card.card_text)
+        _print(facts, loaded.card.card_text if card else "")
 
 
 def notices_markdown() -> str:
@@ -96,6 +100,9 @@ def _print(facts: dict[str, Any], card_text: str) -> None:
     for place, (name, value) in enumerate(facts["limits"].items()):
         table.add_row("limits" if place == 0 else "", f"{name} = {value:,}")
     console.print(table)
+    if not card_text:
+        console.print("What the model learned from and what was measured: ichor info --card")
+        return
     console.print()
     if console.is_terminal:
         console.print(Markdown(card_text))

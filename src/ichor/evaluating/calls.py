@@ -1,4 +1,4 @@
-"""``ichor.evaluate``: a model measured out of fold, in one call; the command mirrors it. Needs the extra ``train``."""
+"""``ichor.evaluate``: a model measured out of fold, in one call, as the command does. Needs the extra ``evaluate``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ichor.errors import UsageError
+from ichor.progress import Progress, silent
 
 if TYPE_CHECKING:
     from ichor.datasets.labelled import Dataset
@@ -30,6 +31,7 @@ def evaluate(
     groups: bool = False,
     failures: bool = False,
     clip: float = 1e-15,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Measure a model on patients that it did not train on.
 
@@ -51,6 +53,8 @@ def evaluate(
         Find every exam that is called wrongly, with a picture.
     clip
         For the log loss, probabilities are kept this far from 0 and 1.
+    progress
+        Called with what is being done and the share that is done.
 
     Returns
     -------
@@ -71,8 +75,8 @@ def evaluate(
         from ichor.evaluating.predictions import dataset_of
     except ImportError as error:
         raise UsageError(
-            f"evaluating: found no {error.name}; expected the extra 'train'; "
-            "run pip install -e '.[train]' in the clone"
+            f"evaluating: found no {error.name}; expected the extra 'evaluate'; "
+            "run pip install -e '.[evaluate]' in the clone"
         ) from error
     from ichor.datasets.registry import open_dataset
 
@@ -83,14 +87,19 @@ def evaluate(
     path = Path(predictions)
     target = open_dataset(dataset or dataset_of(path), Path(data))
     run = _read(path, target, head)
-    tables = {
-        "Areas, log loss, calibration": out_of_fold.figures(run, clip),
-        "Verdicts": out_of_fold.accuracy_figures(run),
-        "Operating points": out_of_fold.operating_points(run),
-        "Subtypes": out_of_fold.subtype_figures(run),
+    makers = {
+        "Areas, log loss, calibration": lambda: out_of_fold.figures(run, clip),
+        "Verdicts": lambda: out_of_fold.accuracy_figures(run),
+        "Operating points": lambda: out_of_fold.operating_points(run),
+        "Subtypes": lambda: out_of_fold.subtype_figures(run),
     }
     if groups:
-        tables["Subgroups"] = list(group_figures(run, groups_of(target)))
+        makers["Subgroups"] = lambda: list(group_figures(run, groups_of(target)))
+    tables = {}
+    for number, (title, make) in enumerate(makers.items(), start=1):
+        progress(f"measuring: {title.lower()}", number / (len(makers) + 2))
+        tables[title] = make()
+    progress("comparing" if against else "finishing", 0.9)
     return Evaluation(
         path.stem if path.is_file() else path.resolve().name,
         target.name,
