@@ -10,7 +10,10 @@ from ichor.errors import UsageError
 from ichor.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ichor.datasets.labelled import Dataset
+    from ichor.evaluating.out_of_fold import Figure
     from ichor.evaluating.page import Evaluation
     from ichor.evaluating.predictions import OutOfFold
 
@@ -87,7 +90,7 @@ def evaluate(
     path = Path(predictions)
     target = open_dataset(dataset or dataset_of(path), Path(data))
     run = _read(path, target, head)
-    makers = {
+    makers: dict[str, Callable[[], list[Figure]]] = {
         "Areas, log loss, calibration": lambda: out_of_fold.figures(run, clip),
         "Verdicts": lambda: out_of_fold.accuracy_figures(run),
         "Operating points": lambda: out_of_fold.operating_points(run),

@@ -122,7 +122,7 @@ class _Run:
         guessed = tuple(image for image in images if image not in there)
         mean = np.mean(list(there.values()), axis=0)
         return FolderPredictions(
-            there | dict.fromkeys(guessed, mean), tuple(self.alone), guessed, self.reasons
+            there | {image: mean for image in guessed}, tuple(self.alone), guessed, self.reasons
         )
 
     def _assess(self, images: list[str]) -> dict[str, NDArray[np.float64]]:
