@@ -120,10 +120,11 @@ class _Run:
                 "ichor detect"
             )
         guessed = tuple(image for image in images if image not in there)
-        mean = np.mean(list(there.values()), axis=0)
-        return FolderPredictions(
-            there | {image: mean for image in guessed}, tuple(self.alone), guessed, self.reasons
-        )
+        mean: NDArray[np.float64] = np.asarray(np.mean(list(there.values()), axis=0))
+        filled = dict(there)
+        for image in guessed:
+            filled[image] = mean
+        return FolderPredictions(filled, tuple(self.alone), guessed, self.reasons)
 
     def _assess(self, images: list[str]) -> dict[str, NDArray[np.float64]]:
         """Probabilities of the images of one exam, or of one image; none where it cannot be assessed."""
