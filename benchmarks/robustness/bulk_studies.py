@@ -74,12 +74,13 @@ class Trial:
         differing = {}
         for one in found:
             known = self._of(one["input"])
-            if known is None or (names := _differing(one, known)):
-                differing[one["input"]] = "no such input" if known is None else ", ".join(names)
+            names = ["no such input"] if known is None else _differing(one, known)
+            if names:
+                differing[one["input"]] = ", ".join(names)
         same = len(found) - len(differing)
         self.line(f"{name}: rows as ichor detect --json has them", same, len(self.expected))
-        for place, names in differing.items():
-            self.line(f"{name}: {place} differs", names)
+        for place, what in differing.items():
+            self.line(f"{name}: {place} differs", what)
 
     def _of(self, place: str) -> dict[str, Any] | None:
         """Return what was found in a place; a folder that holds nothing but one study stands for that study."""
