@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { markedSlices, regionCentre } from "../src/study/regions";
+import { markedSlices, regionCentre, warmest } from "../src/study/regions";
 import { likely, locates, regionName, untrustedOf } from "../src/study/subtypes";
 import { suspiciousFrom } from "../src/study/suspicious";
 import type { Findings, Region, Values } from "../src/types";
@@ -24,6 +24,22 @@ test("a region's centre lies in the slice where it is largest", () => {
   assert.equal(regionCentre(box, 1), null);
   assert.deepEqual([...markedSlices(box)], [3, 4]);
   assert.deepEqual([...markedSlices(null)], []);
+});
+
+test("the other planes pass through the warmest place of a coarser heat map", () => {
+  const volume = { ...maskOf([12, 10, 6], () => 0), step: [0.5, 0.5, 5] as [number, number, number] };
+  const heat = {
+    ...maskOf([3, 3, 6], (x, y, z) => (x === 1 && y === 2 && z === 4 ? 255 : 90)),
+    step: [2, 2, 5] as [number, number, number],
+  };
+  assert.deepEqual(warmest(heat, volume), { x: 6, y: 10, z: 4 });
+  assert.equal(
+    warmest(
+      maskOf([3, 3, 6], () => 0),
+      volume,
+    ),
+    null,
+  );
 });
 
 const NONE: Values = { any: null, epidural: null, intraparenchymal: null, intraventricular: null, subarachnoid: null, subdural: null };

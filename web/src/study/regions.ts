@@ -21,6 +21,28 @@ export function regionCentre(mask: Volume, region: number): Point | null {
   return best.n ? { x: best.x, y: best.y, z: best.z } : null;
 }
 
+/** Middle of what is nearly as warm as the warmest voxel of a heat map, as a voxel of the volume that it lies over. */
+export function warmest(heat: Volume, volume: Volume): Point | null {
+  const [nx, ny, nz] = heat.size;
+  let most = 0;
+  for (const value of heat.voxels) most = Math.max(most, value);
+  if (!most) return null;
+  let [n, sx, sy, sz] = [0, 0, 0, 0];
+  for (let z = 0, i = 0; z < nz; z++) {
+    for (let y = 0; y < ny; y++) {
+      for (let x = 0; x < nx; x++, i++) {
+        if (heat.voxels[i]! < 0.9 * most) continue;
+        n++;
+        sx += x;
+        sy += y;
+        sz += z;
+      }
+    }
+  }
+  const [x, y, z] = [sx, sy, sz].map((sum, axis) => Math.floor(((sum / n + 0.5) * heat.step[axis]!) / volume.step[axis]!));
+  return { x: x!, y: y!, z: z! };
+}
+
 /** Shown slices that hold something of the mask. */
 export function markedSlices(mask: Volume | null): Set<number> {
   const found = new Set<number>();

@@ -8,7 +8,7 @@ import { openImages } from "../viewer/opening";
 import type { ViewState } from "../viewer/state";
 import type { Desk } from "./desk";
 import type { Loaded } from "./loading";
-import { regionCentre } from "./regions";
+import { regionCentre, warmest } from "./regions";
 
 export interface StudyImages {
   loaded: Signal<Loaded | null>;
@@ -50,9 +50,9 @@ export function useImages(id: string, study: ReadonlySignal<Study | null>, { vie
   return { loaded, progress, problem };
 }
 
-/** The axial plane at the most suspicious slice; the other planes through the largest outlined region. */
+/** The axial plane at the most suspicious slice; the others through the largest outlined region, or the warmest place. */
 function showFinding(view: ViewState, { images, slices }: Loaded): void {
-  const centre = images.mask && regionCentre(images.mask, 1);
+  const centre = images.heat ? warmest(images.heat, images.volume) : images.mask && regionCentre(images.mask, 1);
   if (centre) view.point.value = centre;
   view.goTo("axial", slices.display.suspicious);
 }
