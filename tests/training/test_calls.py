@@ -70,6 +70,14 @@ def test_a_loaded_recipe_takes_no_settings():
         ichor.train(load_recipe("default"), settings=["epochs=3"])
 
 
+def test_a_recipe_is_named_by_a_path_too(tmp_path):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    import ichor
+
+    with pytest.raises(ichor.UsageError, match=r"mine\.yaml"):
+        ichor.train(tmp_path / "mine.yaml")
+
+
 @pytest.mark.parametrize(
     ("environment", "first"),
     [

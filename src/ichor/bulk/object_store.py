@@ -98,7 +98,8 @@ class StoreSource(TreeSource):
             path = folder / f"{number:06d}-{plain}"
             self._download(name, path)
             paths.append(path)
-        return paths[0] if len(paths) == 1 else folder
+        # One DICOM object is read as a folder, as those of several are: a refusal knows its study then.
+        return paths[0] if len(paths) == 1 and _kind(names[0]) != "dicom" else folder
 
     def _objects(self, place: str) -> list[str]:
         """Keys, below the root, of what a place holds."""

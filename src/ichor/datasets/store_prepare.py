@@ -141,8 +141,9 @@ def prepare_all(
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise UsageError(
-            f"{dataset.name}: found that a process that prepares exams was ended; expected memory for {count} of them; "
-            "run again with fewer cores: it goes on"
+            f"{dataset.name}: found that a process that prepares exams was ended; expected memory for {count} of them, "
+            "and, in a script of your own, the call below `if __name__ == '__main__':`, since each process reads the "
+            "script; run again with fewer cores, or with that line: it goes on"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -43,7 +43,7 @@ class TrainingRun:
 class Choice:
     """What to train, from what: see :func:`train`."""
 
-    recipe: str | Recipe = "default"
+    recipe: Place | Recipe = "default"
     dataset: str | None = None
     settings: Sequence[str] = ()
     weights: str = "hub"
@@ -107,7 +107,7 @@ class Training:
 
 
 def train(
-    recipe: str | Recipe = "default",
+    recipe: Place | Recipe = "default",
     data: Place = "data",
     output: Place | None = None,
     *,
@@ -182,8 +182,8 @@ def open_training(
             "run pip install -e '.[train]' in the clone"
         ) from error
     recipe, dataset = choice.recipe, choice.dataset
-    if isinstance(recipe, str):
-        recipe = load_recipe(recipe, dataset, choice.settings)
+    if isinstance(recipe, str | os.PathLike):
+        recipe = load_recipe(os.fspath(recipe), dataset, choice.settings)
     elif dataset is not None or choice.settings:
         raise UsageError(
             "train: found a loaded recipe, and a data set or settings; expected them where it is loaded: "
