@@ -137,3 +137,11 @@ def test_a_folder_of_images_in_no_order_is_assessed_and_goes_on(tmp_path, capfd,
     assert (tmp_path / "s.csv").read_bytes().splitlines() == [
         line for line in first.splitlines() if b"broken" not in line
     ]
+
+    # Killed while a line was written: that image is assessed again, the others' lines stay.
+    monkeypatch.undo()
+    (kept,) = (path for path in tmp_path.glob("s.csv.*.csv"))
+    before = kept.read_bytes()
+    kept.write_bytes(before[:-7])
+    assert run(command) == 0
+    assert sorted(kept.read_bytes().splitlines()) == sorted(before.splitlines())

@@ -130,8 +130,9 @@ def _combined(bundles: Sequence[Bundle]) -> Bundle:
     for manifest in reversed(manifests):
         untrusted |= manifest.untrusted_labels
     pictures = all(manifest.picture_thresholds for manifest in manifests)
-    manifest = first.model_copy(
-        update={
+    manifest = Manifest.model_validate(
+        first.model_dump()
+        | {
             "name": name,
             "version": _PLUS.join(bundle.version for bundle in bundles),
             "description": f"The mean of the calibrated logits of {name.replace(_PLUS, ' and ')}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -149,16 +150,12 @@ def _by_image(findings: Findings, images: list[str]) -> dict[str, NDArray[np.flo
 
 
 def _read_kept(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Return what an earlier call wrote; a line that a kill tore is left out."""
+    """Return what an earlier call wrote; a last line that a kill tore is taken off the file."""
     if not path.exists():
         return {}
-    out = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.reader(file):
-            try:
-                values = np.array([float(value) for value in row[1:]])
-            except ValueError:  # the header
-                continue
-            if values.shape == (len(LABEL_NAMES),):
-                out[row[0]] = values
-    return out
+    content = path.read_bytes()
+    if torn := len(content) - content.rfind(b"\n") - 1:
+        os.truncate(path, len(content) - torn)
+        content = content[:-torn]
+    rows = list(csv.reader(content.decode("utf-8").splitlines()))[1:]
+    return {row[0]: np.array([float(value) for value in row[1:]]) for row in rows}
