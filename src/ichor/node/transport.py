@@ -18,7 +18,7 @@ from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 
-from pynetdicom.transport import AssociationServer, RequestHandler
+from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
 from ichor.node.config import Bounds
 from ichor.node.destinations import Tls
@@ -37,6 +37,18 @@ __all__ = [
 _CHUNK = 1 << 16
 _SLACK = 1 << 16
 """Bytes beside the object: command sets, headers of PDUs."""
+
+
+def _close(connection: AssociationSocket) -> None:
+    """Close a socket also where its peer is gone; pynetdicom leaves it open then, until the garbage is collected."""
+    held: socket.socket | None = connection.socket
+    if held is not None:
+        with contextlib.suppress(OSError):
+            held.shutdown(socket.SHUT_RDWR)
+        held.close()
+
+
+AssociationSocket._shutdown_socket = _close  # type: ignore[method-assign]
 
 
 class Exceeded(OSError):
