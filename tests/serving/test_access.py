@@ -97,6 +97,7 @@ def test_without_the_token_nothing_is_told(serve: Callable[..., Served], token_f
             "methods": ["token"],
             "logged_in": False,
             "user": None,
+            "shows_identity": False,
         }
     with served.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         assert client.get("/studies").json() == {"total": 0, "items": []}

@@ -48,7 +48,7 @@ def _close(connection: AssociationSocket) -> None:
         held.close()
 
 
-AssociationSocket._shutdown_socket = _close  # type: ignore[method-assign]
+AssociationSocket._shutdown_socket = _close  # type: ignore[method-assign, assignment]
 
 
 class Exceeded(OSError):
