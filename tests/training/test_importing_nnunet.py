@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 unet = pytest.importorskip(
-    "dynamic_network_architectures.architectures.unet", reason="needs the extra 'train'"
+    "dynamic_network_architectures.architectures.unet", reason="needs the extra 'nnunet'"
 )
 pytest.importorskip("onnx", reason="needs the extra 'train'")
 

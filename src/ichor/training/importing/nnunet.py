@@ -250,7 +250,13 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _network(folder: Path, configuration: _Configuration, n_classes: int, checkpoint: Path) -> nn.Module:
     """Build the network that the plans name, and give each tensor of a checkpoint its place."""
-    from dynamic_network_architectures.architectures import unet
+    try:
+        from dynamic_network_architectures.architectures import unet
+    except ImportError as error:
+        raise UsageError(
+            f"{folder}: found an export of nnU-Net, and no {error.name}, which has its networks; expected the extra "
+            "'nnunet'; run pip install -e '.[nnunet]' in the clone"
+        ) from error
 
     named = configuration.architecture.network_class_name
     kind = named.removeprefix(_HOME)
