@@ -191,12 +191,14 @@ class BoundedServer(ThreadingMixIn, AssociationServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Admit or refuse a connection by its address."""
-        active = len(self.active_associations) + len(self._beginning)
-        return self.admission.admits(str(client_address[0]), active)
+        # In this order: a connection goes from the first to the second, and is in both for a moment.
+        beginning = set(self._beginning)
+        active = {association.requestor.address_info.as_tuple[:2] for association in self.active_associations}
+        return self.admission.admits(str(client_address[0]), len(beginning | active))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a connection in a thread of its own; it counts from here on."""
-        self._beginning.add(client_address)
+        self._beginning.add(client_address[:2])
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -209,7 +211,7 @@ class BoundedServer(ThreadingMixIn, AssociationServer):
             self.on_exceeded("handshake", str(client_address[0]))
             self.shutdown_request(request)
         finally:
-            self._beginning.discard(client_address)
+            self._beginning.discard(client_address[:2])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing: a traceback may quote what came."""
