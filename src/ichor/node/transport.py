@@ -193,7 +193,8 @@ class BoundedServer(ThreadingMixIn, AssociationServer):
         """Admit or refuse a connection by its address."""
         # In this order: a connection goes from the first to the second, and is in both for a moment.
         beginning = set(self._beginning)
-        active = {association.requestor.address_info.as_tuple[:2] for association in self.active_associations}
+        peers = (association.requestor.address_info for association in self.active_associations)
+        active = {peer.as_tuple[:2] for peer in peers if peer is not None}
         return self.admission.admits(str(client_address[0]), len(beginning | active))
 
     def process_request(self, request: Any, client_address: Any) -> None:
