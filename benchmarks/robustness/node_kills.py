@@ -25,6 +25,8 @@ from typing import Any
 from benchmarks.shared.arguments import ROOT, parser
 from benchmarks.shared.tables import heading, row
 
+from ichor.node.outbox import DONE
+
 sys.path.insert(0, str(ROOT / "tests"))
 from node.peers import Archive, NodeProcess, noise, peer, send, study
 from serving.served import until
@@ -131,7 +133,7 @@ def _is_quiet(trial: Trial) -> bool:
     open_jobs = _rows(trial, "SELECT count(*) FROM job WHERE state != 'done'")[0][0]
     deliveries = dict(_rows(trial, "SELECT state, count(*) FROM delivery GROUP BY state"))
     results = _rows(trial, "SELECT count(*) FROM study")[0][0]
-    return not open_jobs and set(deliveries) <= {"delivered"} and sum(deliveries.values()) == results
+    return not open_jobs and set(deliveries) <= set(DONE) and sum(deliveries.values()) == results
 
 
 def _lines(trial: Trial) -> list[tuple[str, str, str]]:
@@ -140,6 +142,7 @@ def _lines(trial: Trial) -> list[tuple[str, str, str]]:
     studies = {str(d.StudyInstanceUID) for d in reports}
     ready = _rows(trial, "SELECT count(*) FROM study WHERE state = 'ready'")[0][0]
     failed = "SELECT count(*) FROM study WHERE refusal_code IN ('gave_up', 'failed', 'no_image')"
+    left = "SELECT count(*) FROM delivery WHERE state != 'delivered'"
     rows = _rows(trial, "SELECT count(*) FROM study")[0][0]
     kills = ", ".join(f"{n} {part}" for part, n in sorted(trial.killed.items()))
     return [
@@ -154,6 +157,7 @@ def _lines(trial: Trial) -> list[tuple[str, str, str]]:
             "",
         ),
         ("given up or failed", str(_rows(trial, failed)[0][0]), "0"),
+        ("deliveries that were not made", str(_rows(trial, left)[0][0]), "0"),
         ("different reports in the archive", str(len({d.SOPInstanceUID for d in reports})), str(rows)),
         ("objects that came more than once, as the same", str(sum(n > 1 for n in instances.values())), ""),
     ]

@@ -11,7 +11,10 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("httpx", reason="needs the extra 'test-serve'")
 
+from ichor.exam import Exam, Picture
+from ichor.findings import Findings
 from ichor.jobs.database import Database
+from ichor.jobs.objects import FAILED_FILE, ResultsRequest
 from ichor.jobs.queue import LeasedJob
 from ichor.jobs.settings import WorkerSettings
 from ichor.jobs.storage import new_id
@@ -141,3 +144,33 @@ def test_what_is_done_of_an_input_is_not_done_again(worker: Worker, monkeypatch:
     assert states(worker) == ["ready"] * STUDIES
     assert len(again) == STUDIES - 2
     assert not set(again) & set(settled)
+
+
+def test_objects_whose_making_ends_the_worker_each_time_are_given_up_and_that_is_marked(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery waits for objects: it must be told that there will be none."""
+    pytest.importorskip("highdicom", reason="needs the extra 'results'")
+    (upload,) = worker.storage.uploads.iterdir()
+    ResultsRequest(("sr",)).write(upload)
+    write = worker.assessor.objects.write
+    poison: list[str] = []
+
+    def end(leased: LeasedJob, study: str, findings: Findings, image: Exam | Picture | None) -> None:
+        if not poison:
+            poison.append(study)
+        if study in poison:
+            raise Hung
+        write(leased, study, findings, image)
+
+    monkeypatch.setattr(worker.assessor.objects, "write", end)
+    while (leased := worker.queue.lease("one")) is not None:
+        try:
+            worker.do(leased)
+        except Hung:
+            worker.queue.release("one")  # the supervisor
+    assert states(worker) == ["ready"] * STUDIES
+    folders = {folder.name: folder for folder in (worker.storage.results / upload.name).iterdir()}
+    assert len(folders) == STUDIES
+    marked = [name for name, folder in folders.items() if (folder / FAILED_FILE).exists()]
+    assert marked == poison

@@ -104,6 +104,26 @@ class ResultObjects:
                 with contextlib.suppress(OSError):
                     remove(made)
 
+    def give_up(self, leased: LeasedJob, study: str) -> None:
+        """Say that they cannot be made, where they are wanted: making them ended the worker again and again.
+
+        Raises
+        ------
+        StorageUnavailable
+            Where nothing can be written.
+        """
+        if not self.wanted(leased, study):
+            return
+        log("objects_failed", error="gave_up", study=study)
+        try:
+            made = self.storage.new_scratch()
+            (made / FAILED_FILE).touch()
+            self._publish(made, leased, study)
+        except OSError as error:
+            if is_about_storage(error):
+                raise StorageUnavailable from error
+            raise
+
     def _make(
         self,
         made: Path,

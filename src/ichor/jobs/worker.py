@@ -140,6 +140,9 @@ class Worker:
                 continue
             if number == skipped:
                 log("part_skipped", study=part.study)
+                self.assessor.objects.give_up(
+                    leased, part.study
+                )  # a delivery that waits for them ends, and says so
             elif not part.done:
                 # Counted from what is new: each turn brings an input further, however long it reads again.
                 turn_ends = turn_ends or self._progress + _turn_s(self._progress - began)
