@@ -24,7 +24,6 @@ from typing import Any
 
 from benchmarks.shared.arguments import ROOT, parser
 from benchmarks.shared.tables import heading, row
-
 from ichor.node.outbox import DONE
 
 sys.path.insert(0, str(ROOT / "tests"))
