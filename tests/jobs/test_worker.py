@@ -15,7 +15,7 @@ from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.jobs.database import Database
 from ichor.jobs.objects import FAILED_FILE, ResultsRequest
-from ichor.jobs.queue import LeasedJob
+from ichor.jobs.queue import MOST_ATTEMPTS, LeasedJob
 from ichor.jobs.settings import WorkerSettings
 from ichor.jobs.storage import new_id
 from ichor.jobs.worker import Worker
@@ -164,11 +164,15 @@ def test_objects_whose_making_ends_the_worker_each_time_are_given_up_and_that_is
         write(leased, study, findings, image)
 
     monkeypatch.setattr(worker.assessor.objects, "write", end)
+    monkeypatch.setattr("ichor.jobs.worker._MOST_TO_COMPLETE", MOST_ATTEMPTS + 1)
+    attempts = 0
     while (leased := worker.queue.lease("one")) is not None:
         try:
             worker.do(leased)
         except Hung:
+            attempts += 1
             worker.queue.release("one")  # the supervisor
+    assert attempts == MOST_ATTEMPTS + 1  # more than an assessment has
     assert states(worker) == ["ready"] * STUDIES
     folders = {folder.name: folder for folder in (worker.storage.results / upload.name).iterdir()}
     assert len(folders) == STUDIES

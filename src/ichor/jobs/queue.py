@@ -274,6 +274,13 @@ class Queue:
                 _refuse(session, study, code, message)
         return True
 
+    def is_done(self, leased: LeasedJob) -> bool:
+        """Tell whether the part at which a job was interrupted had been assessed or refused."""
+        part = select(Study).where(col(Study.job) == leased.seq, col(Study.part) == leased.at_part)
+        with self.database.read() as session:
+            study = session.scalars(part).first()
+            return study is not None and study.state in FINAL
+
     def give_up(self, leased: LeasedJob, code: str, message: str) -> None:
         """Refuse every row of a job that is not done; a row of its own says so where all that were known are done.
 

@@ -47,6 +47,8 @@ _GAVE_UP = (
     "Found that reading or detecting it ended the worker several times; expected a study that can be assessed; "
     "check the files, or try them with ichor detect."
 )
+_MOST_TO_COMPLETE = 4 * MOST_ATTEMPTS
+"""Attempts to write the objects and the report of a part that was assessed."""
 
 
 class Worker:
@@ -103,7 +105,7 @@ class Worker:
         """
         log("job_taken", job=leased.seq, attempt=leased.attempts)
         self.queue.begin_reading(leased)
-        too_often = leased.attempts > MOST_ATTEMPTS
+        too_often = self._is_too_often(leased)
         if too_often and not self.queue.skip_part(leased, "gave_up", _GAVE_UP):
             self.queue.give_up(leased, "gave_up", _GAVE_UP)
         else:
@@ -116,6 +118,13 @@ class Worker:
                 log("job_failed", job=leased.seq, error=type(error).__name__, at=places(error))
                 self.queue.give_up(leased, "failed", failure_message(error))
         self._finish(leased)
+
+    def _is_too_often(self, leased: LeasedJob) -> bool:
+        """Tell whether a part has ended the worker so often that it is given up."""
+        if leased.attempts <= MOST_ATTEMPTS:
+            return False
+        # One that was assessed is hardly what ends it, and whoever waits for its objects would wait in vain.
+        return leased.attempts > _MOST_TO_COMPLETE or not self.queue.is_done(leased)
 
     def remove_read_uploads(self) -> None:
         """Remove uploads that a worker before had read, and was killed before it removed them."""
