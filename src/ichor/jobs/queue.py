@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from sqlalchemy import Select, delete, func, or_, select, update
 from sqlmodel import Session, col
 
 from ichor.jobs.database import Database
+from ichor.jobs.labels import short_label
 from ichor.jobs.storage import new_id
 from ichor.jobs.tables import Event, Job, StoredFindings, Study
 
@@ -27,7 +27,6 @@ __all__ = [
     "StudyDeleted",
     "add_event",
     "next_turn",
-    "short_label",
 ]
 
 LEASE_S = 60.0
@@ -44,8 +43,6 @@ _COPIED = (
 _NOTHING = (
     "Found nothing in it that was read; expected an image; check the files, or try them with ichor detect."
 )
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's: nothing that is taken for something else when it is read out."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,6 @@ class LeasedJob:
     worker: str
     attempts: int
     reading: dict[str, Any] | None = None
-
-
-def short_label(secret: str) -> str:
-    """Make eight letters and digits from an id, by which people know studies apart: ``7F3A-K2QX``."""
-    number = int(hashlib.sha256(secret.encode()).hexdigest()[:10], 16)
-    letters = "".join(_ALPHABET[(number >> 5 * k) & 31] for k in range(8))
-    return f"{letters[:4]}-{letters[4:]}"
 
 
 def add_event(session: Session, study: str, kind: str = "study") -> None:
@@ -278,8 +268,7 @@ class Queue:
         """Tell whether the part at which a job was interrupted had been assessed or refused."""
         part = select(Study).where(col(Study.job) == leased.seq, col(Study.part) == leased.at_part)
         with self.database.read() as session:
-            study = session.scalars(part).first()
-            return study is not None and study.state in FINAL
+            return _exists(session, part.where(col(Study.state).in_(FINAL)))
 
     def give_up(self, leased: LeasedJob, code: str, message: str) -> None:
         """Refuse every row of a job that is not done; a row of its own says so where all that were known are done.
