@@ -34,7 +34,7 @@ from benchmarks.shared.tables import heading, row
 
 sys.path.insert(0, str(ROOT / "tests"))
 from bulk.cluster import Cluster, cluster, end, free_port, tree
-from bulk.made import command, environment, files, raw_keys, rows, until
+from bulk.made import command, environment, files, raw_keys, rows, running, until
 
 BUNDLE = "fast"
 NUMBERS = (
@@ -127,28 +127,9 @@ def detect(root: Path, places: list[list[Path]]) -> dict[str, dict[str, Any]]:
     return {name: json.loads(line) for name, line in zip(names, done.stdout.splitlines(), strict=True)}
 
 
-@contextlib.contextmanager
-def running(words: list[object]) -> Iterator[subprocess.Popen[str]]:
-    """Start a run of bulk in a process group of its own."""
-    process = subprocess.Popen(
-        command("bulk", *words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
 def kill_driver(trial: Trial, name: str, words: list[object], out: Path) -> dict[tuple[str, int], object]:
     """Kill the driver as soon as a part is written; return the time of each row that is there."""
-    with running(words) as process:
+    with running(*words) as process:
         until(lambda: len(list(out.glob("rows/part-*.parquet"))) > 0, "a part", process)
         process.kill()
         process.wait()
@@ -164,7 +145,7 @@ def finish(
     before = (
         {(one["unit"], one["row"]): one["time"] for one in rows(out)} if (out / "run.json").exists() else {}
     )
-    with running(words) as process:
+    with running(*words) as process:
         try:
             killed = kill(process)
         except (AssertionError, ProcessLookupError):  # it was too quick: that shows nothing

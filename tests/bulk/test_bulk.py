@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -21,12 +20,12 @@ from bulk.made import (
     BUNDLE,
     archive,
     bulk,
-    command,
     detected,
     environment,
     files,
     raw_keys,
     rows,
+    running,
     study,
     until,
 )
@@ -42,25 +41,6 @@ NUMBERS = (
     "uncertain",
 )
 PLAIN = ("kind", "study_uid", "series_uid", "n_slices", "spacing_mm")
-
-
-@contextlib.contextmanager
-def running(*words: object):
-    """A run in a process group of its own, ended whatever happens."""
-    process = subprocess.Popen(
-        command("bulk", *words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 def children(pid: int) -> list[int]:
