@@ -137,6 +137,7 @@ def _change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
             "slice_rule: expected the kind for the graphs slice, sequence",
         ),
         (_change("slice_rule", to={"weights": [0.0]}), r"slice_rule\.weights"),
+        (_change("slice_rule", to={"pooled_share": 2}), r"slice_rule\.pooled_share"),
     ],
 )
 def test_a_wrong_manifest_is_refused_by_field(

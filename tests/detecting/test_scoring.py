@@ -84,6 +84,16 @@ def test_a_single_slice_stands_for_itself_and_is_not_stacked() -> None:
         np.testing.assert_allclose(scores.native, np.full((len(native), 6), 0.7), atol=1e-6)
 
 
+def test_the_pooled_head_counts_by_its_share_where_a_slice_is_alone() -> None:
+    rules = ScoringRules(SliceRule(pixels=1, pooled_share=0.25), ExamRule(), 12.0)
+    many = Prediction(np.ones((3, 6, 2, 2), np.float32), np.ones((3, 6)), np.full((3, 6), 5.0))
+    one = Prediction(*(part[:1] for part in many[:3]))
+    np.testing.assert_allclose(score(one, distances([0.0], [0.0]), rules).exam, 2.0)
+    np.testing.assert_allclose(score(many, distances([0, 5, 10], [0, 5, 10]), rules).grid, 1.0)
+    without = Prediction(one.maps, one.slices)
+    np.testing.assert_allclose(score(without, distances([0.0], [0.0]), rules).exam, 1.0)
+
+
 def test_stacking_decides_and_the_rule_is_kept_beside_it() -> None:
     given: list[object] = []
 

@@ -9,7 +9,12 @@ from ichor.detecting.rules import ExamRule, ScoringRules, SliceRule
 from ichor.detecting.scoring import Prediction, score, top_k_mean
 from ichor.errors import UsageError
 from ichor.evaluating.convert import convert
-from ichor.evaluating.prediction_files import prediction_rows, read_scores, write_predictions
+from ichor.evaluating.prediction_files import (
+    prediction_rows,
+    read_scores,
+    read_single_scores,
+    write_predictions,
+)
 from ichor.preparing.grid import SliceDistances
 
 RULES = ScoringRules(SliceRule(), ExamRule(), 12.0)
@@ -39,6 +44,20 @@ def test_the_evaluated_exam_is_the_detected_one(tmp_path, native_mm, excess):
     if native_mm < 5:
         np.testing.assert_allclose(found.distances.grid, distances.grid)
         np.testing.assert_allclose(found.distances.native, distances.native, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooled_share", [0.0, 0.5])
+def test_a_slice_by_itself_is_read_as_detection_scores_it(tmp_path, pooled_share):
+    prediction, distances = made(5.0)
+    prediction = prediction._replace(pooled=prediction.slices + 1)
+    heads = {"map": prediction.slices, "pooled": prediction.pooled}
+    scores = {head: score(Prediction(None, v), distances, RULES) for head, v in heads.items()}
+    write_predictions(tmp_path / "p.csv", prediction_rows("made", "a", scores, distances))
+    found = read_single_scores(tmp_path / "p.csv", pooled_share)["a"]
+    rules = ScoringRules(SliceRule(pooled_share=pooled_share), ExamRule(), 12.0)
+    alone = Prediction(*(part[14:15] for part in prediction[:3]))
+    detected = score(alone, SliceDistances(np.zeros(1), np.zeros(1)), rules)
+    np.testing.assert_allclose(found.native[14], detected.exam, atol=1e-5)
 
 
 def old_file(folder, patients=("a", "b")):

@@ -349,6 +349,10 @@ class Manifest(_Model):
         names, own = ", ".join(self.graphs), self.used_graphs
         if (self.slice_rule.kind == "graph") != ("head" in own):
             raise ValueError(f"slice_rule: expected the kind for the graphs {names}")
+        if self.slice_rule.pooled_share and "pooled" not in self.graphs[own[0]].outputs:
+            raise ValueError(
+                f"slice_rule: expected no pooled_share for a graph {own[0]!r} that gives no 'pooled'"
+            )
         if (self.exam_rule.kind == "graph") != ("exam" in self.graphs[own[-1]].outputs):
             raise ValueError(
                 "exam_rule: expected 'graph' where the graph 'head' gives 'exam', and only there"

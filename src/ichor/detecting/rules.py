@@ -19,12 +19,16 @@ class SliceRule(_Rule):
 
     ``hottest_of_smoothed_map``: see :func:`ichor.detecting.scoring.score`; a graph ``sequence``, where there
     is one, then weighs what this rule, the map slice by slice and the pooled head say of all slices of an exam.
-    ``graph``: as the graph ``head`` gives it, and the other keys say nothing.
+    A slice by itself has no others: there ``pooled_share`` is the pooled head's share of the logit, the map's top
+    pixels have the rest. ``graph``: as the graph ``head`` gives it, and the other keys say nothing.
     """
 
     kind: Literal["hottest_of_smoothed_map", "graph"] = "hottest_of_smoothed_map"
     weights: tuple[float, ...] = (1.0, 2.0, 3.0, 2.0, 1.0)
     pixels: int = Field(default=16, ge=1)
+    pooled_share: float = Field(
+        default=0.0, ge=0, le=1, description="of the pooled head in the logit of a slice by itself"
+    )
 
     @field_validator("weights")
     @classmethod

@@ -18,7 +18,7 @@ from ichor.detecting.rules import ScoringRules
 from ichor.preparing.grid import SliceDistances
 from ichor.preparing.stacks import neighbour_indices
 
-__all__ = ["Prediction", "Scores", "Stacking", "interpolated", "score", "sigmoid", "top_k_mean"]
+__all__ = ["Prediction", "Scores", "Stacking", "interpolated", "mixed", "score", "sigmoid", "top_k_mean"]
 
 
 class Prediction(NamedTuple):
@@ -81,7 +81,8 @@ def score(
     rules
         The bundle's.
     stacking
-        The bundle's model over all slices of an exam; a single slice has no others, and is left as it is.
+        The bundle's model over all slices of an exam; a single slice has no others, and its pooled head is weighed
+        beside the rule instead, by the bundle's share.
 
     Returns
     -------
@@ -100,6 +101,8 @@ def score(
         rule = outputs.slices.astype(np.float64)
     else:
         rule = _smoothed_top_pixels(outputs.maps, distances.grid, rules)
+    if m == 1 and outputs.pooled is not None:
+        rule = mixed(rule, outputs.pooled, rules.slice_rule.pooled_share)
     grid = rule if stacking is None or m < 2 else stacking(rule, outputs)
     if rules.exam_rule.kind == "graph":
         if outputs.exam is None:
@@ -108,6 +111,11 @@ def score(
     else:
         exam = top_k_mean(grid, rules.exam_rule.slices)
     return Scores(rule, grid, interpolated(grid, distances), exam)
+
+
+def mixed(rule: NDArray[Any], pooled: NDArray[Any], pooled_share: float) -> NDArray[np.float64]:
+    """Logits of a slice by itself: the rule's, and the pooled head's by its share; of the same shape."""
+    return np.asarray((1 - pooled_share) * rule + pooled_share * pooled, dtype=np.float64)
 
 
 def top_k_mean(values: NDArray[np.floating], k: int) -> NDArray[np.float64]:

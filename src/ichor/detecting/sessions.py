@@ -107,6 +107,8 @@ class MapModel:
     sequence
         Open, of the graph that stacks: it weighs what is predicted for all slices of an exam; None of a bundle
         without.
+    pooled
+        Whether the pooled head is asked, too; it is wherever there is a graph that stacks.
     """
 
     def __init__(
@@ -114,11 +116,13 @@ class MapModel:
         session: Session,
         batches: Batches | None = None,
         sequence: Session | None = None,
+        *,
+        pooled: bool = False,
     ) -> None:
         self.session = session
         self.batches = batches or Batches()
         self.sequence = sequence
-        self._outputs = ["map", "slice", *(["pooled"] if sequence else [])]
+        self._outputs = ["map", "slice", *(["pooled"] if sequence or pooled else [])]
 
     @property
     def provider(self) -> str:
@@ -367,7 +371,7 @@ def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Mo
         raise UsageError("engine 'openvino': found device cuda; expected the CPU; use --device cpu")
     batches = Batches(_CUDA_BATCH if on_cuda else 1, at_once)
     model = (
-        MapModel(first, batches, opened.get("sequence"))
+        MapModel(first, batches, opened.get("sequence"), pooled=bundle.manifest.slice_rule.pooled_share > 0)
         if "slice" in opened
         else ClassifierModel(first, opened["head"], batches)
     )

@@ -14,12 +14,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.detecting.scoring import Scores
+from ichor.detecting.scoring import Scores, mixed
 from ichor.errors import UsageError
 from ichor.labels import LABEL_NAMES
 from ichor.preparing.grid import SliceDistances
 
-__all__ = ["EXAM", "GRID", "SLICE", "ScoredExam", "prediction_rows", "read_scores", "write_predictions"]
+__all__ = [
+    "EXAM",
+    "GRID",
+    "SLICE",
+    "ScoredExam",
+    "prediction_rows",
+    "read_scores",
+    "read_single_scores",
+    "write_predictions",
+]
 
 EXAM, SLICE, GRID = "exam", "slice", "grid"
 """What a row of the file is of: the column ``level``."""
@@ -143,6 +152,36 @@ def read_scores(file: Path, head: str) -> dict[str, ScoredExam]:
             "remove the file and predict again: ichor train"
         )
     return {patient: _scored(file, exams[patient], found) for patient, found in levels.items()}
+
+
+def read_single_scores(file: Path, pooled_share: float) -> dict[str, ScoredExam]:
+    """Read the logits that the slices of a map model's exams have by themselves, by patient.
+
+    Parameters
+    ----------
+    file
+        Of a map model.
+    pooled_share
+        Of the pooled head, as :class:`~ichor.detecting.rules.SliceRule` has it.
+
+    Raises
+    ------
+    UsageError
+        As :func:`read_scores` does.
+    """
+    found = read_scores(file, "map")
+    if not pooled_share:
+        return found
+    pooled = read_scores(file, "pooled")
+    return {
+        patient: ScoredExam(
+            mixed(one.exam, pooled[patient].exam, pooled_share),
+            mixed(one.native, pooled[patient].native, pooled_share),
+            mixed(one.grid, pooled[patient].grid, pooled_share),
+            one.distances,
+        )
+        for patient, one in found.items()
+    }
 
 
 def _check_columns(file: Path, head: str, columns: Iterable[str]) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.datasets.labelled import Dataset
+from ichor.detecting.rules import SliceRule
 from ichor.errors import UsageError
-from ichor.evaluating.prediction_files import ScoredExam, read_scores
+from ichor.evaluating.prediction_files import ScoredExam, read_scores, read_single_scores
 
 __all__ = ["OutOfFold", "dataset_of", "joined", "read_predictions"]
 
@@ -95,7 +96,9 @@ class OutOfFold:
         )
 
 
-def read_predictions(folder: Path, dataset: Dataset, head: str | None = None) -> OutOfFold:
+def read_predictions(
+    folder: Path, dataset: Dataset, head: str | None = None, *, single: SliceRule | None = None
+) -> OutOfFold:
     """Read the predictions of a run's folds and join the labels of the data set.
 
     Parameters
@@ -108,6 +111,8 @@ def read_predictions(folder: Path, dataset: Dataset, head: str | None = None) ->
         ``rule`` (the slice rule), ``map`` (without smoothing along the stack), ``pooled`` (the auxiliary head) or
         ``sequence`` (the stacking model over these, for all slices of an exam); all but the first of map models
         only. By default what detection gives: ``sequence`` where the run has it, else ``rule``.
+    single
+        The rule of a map model: slices are scored by themselves by it, as if each were alone; in place of ``head``.
 
     Raises
     ------
@@ -122,11 +127,14 @@ def read_predictions(folder: Path, dataset: Dataset, head: str | None = None) ->
         )
     stacked = Path(folder) / _SEQUENCE / "predictions.csv"
     if head is None:
-        head = _SEQUENCE if stacked.is_file() else "rule"
+        head = _SEQUENCE if stacked.is_file() and single is None else "rule"
     fold_of: dict[str, int] = {}
     scores: dict[str, ScoredExam] = {}
     for number, file in enumerate(files):
-        of_fold = read_scores(file, "rule" if head == _SEQUENCE else head)
+        if single is not None:
+            of_fold = read_single_scores(file, single.pooled_share)
+        else:
+            of_fold = read_scores(file, "rule" if head == _SEQUENCE else head)
         if twice := fold_of.keys() & of_fold.keys():
             raise UsageError(
                 f"{file}: found {len(twice)} patients predicted in two folds; expected each in one"

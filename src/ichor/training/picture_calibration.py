@@ -18,7 +18,12 @@ from ichor.errors import RefusedInput, UsageError
 from ichor.evaluating import metrics as m
 from ichor.evaluating.calibration import fit_calibration
 from ichor.evaluating.metrics import bootstrap
-from ichor.evaluating.prediction_files import ScoredExam, prediction_rows, read_scores, write_predictions
+from ichor.evaluating.prediction_files import (
+    ScoredExam,
+    prediction_rows,
+    read_single_scores,
+    write_predictions,
+)
 from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABELS
 from ichor.progress import Progress
@@ -30,8 +35,6 @@ from ichor.training.run_data import RunData
 
 __all__ = ["Pictures", "fair_threshold", "picture_figures", "predict_pictures", "read_pictures"]
 
-_HEAD = "map"
-"""Nothing is smoothed over slices where there is one."""
 _MIN_POSITIVES = 10
 
 
@@ -118,7 +121,8 @@ def read_pictures(data: RunData) -> Pictures | None:
         split, truth = data.pictures_split(dataset), dataset.patients()
         found: dict[str, ScoredExam] = {}
         for part in data.folder.folds:
-            found |= read_scores(data.folder.of_pictures(source).predictions(part), _HEAD)
+            file = data.folder.of_pictures(source).predictions(part)
+            found |= read_single_scores(file, data.folder.recipe.slice_rule.pooled_share)
         refused[source] = len(truth) - len(found)
         for name in sorted(found):
             names.append(f"{source}/{name}")

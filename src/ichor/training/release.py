@@ -71,7 +71,8 @@ def release(
     home = destination or predicted.path / "bundle"
     oof = read_predictions(predicted.path, data.target)
     _has_both_classes(oof, predicted.path)
-    single = read_predictions(folder.path, data.target, "map" if "map" in recipe.family.heads else "rule")
+    of_map = "map" in recipe.family.heads
+    single = read_predictions(folder.path, data.target, single=recipe.slice_rule if of_map else None)
     if folder.recipe.pictures:
         predict_pictures(data, data.progress)
     pictures = read_pictures(data)
