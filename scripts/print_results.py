@@ -22,6 +22,10 @@ _SHORT = (
     "exam sensitivity, any",
     "exam specificity, any",
     "exam calibration error, any",
+    "picture AUC, any hemorrhage, rsna-slices",
+    "picture AUC, any hemorrhage, head-ct-hemorrhage",
+    "picture accuracy, rsna-slices",
+    "picture accuracy, head-ct-hemorrhage",
 )
 """What the README shows; the reference page shows all."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.recipe_pictures import Curve, Details, draw_details, read_log
-from benchmarks.shared.arguments import KEPT_RUNS, ROOT, parser
+from benchmarks.shared.arguments import ROOT, parser
 from benchmarks.shared.kept_runs import DEFAULTS, KeptRun, read_kept
 from benchmarks.shared.tables import figure as shown
 from benchmarks.shared.tables import heading, row
@@ -113,7 +113,7 @@ def details(one: KeptRun, found: Found) -> Details:
         if area is not None
     ]
     counts = np.array([[np.sum((truth == t) & (called == c)) for c in (False, True)] for t in (False, True)])
-    logs = [read_log(path) for path in sorted((KEPT_RUNS / one.name).glob("fold-*/log.csv"))]
+    logs = [read_log(path) for path in sorted(one.folder.glob("fold-*/log.csv"))]
     return Details(curves, counts, logs)
 
 

@@ -45,21 +45,22 @@ LOSS = "ko-xception-lstm"
 HEAD = """\
 # The published recipes and the default, side by side
 
-![ROC curves of every recipe on both data sets, and their accuracies with intervals beside each paper's accuracy and
+![ROC curves of every recipe on each data set, and their accuracies with intervals beside each paper's accuracy and
 the base rate](images/recipes.png)
 
 Printed by `python -m benchmarks.accuracy.recipes --data DATA --pictures` from the runs in `benchmarks/runs`. Every
-figure is out of fold: five folds, by patient (`ct-ich`), near-duplicate pictures kept together
-(`head-ct-hemorrhage`); thresholds and calibrations of a fold come from the other folds; intervals are 95 %, from
-2,000 resamplings of patients. In the columns "default less this" both models are measured on the same draws; bold
-differences have an interval without 0.
+figure is out of fold: five folds, by patient (`ct-ich`), with near-duplicates (`head-ct-hemorrhage`) and slices of
+one study (`rsna-slices`) kept together; thresholds and calibrations of a fold come from the other folds; intervals
+are 95 %, from 2,000 resamplings of patients. In the columns "default less this" both models are measured on the same
+draws; bold differences have an interval without 0.
 
 Two cores and no model hub set bounds that the papers did not have: fewer epochs, frozen backbones, and random weights
 for ResNet and DenseNet (their ImageNet weights were out of reach; `--weights hub` takes them where there is a
 connection). The papers' accuracies are of other data, so they are no comparison, only what was claimed. None of these
-figures is a paper's system at its best. On the pictures, the default's network was trained further from the one that
-ships, which saw none of them. Learning curves, confusion matrices and the ROC of every label:
-[recipe by recipe](results-by-recipe.md).
+figures is a paper's system at its best. On `head-ct-hemorrhage`, the default's network was trained further from the
+one that shipped before, which saw none of them; on `rsna-slices`, one training on all sets gives the default's
+figures, with the recipes trained on this set alone, on the same folds. Learning curves, confusion matrices and the
+ROC of every label: [recipe by recipe](results-by-recipe.md).
 """
 _COPIED = ("predictions.csv", "log.csv", "run.json")
 Floats = NDArray[np.floating]
@@ -78,7 +79,7 @@ class Scored:
     called, called_balanced
         ``(n,)`` verdicts at thresholds from the other folds, for the highest accuracy and balanced accuracy.
     probabilities
-        ``(n, 6)``, calibrated on the other folds; None of pictures, whose subtypes are not known.
+        ``(n, 6)``, calibrated on the other folds; None where subtypes are not known.
     """
 
     labels: Floats
@@ -101,7 +102,7 @@ class Measured:
     loss: Interval | None
 
     def cells(self) -> list[str]:
-        """Return them in the table's order; pictures have two fewer."""
+        """Return them in the table's order; pictures have no exams, some no subtypes and so no loss."""
         first = [self.area] if self.exam_area is None else [self.area, self.exam_area]
         last = [] if self.loss is None else [self.loss]
         return [shown(i) for i in (*first, self.accuracy, self.balanced, *last)]
@@ -160,7 +161,7 @@ def scored(run: OutOfFold) -> Scored:
     if np.isnan(run.labels[:, 0]).any():
         raise SystemExit("found slices whose label is not known; expected kept runs of labelled slices")
     called, balanced = (called_across_folds(run, "slice", c) for c in (accurate_threshold, best_threshold))
-    p = None if run.kind == "pictures" else crossfit(run.logits, run.labels, run.folds)
+    p = None if np.isnan(run.labels).any() else crossfit(run.logits, run.labels, run.folds)
     return Scored(run.labels[:, 0], run.logits[:, 0], run.drawn(run.patients), called, balanced, p)
 
 
@@ -170,11 +171,12 @@ def measure(run: OutOfFold) -> Measured:
     area = bootstrap(m.roc_auc, s.labels, s.logits, s.drawn)
     accuracy = bootstrap(m.accuracy, s.labels, s.called, s.drawn)
     balanced = bootstrap(balanced_accuracy, s.labels, s.called_balanced, s.drawn)
-    if s.probabilities is None:
-        return Measured(s, area, accuracy, balanced, None, None)
-    exams = run.drawn(run.exam_patients)
-    exam_area = bootstrap(m.roc_auc, run.exam_labels[:, 0], run.exam_logits[:, 0], exams)
-    loss = bootstrap(m.weighted_log_loss, run.labels, s.probabilities, s.drawn)
+    exam_area = loss = None
+    if run.kind != "pictures":
+        exams = run.drawn(run.exam_patients)
+        exam_area = bootstrap(m.roc_auc, run.exam_labels[:, 0], run.exam_logits[:, 0], exams)
+    if s.probabilities is not None:
+        loss = bootstrap(m.weighted_log_loss, run.labels, s.probabilities, s.drawn)
     return Measured(s, area, accuracy, balanced, exam_area, loss)
 
 
@@ -182,7 +184,7 @@ def base_rate(run: OutOfFold) -> tuple[Interval, Interval | None]:
     """Accuracy of always giving the commoner answer, and the log loss of each label's share in the other folds."""
     y, drawn = run.labels[:, 0], run.drawn(run.patients)
     accuracy = bootstrap(m.accuracy, y, np.full(len(y), float(y.mean() > 0.5)), drawn)
-    if run.kind == "pictures":
+    if np.isnan(run.labels).any():
         return accuracy, None
     shares = np.empty(run.labels.shape)
     for fold in np.unique(run.folds):
@@ -224,10 +226,12 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     accuracy, loss = base_rate(kept.default.run)
     print(conclusion(kept, measured, gaps, accuracy), end="\n\n")
     figures = (
-        ("AUC", "accuracy", "balanced accuracy")
+        ["AUC", "accuracy", "balanced accuracy"]
         if pictures
-        else ("slice AUC", "exam AUC", "slice accuracy", "balanced slice accuracy", "weighted log loss")
+        else ["slice AUC", "exam AUC", "slice accuracy", "balanced slice accuracy"]
     )
+    if loss:
+        figures.append("weighted log loss")
     heading("recipe", *figures, "the paper's accuracy", "default less this: AUC", "accuracy", "seconds a fold",
             "memory, MB", "weights learned", "epochs")  # fmt: skip
     chance = ["0.500"] if pictures else ["0.500", "0.500"]
@@ -252,7 +256,7 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
 
 def beside(one: KeptRun, found: Measured) -> str:
     """Return the figure that answers a paper's: its accuracy, or the loss of the one that states a loss."""
-    unit = "" if found.loss is None else "slice "
+    unit = "" if found.exam_area is None else "slice "
     if one.recipe.name in CLAIMS:
         return f"{unit}accuracy {shown(found.accuracy)}"
     if one.recipe.name == LOSS and found.loss is not None:

@@ -1,6 +1,6 @@
 """How good the shipped model is on single slices that it never saw, read as pictures through the whole pipeline.
 
-Usage: python -m benchmarks.accuracy.single_slices [--data DIR] [--bundle NAME] [--results DIR] [--against DIR]
+Usage: python -m benchmarks.accuracy.single_slices [--bundle NAME] [--results DIR | --run RUN] [--against DIR]
 
 Two sets: single slices of RSNA 2019 (rsna-slices; many scanners, each slice in a window of its own, six labels, groups
 by patient) and pictures from the web (head-ct-hemorrhage; yes or no, groups of near-duplicates). Prints, for each, how
@@ -10,7 +10,8 @@ picture is not called; areas are given of what was assessed, and of all with the
 
 One row a picture is kept in a folder outside the repository, so that a stopped run goes on and a second one prints at
 once. The folder is named after the bundle and the code that reads, prepares and detects: where either changes, all is
-detected anew. ``--results`` prints from a folder as it is. ``--against`` compares with such a folder, on the pictures
+detected anew. ``--results`` prints from a folder as it is, ``--run`` from a run's predictions of pictures out of fold:
+that of a model which learned from them. ``--against`` compares with such a folder, on the pictures
 that both have: paired, on the same draws of groups. ``--most N`` takes the first N of a fixed random order.
 """
 
@@ -24,7 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.shared.arguments import parser
-from benchmarks.shared.picture_results import Result, detected, in_random_order, read_results, results_folder
+from benchmarks.shared.picture_results import (
+    Result,
+    detected,
+    in_random_order,
+    out_of_fold,
+    read_results,
+    results_folder,
+)
 from benchmarks.shared.tables import change, figure, heading, row
 from ichor.datasets.head_ct import HeadCt
 from ichor.datasets.labelled import Dataset
@@ -95,15 +103,19 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--bundle", default="default", help="name or path of the model")
     arguments.add_argument("--results", type=Path, help="print from this folder; detect nothing")
+    arguments.add_argument("--run", type=Path, help="print a run's predictions out of fold; detect nothing")
     arguments.add_argument("--against", type=Path, help="compare with the results in this folder")
     arguments.add_argument(
         "--most", type=int, help="take so many pictures of each set, in a fixed random order"
     )
     options = arguments.parse_args()
+    of_run = out_of_fold(options.run, options.data) if options.run else {}
     for form in SETS:
         dataset = form(options.data / form.name)
         names = in_random_order(dataset)[: options.most]
-        if options.results is None:
+        if options.run is not None:
+            found = {name: of_run[form.name][name] for name in names}
+        elif options.results is None:
             folder = results_folder(options.bundle)
             found = detected(dataset.path, names, folder / f"{form.name}.csv", options.bundle)
         else:

@@ -14,8 +14,12 @@ from ichor.training.run_folder import read_recipe
 
 __all__ = ["DEFAULTS", "KeptRun", "KeptRuns", "read_kept"]
 
-DEFAULTS = {"head-ct-hemorrhage": "default-pictures-head-ct-hemorrhage", "ct-ich": "default"}
-"""The data sets, and the folder of the default's run on each."""
+DEFAULTS = {
+    "head-ct-hemorrhage": "default-pictures-head-ct-hemorrhage",
+    "rsna-slices": "default/folded/rsna-slices",
+    "ct-ich": "default",
+}
+"""The data sets, and where the default's predictions of each are kept."""
 _ABLATION = "ablation-"
 
 
@@ -26,7 +30,9 @@ class KeptRun:
     Attributes
     ----------
     name
-        Of its folder.
+        Of its folder; of a set that a run folds beside its target, with the set's behind it.
+    folder
+        Of the run that trained it.
     recipe
         What was trained.
     run
@@ -36,6 +42,7 @@ class KeptRun:
     """
 
     name: str
+    folder: Path
     recipe: Recipe
     run: OutOfFold
     costs: list[dict[str, float]]
@@ -58,12 +65,16 @@ def read_kept(dataset: Dataset) -> KeptRuns:
     SystemExit
         Where the default's is missing.
     """
-    found = [kept for path in sorted(KEPT_RUNS.iterdir()) if (kept := _read(path, dataset))]
-    default = [k for k in found if k.name == DEFAULTS.get(dataset.name)]
-    if not default:
-        raise SystemExit(f"{KEPT_RUNS}: found no run of the default on {dataset.name}; expected one")
-    papers = [k for k in found if not k.name.startswith((_ABLATION, "default"))]
-    return KeptRuns(default[0], papers, [k for k in found if k.name.startswith(_ABLATION)])
+    default = KEPT_RUNS / DEFAULTS[dataset.name]
+    if not default.is_dir():
+        raise SystemExit(f"{default}: found no run of the default on {dataset.name}; expected one")
+    folders = [p for p in sorted(KEPT_RUNS.glob("*/")) if not p.name.startswith("default")]
+    found = [kept for p in folders if (kept := _read(p, dataset))]
+    return KeptRuns(
+        _read(default, dataset) or _read_folded(default, dataset),
+        [k for k in found if not k.name.startswith(_ABLATION)],
+        [k for k in found if k.name.startswith(_ABLATION)],
+    )
 
 
 def _read(folder: Path, dataset: Dataset) -> KeptRun | None:
@@ -72,5 +83,17 @@ def _read(folder: Path, dataset: Dataset) -> KeptRun | None:
     recipe = read_recipe(folder)
     if recipe.target != dataset.name:
         return None
-    costs = [json.loads(p.read_text()) for p in sorted(folder.glob("fold-*/run.json"))]
-    return KeptRun(folder.name, recipe, read_predictions(folder, dataset), costs)
+    return KeptRun(folder.name, folder, recipe, read_predictions(folder, dataset), _costs(folder))
+
+
+def _read_folded(folder: Path, dataset: Dataset) -> KeptRun:
+    """Read what a run of another target predicted of a set that it folds beside it."""
+    run = folder.parents[1]
+    name = f"{run.name}-{dataset.name}"
+    recipe = read_recipe(run)
+    predictions = read_predictions(folder, dataset, single=recipe.slice_rule)
+    return KeptRun(name, run, recipe, predictions, _costs(run))
+
+
+def _costs(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(p.read_text()) for p in sorted(folder.glob("fold-*/run.json"))]

@@ -14,12 +14,26 @@ from numpy.typing import NDArray
 
 import ichor
 from ichor.datasets.labelled import Dataset
+from ichor.datasets.registry import open_dataset
 from ichor.detecting.detector import Detector
 from ichor.errors import UsageError
+from ichor.evaluating.calibration import crossfit
 from ichor.findings import Findings
 from ichor.labels import LABEL_NAMES
+from ichor.training.picture_calibration import called_pictures, read_pictures
+from ichor.training.run_data import RunData
+from ichor.training.run_folder import RunFolder
 
-__all__ = ["COLUMNS", "Result", "detected", "in_random_order", "read_results", "result_of", "results_folder"]
+__all__ = [
+    "COLUMNS",
+    "Result",
+    "detected",
+    "in_random_order",
+    "out_of_fold",
+    "read_results",
+    "result_of",
+    "results_folder",
+]
 
 COLUMNS = ("picture", "refused", "called", *LABEL_NAMES)
 SEVERAL = "several_pictures"
@@ -84,6 +98,29 @@ def detected(path_of: Callable[[str], Path], names: list[str], path: Path, bundl
             table.writerow([name, result.refused, int(result.called), *values])
             file.flush()
             found[name] = result
+    return found
+
+
+def out_of_fold(run: Path, data: Path) -> dict[str, dict[str, Result]]:
+    """Return the results of a run's pictures by set: each by a network, a calibration and a threshold without it.
+
+    A refused picture is of the code ``refused``: a run keeps no reasons.
+    """
+    of_run = RunData(RunFolder.open(run), data)
+    pictures = read_pictures(of_run)
+    if pictures is None:
+        raise UsageError(
+            f"{run}: found no predictions of pictures; expected a run whose recipe names sets of them"
+        )
+    one = pictures.predictions
+    nothing = Result("refused", False, np.full(len(LABEL_NAMES), np.nan))
+    names = sorted(set(pictures.sources.tolist()))
+    found: dict[str, dict[str, Result]] = {
+        name: dict.fromkeys(open_dataset(name, data).patients(), nothing) for name in names
+    }
+    probabilities, called = crossfit(one.logits, one.labels, one.folds), called_pictures(pictures)
+    for full, source, p, call in zip(one.patients, pictures.sources, probabilities, called, strict=True):
+        found[str(source)][str(full).removeprefix(f"{source}/")] = Result("", bool(call), p)
     return found
 
 

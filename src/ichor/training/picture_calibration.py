@@ -33,7 +33,7 @@ from ichor.training.predicting import predict_prepared
 from ichor.training.reliability import measured
 from ichor.training.run_data import RunData
 
-__all__ = ["Pictures", "fair_threshold", "picture_figures", "predict_pictures", "read_pictures"]
+__all__ = ["Pictures", "called_pictures", "fair_threshold", "picture_figures", "predict_pictures", "read_pictures"]
 
 _MIN_POSITIVES = 10
 
@@ -151,7 +151,7 @@ def fair_threshold(
 def picture_figures(pictures: Pictures) -> list[Measured]:
     """Measure each set of pictures: areas, and calls at a threshold that was chosen on the other folds of all sets."""
     run, out = pictures.predictions, []
-    called = _called(pictures)
+    called = called_pictures(pictures)
     for source in np.unique(pictures.sources):
         of = pictures.sources == source
         refused = f"{pictures.refused[str(source)]} of this set were refused and are not counted"
@@ -174,8 +174,8 @@ def picture_figures(pictures: Pictures) -> list[Measured]:
     return out
 
 
-def _called(pictures: Pictures) -> NDArray[np.float64]:
-    """Call each fold by a calibration and a threshold of the others."""
+def called_pictures(pictures: Pictures) -> NDArray[np.float64]:
+    """Call each fold's pictures by a calibration and a threshold of the others: ``(N,)``, 1 where called."""
     run = pictures.predictions
     called = np.zeros(len(run.folds))
     for fold in np.unique(run.folds):
