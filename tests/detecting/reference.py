@@ -1,7 +1,7 @@
 """What the shipped bundles give for the public data, in figures small enough to keep in the repository.
 
-``python tests/detecting/reference.py DATA`` writes ``reference_probabilities.json`` anew. It holds what the commit before
-the redesign of 2026-11 gave; a change of these numbers is a change of the model, or of how an input is read, and says so
+``python tests/detecting/reference.py DATA`` writes ``reference_probabilities.json`` anew. It holds what they gave at their
+release; a change of these numbers is a change of the model, or of how an input is read, and says so
 in the changelog. No pixel and nothing of a patient is in it: the public data sets' own numbers of exams, and results.
 """
 

@@ -18,7 +18,7 @@ from ichor.detecting.combining import CombinedDetector, open_detector
 from ichor.detecting.combining import logits as logits_of
 from ichor.detecting.examining import Examined, examine
 from ichor.detecting.out_of_distribution import quantities
-from ichor.detecting.scoring import interpolated, score
+from ichor.detecting.scoring import interpolated, mixed, score
 from ichor.errors import RefusedInput, UsageError
 from ichor.evaluating.predictions import OutOfFold
 from ichor.exam import Exam
@@ -170,7 +170,10 @@ def _logits(
     prediction = detector.model.predict(prepared.stack)
     distances = prepared.transform.slice_distances
     scores = score(prediction, distances, manifest.scoring_rules, detector.model.stacking)
-    single = interpolated(prediction.slices, distances)
+    single = prediction.slices.astype(np.float64)
+    if prediction.pooled is not None:
+        single = mixed(single, prediction.pooled, manifest.slice_rule.pooled_share)
+    single = interpolated(single, distances)
     if not calibrated:
         return scores.native, single, scores.exam
     own = manifest.calibration
