@@ -5,10 +5,11 @@ Usage: python -m benchmarks.robustness.bulk_studies [--data DIR] [--studies 61] 
 Real exams of few slices, some of them zipped; one is broken, one is MR, one ends the process that reads it, one lies
 in two folders. The pool assesses them; its driver is killed with work in flight, then a worker. Then a Ray cluster
 with a token and two nodes in network namespaces of their own: the driver is killed, then a process of the cluster,
-then a node is taken off the network and killed. Then S3 (moto). Each time the rows are compared with ``ichor detect
---json``, what was done must not be done again, and a rerun of a finished run must change no file. Exits with 1 where
-one thing is not so. All of it runs in a network namespace in which only ``lo`` is up, where the machine allows one.
-Needs the extras ``scale`` and ``test-scale``.
+then a node is taken off the network and killed. Then another such cluster, of which a node that has a study is taken
+off the network and lives on: the run must end within 90 seconds. Then S3 (moto). Each time the rows are compared with
+``ichor detect --json``, what was done must not be done again, and a rerun of a finished run must change no file. Exits
+with 1 where one thing is not so. All of it runs in a network namespace in which only ``lo`` is up, where the machine
+allows one. Needs the extras ``scale`` and ``test-scale``.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ NUMBERS = (
     "uncertain",
 )
 PLAIN = ("kind", "study_uid", "series_uid", "n_slices", "spacing_mm")
+MOST_LOST_S = 90.0
+"""After a node is cut off; what the others still have to do is done by then."""
 _INSIDE = "ICHOR_BULK_STUDIES_INSIDE"
 _NETWORK = "10.55.0"
 _ENV_S3 = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -228,6 +231,33 @@ def kill_node(there: Cluster, hosts: Hosts, process: subprocess.Popen[str]) -> s
     return "a process of the cluster, then a node"
 
 
+def link(trial: Trial, folder: Path) -> None:
+    """Show that a node which vanishes without a word is noticed."""
+    out = folder / "link"
+    with namespaces(2) as hosts, cluster(folder / "cut", nodes=0, host=hosts.head) as there:
+        if not hosts.links:
+            trial.line("link: no namespaces are allowed here, and no link can be cut", None)
+            return
+        for host, within in hosts.nodes:
+            there.add_node(host, within)
+        words: list[object] = [trial.root, "-o", out, "--address", there.address, "--bundle", BUNDLE]
+        words += ["--token", there.token]
+        with running(*words) as process:
+            begun(there.nodes[0].pid, b"ray::assess", process)
+            hosts.cut(0)
+            cut_at = time.monotonic()
+            _, stderr = process.communicate()
+            seconds = time.monotonic() - cut_at
+            if process.returncode:
+                sys.stderr.write(stderr)
+        trial.line("link: a node cut off with work in flight; exit", process.returncode, 0)
+        trial.line(
+            f"link: ended after {seconds:.0f} s; within {MOST_LOST_S:.0f} s", seconds <= MOST_LOST_S, True
+        )
+        trial.line("link: studies that were begun twice", sum(one["attempts"] > 1 for one in rows(out)))
+        trial.compare("link", out)
+
+
 def s3(trial: Trial, folder: Path) -> None:
     """Show that a store gives the same rows."""
     from pyarrow import fs
@@ -324,7 +354,7 @@ def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--studies", type=int, default=61)
     arguments.add_argument("--slices", type=int, default=10)
-    arguments.add_argument("--only", choices=("pool", "ray", "s3"), help="one part of it")
+    arguments.add_argument("--only", choices=("pool", "ray", "link", "s3"), help="one part of it")
     options = arguments.parse_args()
     if not os.environ.get(_INSIDE) and _allowed():
         more = {**os.environ, _INSIDE: "1"}
@@ -345,7 +375,7 @@ def main() -> int:
         heading("what", "found", "right", "seconds so far")
         refused = sum(not one["assessable"] for one in trial.expected.values())
         trial.line("ichor detect --json: results, of which refused", f"{len(trial.expected)}, {refused}")
-        for part in (pool, ray, s3):
+        for part in (pool, ray, link, s3):
             if options.only in (None, part.__name__):
                 part(trial, folder)
     print(f"\n{trial.wrong or 'nothing'} is not as it must be")

@@ -28,6 +28,12 @@ _BACKLOG = 2
 """Tasks that wait in the cluster beyond those that run, so that no core waits for the driver."""
 _LOOK_EVERY_S = 2.0
 _PROBE_S = 60.0
+_PING_MS, _PING_TIMEOUT_MS = 60_000, 20_000
+"""How often this process asks a machine that has one of its tasks whether it is there, and how long it waits for that.
+
+Ray's own 5 and 2 minutes let a machine that is cut off hold up the end of a run. Its servers take pings once a minute
+and end the connection of whoever sends more: a shorter time needs the same setting on every machine.
+"""
 _PROBE = (
     "import sys; from ray._raylet import GcsClient; "
     "GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)"
@@ -189,6 +195,8 @@ def _prepare(token: Path | None) -> None:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
     }
+    os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", str(_PING_MS))
+    os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", str(_PING_TIMEOUT_MS))
 
 
 def _unreachable(address: str, found: str) -> UsageError:
