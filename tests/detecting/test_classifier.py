@@ -70,8 +70,8 @@ def classifier(edit_manifest: Callable[..., Path]) -> Callable[..., Path]:
                 }
             manifest.update(graphs=graphs, slice_rule={"kind": "graph"}, name="sums")
             scalings = [{"scale": 1.0, "offset": 0.0}, *[{"scale": 0.0, "offset": -7.0}] * 5]
-            manifest["calibration"] = {"slice": scalings, "exam": scalings, "lone": scalings}
-            for table in ("thresholds", "slice_thresholds"):
+            manifest["calibration"] = dict.fromkeys(("slice", "exam", "lone", "picture"), scalings)
+            for table in ("thresholds", "slice_thresholds", "picture_thresholds"):
                 manifest[table] |= {name: {"probability": 1.0} for name in manifest[table] if name != "any"}
 
         return edit_manifest(change)
