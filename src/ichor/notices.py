@@ -335,6 +335,12 @@ NOTICES: dict[str, NoticeKind] = {
             "The model scores slices and draws no map: there are no regions, no volume and no mask.",
         ),
         NoticeKind(
+            "grad_cam",
+            "go_on",
+            "Hemorrhage is suspected by a model that draws no map; the page and the report show Grad-CAM as a heat "
+            "map, which is not an outline.",
+        ),
+        NoticeKind(
             "other_engine",
             "go_on",
             "The model was run by OpenVINO, and in bf16 where the processor has it: logits differ by rounding from "

@@ -23,10 +23,9 @@ onnx = pytest.importorskip("onnx", reason="makes graphs with onnx, of the extra 
 FORMATS = ("json", "csv", "html", "overlay", "nifti")
 
 
-def _save(path: Path, nodes: list[Any], inputs: Any, outputs: Any, weight: np.ndarray | None = None) -> None:
-    kept = [] if weight is None else [onnx.numpy_helper.from_array(weight, "weight")]
-    kept.append(onnx.numpy_helper.from_array(np.array(0, np.int64), "first"))
-    graph = onnx.helper.make_graph(nodes, "made", [inputs], [outputs], kept)
+def _save(path: Path, nodes: list[Any], inputs: Any, outputs: list[Any], **constants: np.ndarray) -> None:
+    kept = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "made", [inputs], outputs, kept)
     opset = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
@@ -39,7 +38,7 @@ def _value(name: str, *shape: int | str) -> Any:
 def classifier(edit_manifest: Callable[..., Path]) -> Callable[..., Path]:
     """Change the shipped bundle's copy into one that judges slices: by the sum of those up to each."""
 
-    def make(bias: float = 0.0, labels: int = 6) -> Path:
+    def make(bias: float = 0.0, labels: int = 6, explains: bool = False) -> Path:
         node = onnx.helper.make_node
 
         def change(manifest: dict[str, Any]) -> None:
@@ -48,25 +47,38 @@ def classifier(edit_manifest: Callable[..., Path]) -> Callable[..., Path]:
             n = len(preparation["channels"])
             stack = _value("stack", "n", n, preparation["rows"], preparation["columns"])
             mean = node("ReduceMean", ["stack"], ["features"], axes=[2, 3], keepdims=0)
-            _save(folder / "features.onnx", [mean], stack, _value("features", "n", n))
-            weight = np.full((n, labels), 0.1, np.float32) + np.float32(bias)
+            pooled = node("AveragePool", ["stack"], ["activations"], kernel_shape=[16, 16], strides=[16, 16])
+            maps = [_value("activations", "n", n, "h", "w")] * explains
+            _save(
+                folder / "features.onnx",
+                [mean, *[pooled] * explains],
+                stack,
+                [_value("features", "n", n), *maps],
+            )
             sums = node("CumSum", ["features", "first"], ["sums"])
             product = node("MatMul", ["sums", "weight"], ["slice"])
+            weights = node("Mul", ["features", "half"], ["channel_weights"])
             _save(
                 folder / "head.onnx",
-                [sums, product],
+                [sums, product, *[weights] * explains],
                 _value("features", "n", n),
-                _value("slice", "n", labels),
-                weight,
+                [_value("slice", "n", labels), *[_value("channel_weights", "n", n)] * explains],
+                weight=np.full((n, labels), 0.1, np.float32) + np.float32(bias),
+                first=np.array(0, np.int64),
+                half=np.array(0.5, np.float32),
             )
             graphs = {}
-            for name, given, found in (("features", "stack", "features"), ("head", "features", "slice")):
+            extra = [["activations"] * explains, ["channel_weights"] * explains]
+            for name, given, *found in (
+                ("features", "stack", "features", *extra[0]),
+                ("head", "features", "slice", *extra[1]),
+            ):
                 digest = hashlib.sha256((folder / f"{name}.onnx").read_bytes()).hexdigest()
                 graphs[name] = {
                     "file": f"{name}.onnx",
                     "sha256": digest,
                     "inputs": [given],
-                    "outputs": [found],
+                    "outputs": found,
                 }
             manifest.update(graphs=graphs, slice_rule={"kind": "graph"}, name="sums")
             scalings = [{"scale": 1.0, "offset": 0.0}, *[{"scale": 0.0, "offset": -7.0}] * 5]
@@ -112,6 +124,25 @@ def test_findings_and_every_report_without_a_map(
     assert "model sums says whether, not where" in (out / "report.html").read_text()
     assert not_written(findings, head_exam, FORMATS) == ["no mask.nii.gz: this model says whether, not where"]
     assert json.loads((out / "findings.json").read_text())["volume_ml"] is None
+
+
+def test_grad_cam_is_shown_where_nothing_can_be_outlined(
+    classifier: Callable[..., Path], head_exam: Exam, tmp_path: Path
+) -> None:
+    folder = classifier(explains=True)
+    findings = detect(head_exam, bundle=str(folder), device="cpu", threshold=0.01)
+    heat = findings.heat
+    assert heat is not None and heat.shape == head_exam.volume.shape and heat.max() == 255
+    # The channels are windows, each weighed by what is above 0: bone is warmest, air cold.
+    assert np.median(head_exam.volume[heat > 200]) > 30 > np.median(head_exam.volume[heat == 0])
+    (notice,) = [w.message for w in findings.warnings if w.code == "grad_cam"]
+    write_report(findings, head_exam, tmp_path, FORMATS, load_bundle(folder).card)
+    html = (tmp_path / "report.html").read_text()
+    assert notice in html and "Grad-CAM, not an outline: which coarse parts" in html
+    without = detect(head_exam, bundle=str(classifier()), device="cpu", threshold=0.01)
+    assert without.heat is None and "grad_cam" not in {w.code for w in without.warnings}
+    assert without.probabilities == findings.probabilities
+    assert detect(head_exam, bundle=str(folder), device="cpu", threshold=0.99).heat is None
 
 
 def test_logits_that_are_no_numbers_are_refused(classifier: Callable[..., Path], head_exam: Exam) -> None:

@@ -47,7 +47,10 @@ def test_where_an_operating_points_threshold_comes_from() -> None:
     known = card(thresholds={"any": other}, operating_points=OperatingPoints(exam=(point,)))
     said = threshold_origin(findings, known)
     assert "operating point for 95% sensitivity" in said
-    assert "sensitivity 93% (95 % interval 77% to 99%) and specificity 68%" in said
+    assert "sensitivity 93% of 28 (95 % interval 77% to 99%) and specificity 68% of 38" in said
+    own = known.thresholds["any"].model_copy(update={"probability": findings.thresholds.any})
+    said = threshold_origin(findings, known.model_copy(update={"thresholds": {"any": own}}))
+    assert said.endswith("where it was chosen, on 28 exams with hemorrhage and 38 without.")
     assert "set for this run" in threshold_origin(
         findings, known.model_copy(update={"operating_points": OperatingPoints()})
     )

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { markedSlices, regionCentre, warmest } from "../src/study/regions";
-import { likely, locates, regionName, untrustedOf } from "../src/study/subtypes";
+import { heatName, likely, locates, regionName, untrustedOf } from "../src/study/subtypes";
 import { suspiciousFrom } from "../src/study/suspicious";
 import type { Findings, Region, Values } from "../src/types";
 import type { Volume } from "../src/viewer/volume";
@@ -59,6 +59,15 @@ test("the next suspicious slice is the nearest in its direction; slices that are
   assert.equal(next(6, -1), 0);
   assert.equal(suspiciousFrom(rows, NONE, "any", 0, 1), null);
   assert.equal(suspiciousFrom(rows, { ...NONE, subdural: 0.1 }, "subdural", 0, 1), null);
+});
+
+test("a heat map is named after what it is; a model that draws no map has one by Grad-CAM alone", () => {
+  const findings = (codes: string[], any: boolean): Findings =>
+    ({ positive: { any }, regions: [], warnings: codes.map((code) => ({ code, message: "" })) }) as unknown as Findings;
+  assert.equal(heatName(findings(["nothing_outlined"], true)), "Heat map");
+  assert.equal(heatName(findings(["model_does_not_locate", "grad_cam"], true)), "Grad-CAM");
+  assert.equal(heatName(findings(["model_does_not_locate"], true)), null);
+  assert.equal(heatName(findings([], false)), null);
 });
 
 test("at most the likely subtypes are named, most probable first, and untrusted ones are marked", () => {

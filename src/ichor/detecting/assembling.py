@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichor.detecting.picture_stack import PictureStack, stacked
+from ichor.detecting.scoring import sigmoid
 from ichor.errors import RefusedInput, UsageError
 from ichor.exam import Exam, Picture
 from ichor.findings import (
@@ -38,6 +39,10 @@ __all__ = ["Options", "Outcome", "calibrated", "findings_of", "findings_of_refus
 
 _OUT_OF_DISTRIBUTION = ("unlike_training", "contrast")
 """Notices of an exam that none of the measured ones was like."""
+_GRAD_CAM = (
+    "The heat map is Grad-CAM, not an outline: it shows which coarse parts of a slice spoke for a hemorrhage in the "
+    "network, not where blood is, and was not measured against outlines."
+)
 _MOST_LIKELY = 2
 """Subtypes that are named: more say no more than that there is blood."""
 
@@ -125,12 +130,20 @@ class Outcome:
         Bleeds; None of a model that draws no map.
     any_map
         ``(m, h, w)`` logits of the map of any hemorrhage; None of a model that draws no map.
+    grad_cam
+        ``(m, h, w)``, 0 or more; None of a model that draws a map, or gives none.
     """
 
     slices: NDArray[np.float64]
     exam: NDArray[np.float64]
     regions: Regions | None
     any_map: NDArray[np.float32] | None = None
+    grad_cam: NDArray[np.float32] | None = None
+
+    @property
+    def warmth(self) -> NDArray[np.float32] | None:
+        """``(m, h, w)``, 0 or more: what a heat map is made of; None where there is nothing."""
+        return self.grad_cam if self.any_map is None else np.asarray(sigmoid(self.any_map), np.float32)
 
 
 def unit_of(subject: Exam | Picture) -> Unit:
@@ -201,6 +214,9 @@ def findings_of(
     positive = _flags(exam, thresholds) if outcome else LabelFlags()
     if positive.any and regions and not regions.regions:
         notices = [*notices, notice("nothing_outlined", f"Nothing is outlined: {regions.reason}.")]
+    outlined = bool(regions and regions.regions)
+    if positive.any and not outlined and outcome and outcome.any_map is None and outcome.grad_cam is not None:
+        notices = [*notices, notice("grad_cam", _GRAD_CAM)]
     findings = Findings(
         input=subject.source.input,
         kind="picture" if isinstance(subject, Picture) else "exam",

@@ -100,7 +100,7 @@ class CombinedDetector(Detector):
             found.append(part._probabilities(subject, prepared if same else prepare(subject, own)))
         slices, exam = (_mean([getattr(one, name) for one in found]) for name in ("slices", "exam"))
         regions = next((one.regions for one in found if one.regions is not None), None)
-        return Probabilities(slices, exam, regions, found[0].any_map)
+        return Probabilities(slices, exam, regions, found[0].any_map, found[0].grad_cam)
 
     def _notices(self, measured: Mapping[str, float], *, refused: bool) -> list[Notice]:
         notices = super()._notices(measured, refused=refused)

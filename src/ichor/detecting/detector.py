@@ -81,12 +81,15 @@ class Probabilities(NamedTuple):
         None of a model that draws no map.
     any_map
         ``(m, h, w)`` logits of ``any`` on the model's grid; None of a model that draws no map.
+    grad_cam
+        ``(m, h, w)``: see :class:`~ichor.detecting.scoring.Prediction`.
     """
 
     slices: NDArray[np.float64]
     exam: NDArray[np.float64]
     regions: Regions | None
     any_map: NDArray[np.float32] | None
+    grad_cam: NDArray[np.float32] | None = None
 
 
 class Detector:
@@ -185,8 +188,8 @@ class Detector:
         )
         _log.debug("noticed: %s", ", ".join(n.code for n in notices) or "nothing")
         findings = findings_of(subject, outcome, notices, self.bundle, options, seconds)
-        if outcome is not None and outcome.any_map is not None and lacks_outline(findings):
-            findings = findings.with_heat(heat_map(outcome.any_map, prepared.transform))
+        if outcome is not None and lacks_outline(findings) and (warmth := outcome.warmth) is not None:
+            findings = findings.with_heat(heat_map(warmth, prepared.transform))
         return Detection(findings, subject, quantities=measured)
 
     def detect_all(
@@ -279,7 +282,9 @@ class Detector:
     def _outcome(self, subject: Exam | Picture, prepared: Prepared) -> Outcome:
         found = self._probabilities(subject, prepared)
         # Rounded before the verdict: what is shown and what is decided must not contradict each other.
-        return Outcome(np.round(found.slices, 4), np.round(found.exam, 4), found.regions, found.any_map)
+        return Outcome(
+            np.round(found.slices, 4), np.round(found.exam, 4), found.regions, found.any_map, found.grad_cam
+        )
 
     def _probabilities(self, subject: Exam | Picture, prepared: Prepared) -> Probabilities:
         manifest = self.bundle.manifest
@@ -297,4 +302,4 @@ class Detector:
             else (sigmoid(scores.native), sigmoid(scores.exam))
         )
         any_map = None if prediction.maps is None else prediction.maps[:, 0]
-        return Probabilities(slices, exam, regions, any_map)
+        return Probabilities(slices, exam, regions, any_map, prediction.grad_cam)

@@ -1,15 +1,15 @@
-"""Where the network's map is highest, for an exam that is suspected and has no outline."""
+"""What a network looked at, for an exam that is suspected and has no outline: its map of probabilities, or Grad-CAM."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ichor.detecting.scoring import sigmoid
+from ichor.errors import BundleError
 from ichor.findings import Findings
 from ichor.preparing.grid import GridTransform
 
-__all__ = ["heat_map", "lacks_outline"]
+__all__ = ["grad_cam", "heat_map", "lacks_outline"]
 
 
 def lacks_outline(findings: Findings) -> bool:
@@ -17,13 +17,13 @@ def lacks_outline(findings: Findings) -> bool:
     return findings.positive.any is True and not findings.regions
 
 
-def heat_map(any_map: NDArray[np.float32], transform: GridTransform) -> NDArray[np.uint8]:
-    """Carry the map of any hemorrhage to the native slices.
+def heat_map(warmth: NDArray[np.float32], transform: GridTransform) -> NDArray[np.uint8]:
+    """Carry a map of any hemorrhage to the native slices.
 
     Parameters
     ----------
-    any_map
-        ``(m, h, w)`` logits on the grid.
+    warmth
+        ``(m, h, w)`` on the grid, 0 or more.
     transform
         Of the same exam.
 
@@ -34,7 +34,6 @@ def heat_map(any_map: NDArray[np.float32], transform: GridTransform) -> NDArray[
         does not reach. It is relative to the exam's own highest value, and says nothing about how probable a
         bleed is.
     """
-    warmth = np.asarray(sigmoid(any_map), dtype=np.float32)
     highest = float(warmth.max(initial=0.0))
     heat = np.zeros((len(transform.origins), *transform.native_shape), np.uint8)
     if highest <= 0:
@@ -43,3 +42,38 @@ def heat_map(any_map: NDArray[np.float32], transform: GridTransform) -> NDArray[
         plane = transform.grid_to_native(warmth, [k])[0]
         heat[k] = np.rint(np.clip(plane / highest, 0, 1) * 255)
     return heat
+
+
+def grad_cam(activations: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weigh the last layer's maps, and keep what speaks for a hemorrhage: Grad-CAM.
+
+    Parameters
+    ----------
+    activations
+        ``(m, C, h, w)``.
+    weights
+        ``(m, C)``: the mean gradient of the logit of any hemorrhage over each map.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(m, h, w)``, 0 or more.
+
+    Raises
+    ------
+    BundleError
+        Where the two do not fit each other, or are no numbers.
+    """
+    if activations.ndim != 4 or weights.shape != activations.shape[:2]:
+        raise BundleError(
+            f"graph 'head': found channel_weights of shape {weights.shape} for activations of shape "
+            f"{activations.shape}; expected one for each map; bundle.json and the graphs do not belong together"
+        )
+    weighed = np.matmul(weights[:, None], activations.reshape(*weights.shape, -1))
+    cam = np.asarray(np.maximum(weighed.reshape(len(weights), *activations.shape[2:]), 0), np.float32)
+    if not np.isfinite(cam).all():
+        raise BundleError(
+            f"graph 'features': found activations that are no numbers for {len(weights)} slices; expected finite "
+            "ones; get the bundle again, or use --device cpu if this was on a GPU"
+        )
+    return cam

@@ -34,12 +34,16 @@ class Prediction(NamedTuple):
         ``(m, 6)`` logits of the auxiliary head of a map model; None where it was not asked for.
     exam
         ``(6,)`` logits of the exam, of a model that predicts them itself; else None.
+    grad_cam
+        ``(m, h, w)``, 0 or more: what speaks for any hemorrhage in each slice, by Grad-CAM; None of a model whose
+        graphs do not give it.
     """
 
     maps: NDArray[np.float32] | None
     slices: NDArray[np.float32]
     pooled: NDArray[np.float32] | None = None
     exam: NDArray[np.float32] | None = None
+    grad_cam: NDArray[np.float32] | None = None
 
 
 class Scores(NamedTuple):

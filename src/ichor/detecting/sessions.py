@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.detecting.heat_map import grad_cam
 from ichor.detecting.scoring import Prediction, Stacking
 from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
@@ -212,7 +213,8 @@ class MapModel:
 class ClassifierModel:
     """Sessions over the graphs of a model that scores slices: features slice by slice, then all of an exam.
 
-    The first graph may give maps as well, and the second logits of the exam.
+    The first graph may give maps as well, and the second logits of the exam; or the first the ``activations`` of its
+    last layer and the second ``channel_weights`` for them, which make the map of Grad-CAM.
 
     Parameters
     ----------
@@ -233,8 +235,10 @@ class ClassifierModel:
         self.features = features
         self.head = head
         self.batches = batches or Batches()
-        self._maps = "map" in {output.name for output in features.get_outputs()}
-        self._exam = "exam" in {output.name for output in head.get_outputs()}
+        by_features, by_head = ({output.name for output in graph.get_outputs()} for graph in (features, head))
+        self._maps = "map" in by_features
+        self._exam = "exam" in by_head
+        self._explains = "activations" in by_features and "channel_weights" in by_head
 
     @property
     def provider(self) -> str:
@@ -254,32 +258,35 @@ class ClassifierModel:
         BundleError
             Where a graph cannot take its input, or gives something else.
         """
-        names = ["features", *(["map"] if self._maps else [])]
-        parts = self.batches.map(lambda batch: _run_all(self.features, names, batch), stack)
-        features, *maps = (np.concatenate(values) for values in zip(*parts, strict=True))
-        slices, *exam = _run_all(self.head, ["slice", *(["exam"] if self._exam else [])], features)
+        given = ["features", *["map"] * self._maps, *["activations"] * self._explains]
+        wanted = ["slice", *["exam"] * self._exam, *["channel_weights"] * self._explains]
+        parts = self.batches.map(lambda batch: _run_all(self.features, given, batch), stack)
+        by_features = dict(zip(given, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+        by_head = dict(zip(wanted, _run_all(self.head, wanted, by_features["features"]), strict=True))
+        slices, exam, maps = by_head["slice"], by_head.get("exam"), by_features.get("map")
         if slices.shape != (len(stack), len(LABEL_NAMES)):
             raise BundleError(
                 f"graph 'head': found an output of shape {slices.shape} for {len(stack)} slices; expected "
                 f"{len(LABEL_NAMES)} logits each; bundle.json and the graph do not belong together"
             )
-        if any(values.shape != (1, len(LABEL_NAMES)) for values in exam):
+        if exam is not None and exam.shape != (1, len(LABEL_NAMES)):
             raise BundleError(
-                f"graph 'head': found logits of the exam of shape {exam[0].shape}; expected "
+                f"graph 'head': found logits of the exam of shape {exam.shape}; expected "
                 f"{(1, len(LABEL_NAMES))}; bundle.json and the graph do not belong together"
             )
-        if any(values.ndim != 4 or values.shape[1] != len(LABEL_NAMES) for values in maps):
+        if maps is not None and (maps.ndim != 4 or maps.shape[1] != len(LABEL_NAMES)):
             raise BundleError(
-                f"graph 'features': found maps of shape {maps[0].shape}; expected {len(LABEL_NAMES)} a slice; "
+                f"graph 'features': found maps of shape {maps.shape}; expected {len(LABEL_NAMES)} a slice; "
                 "bundle.json and the graph do not belong together"
             )
         # NaN lies below every threshold: a silent negative
-        if not all(np.isfinite(values).all() for values in (slices, *exam, *maps)):
+        if not all(np.isfinite(values).all() for values in (slices, exam, maps) if values is not None):
             raise BundleError(
                 f"graph 'head': found logits that are no numbers for {len(stack)} slices; expected finite ones; "
                 "get the bundle again, or use --device cpu if this was on a GPU"
             )
-        return Prediction(maps[0] if maps else None, slices, exam=exam[0][0] if exam else None)
+        cam = grad_cam(by_features["activations"], by_head["channel_weights"]) if self._explains else None
+        return Prediction(maps, slices, exam=None if exam is None else exam[0], grad_cam=cam)
 
 
 Model: TypeAlias = MapModel | ClassifierModel

@@ -21,6 +21,7 @@ from ichor.jobs.volumes import write_volume
 from ichor.preparing import WINDOWS
 from ichor.reporting import write_html, write_mask, write_overlays
 from ichor.reporting.choice import reported_slices
+from ichor.reporting.words import heat_words
 
 __all__ = ["LAST_FILE", "content_key", "write_report_files", "write_viewer_files"]
 
@@ -87,7 +88,7 @@ def write_viewer_files(findings: Findings, image: Exam | Picture, folder: Path) 
         if isinstance(image, Exam):
             write_mask(findings, image, folder / "mask-native.nii.gz")
     if findings.heat is not None:
-        about = _ABOUT.format("the network's heat map, not an outline")
+        about = _ABOUT.format(f"{heat_words(findings)[0]}, not an outline")
         _write_heat(folder / "heat.nii.gz", plan, findings.heat, about)
     if isinstance(image, Picture):
         Image.fromarray(image.grey).save(folder / "picture.png")

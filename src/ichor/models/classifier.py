@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ichor.models.heads import build_head
 from ichor.models.specs import ClassifierSpec
 
-__all__ = ["PlainCnn", "SliceClassifier"]
+__all__ = ["PlainCnn", "SliceClassifier", "channel_weights"]
 
 _CNN = "cnn-"
 _NORMALISATION = {
@@ -89,7 +89,9 @@ class SliceClassifier(nn.Module):
         self.register_buffer("std", torch.tensor((std * repeat)[:in_channels]).view(shape), persistent=False)
         with torch.no_grad():
             self.eval()
-            self.num_features = self.features(torch.zeros(1, in_channels, *size)).shape[1]
+            maps = self.maps(torch.zeros(1, in_channels, *size))
+            self.map_shape = (maps.shape[1], maps.shape[2], maps.shape[3])
+            self.num_features = self.pooled(maps).shape[1]
         self.head = build_head(self.num_features, spec.head)
         for name, parameter in self.backbone.named_parameters():
             if name.startswith(spec.frozen):
@@ -109,7 +111,15 @@ class SliceClassifier(nn.Module):
         Tensor
             ``(n, F)``.
         """
+        return self.pooled(self.maps(stack))
+
+    def maps(self, stack: Tensor) -> Tensor:
+        """Give the backbone's last maps ``(n, C, h, w)`` of slices, as :meth:`features` takes them."""
         maps: Tensor = self.backbone.forward_features((stack - self.mean) / self.std)  # type: ignore[operator]
+        return maps
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Give the features ``(n, F)`` of the backbone's last maps ``(n, C, h, w)``."""
         pooling = self.spec.pooling
         if pooling == "flatten":
             return F.dropout(maps.flatten(1), self.spec.dropout, self.training)
@@ -135,6 +145,30 @@ class SliceClassifier(nn.Module):
                 ):
                     module.eval()
         return self
+
+
+def channel_weights(gradient: Tensor, map_shape: tuple[int, int, int], pooling: str) -> Tensor:
+    """Average a gradient over each map, from that of the features: the weights of Grad-CAM (Selvaraju et al. 2017).
+
+    Parameters
+    ----------
+    gradient
+        ``(n, F)`` of a logit with respect to :meth:`SliceClassifier.features`.
+    map_shape
+        ``(C, h, w)`` of the backbone's last maps.
+    pooling
+        How the features come from them: see :class:`~ichor.models.specs.ClassifierSpec`.
+
+    Returns
+    -------
+    Tensor
+        ``(n, C)``, one a map.
+    """
+    channels, rows, columns = map_shape
+    if pooling == "flatten":
+        return gradient.reshape(-1, channels, rows * columns).mean(2)
+    # A mean shares its gradient out over all pixels, a maximum gives it to the highest: the sum is the same.
+    return gradient.reshape(-1, gradient.shape[1] // channels, channels).sum(1) / (rows * columns)
 
 
 def _backbone(spec: ClassifierSpec, in_channels: int, weights: bool | Path | None) -> nn.Module:

@@ -31,6 +31,25 @@ class Head(nn.Module):
         """Predict a batch of exams ``(exams, slices, F)``, shorter ones padded at their end."""
         raise NotImplementedError(f"{type(self).__name__}.padded")
 
+    def with_gradient(self, features: Tensor, label: int = 0) -> tuple[Tensor, Tensor] | None:
+        """Predict slices, and differentiate a label's logit with respect to the features of the same slice.
+
+        Written out with the operations of a forward pass, so that an ONNX graph can hold it.
+
+        Parameters
+        ----------
+        features
+            ``(n, F)``.
+        label
+            Place of the label.
+
+        Returns
+        -------
+        logits, gradient
+            ``(n, 6)`` and ``(n, F)``; None where a slice's logit depends on other slices as well.
+        """
+        return None
+
 
 class MlpHead(Head):
     """Fully connected layers with ReLU; with none hidden, a linear head.
@@ -58,6 +77,22 @@ class MlpHead(Head):
         """See :meth:`Head.padded`."""
         logits: Tensor = self.layers(neighbour_differences(features) if self.difference else features)
         return logits
+
+    def with_gradient(self, features: Tensor, label: int = 0) -> tuple[Tensor, Tensor] | None:
+        """See :meth:`Head.with_gradient`: the weights, multiplied back through the units that are not cut off."""
+        if self.sequential:
+            return None
+        linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        passed, x = [], features
+        for layer in linear[:-1]:
+            before = layer(x)
+            passed.append((before > 0).to(x.dtype))
+            x = torch.relu(before)
+        logits: Tensor = linear[-1](x)
+        gradient = linear[-1].weight[label].expand_as(x)
+        for layer, mask in zip(reversed(linear[:-1]), reversed(passed), strict=True):
+            gradient = (gradient * mask) @ layer.weight
+        return logits, gradient
 
 
 class RecurrentHead(Head):

@@ -15,7 +15,7 @@ from ichor.findings import Findings
 from ichor.preparing.windows import BONE, BRAIN, SUBDURAL, Window
 from ichor.reporting.outline import outlines
 from ichor.reporting.view import Marks, View
-from ichor.reporting.words import region_colour
+from ichor.reporting.words import heat_words, region_colour
 
 __all__ = ["Outline", "Panel", "ScaleBar", "SliceFigure", "slice_figures"]
 
@@ -160,7 +160,7 @@ def slice_figures(
     for index in slices:
         panels = _panels(image, view, index)
         if warmth is not None:
-            panels = (*panels, _heat_panel(panels[0], view.picture(warmth[index])))
+            panels = (*panels, _heat_panel(panels[0], view.picture(warmth[index]), heat_words(findings)))
         figures.append(SliceFigure(index, panels, _outlines(findings, view, index), view.marks, bar))
     return figures
 
@@ -184,13 +184,11 @@ def _panels(image: Exam | Picture, view: View, index: int) -> tuple[Panel, ...]:
     )
 
 
-def _heat_panel(base: Panel, warmth: NDArray[np.float32]) -> Panel:
+def _heat_panel(base: Panel, warmth: NDArray[np.float32], words: tuple[str, str]) -> Panel:
     """Lay the heat map over a panel: the warmer, the less of the grey is seen."""
     share = _MOST_HEAT * np.clip(warmth / 255, 0, 1)[..., None]
     rgb = (1 - share) * base.grey[..., None] + share * np.array(_HEAT, np.float32)
-    return Panel(
-        "Heat map", "not an outline: where the network's map is highest", np.rint(rgb).astype(np.uint8)
-    )
+    return Panel(*words, np.rint(rgb).astype(np.uint8))
 
 
 def _outlines(findings: Findings, view: View, index: int) -> tuple[Outline, ...]:

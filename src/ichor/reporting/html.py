@@ -20,6 +20,7 @@ from ichor.reporting.figures import SliceFigure, slice_figures
 from ichor.reporting.words import (
     NOT_DETERMINED,
     UNTRUSTED,
+    heat_words,
     likely_subtypes,
     limit,
     nothing_outlined,
@@ -144,7 +145,7 @@ def _context(findings: Findings, image: Exam | Picture | None, card: BundleCard 
         "chart": strip_chart(findings),
         "shown": _shown(findings, image),
         "nothing_outlined": nothing_outlined(findings),
-        "has_heat": findings.heat is not None,
+        "heat": heat_words(findings) if findings.heat is not None else None,
         "is_picture": isinstance(image, Picture),
         "largest_first": _regions(findings),
         "warnings": _warnings(findings),

@@ -21,6 +21,7 @@ __all__ = [
     "UNTRUSTED",
     "LikelySubtype",
     "Verdict",
+    "heat_words",
     "likely_subtypes",
     "limit",
     "names_subtype",
@@ -112,7 +113,7 @@ def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
     if abs(used - own.probability) > 1e-6:
         for point in operating_points_of(card, unit):
             if abs(used - point.probability) < 1e-6:
-                return _of_point(point)
+                return _of_point(point, unit)
         return f"This threshold was set for this run; the model's own is {probability(own.probability)}."
     text = (
         f"The threshold was chosen for {own.chosen_for}."
@@ -124,18 +125,27 @@ def threshold_origin(findings: Findings, card: BundleCard | None) -> str:
         for name, value in (("sensitivity", own.sensitivity), ("specificity", own.specificity))
         if value is not None and math.isfinite(value)
     ]
-    return f"{text} It gave {' and '.join(figures)} where it was chosen." if figures else text
+    if not figures:
+        return text
+    # All points were measured on the exams that the threshold was chosen on.
+    n = next((_counted(point, unit) for point in operating_points_of(card, unit)), "")
+    return f"{text} It gave {' and '.join(figures)} where it was chosen{n and f', on {n}'}."
 
 
-def _of_point(point: OperatingPoint) -> str:
+def _counted(point: OperatingPoint, unit: Unit) -> str:
+    """Say on how many exams, slices or pictures a point was measured."""
+    return f"{point.sensitivity.n} {unit}s with hemorrhage and {point.specificity.n} without"
+
+
+def _of_point(point: OperatingPoint, unit: Unit) -> str:
     """Say what an operating point gave where its threshold was chosen on other exams."""
     figures = [
-        f"{name} {m.value:.0%} (95 % interval {m.low:.0%} to {m.high:.0%})"
+        f"{name} {m.value:.0%} of {m.n} (95 % interval {m.low:.0%} to {m.high:.0%})"
         for name, m in (("sensitivity", point.sensitivity), ("specificity", point.specificity))
         if m.value is not None and m.low is not None and m.high is not None
     ]
     text = f"The threshold is the model's operating point for {point.aim:.0%} sensitivity."
-    return f"{text} Chosen so on other exams, it gave {' and '.join(figures)}." if figures else text
+    return f"{text} Chosen so on other {unit}s, it gave {' and '.join(figures)}." if figures else text
 
 
 def nothing_outlined(findings: Findings) -> str:
@@ -146,6 +156,13 @@ def nothing_outlined(findings: Findings) -> str:
     if "model_does_not_locate" in messages:
         return f"{messages['model_does_not_locate']} It draws no outlines, gives no volume and has no mask."
     return messages.get("nothing_outlined", "Nothing is outlined.")
+
+
+def heat_words(findings: Findings) -> tuple[str, str]:
+    """Name the heat map of findings, and say what it shows: Grad-CAM of a model that draws no map, else its map."""
+    if any(w.code == "grad_cam" for w in findings.warnings):
+        return "Grad-CAM", "not an outline: which coarse parts of the slice spoke for a hemorrhage"
+    return "Heat map", "not an outline: where the network's map is highest"
 
 
 def refusals(findings: Findings) -> list[FindingsWarning]:

@@ -33,7 +33,14 @@ from ichor.training.predicting import predict_prepared
 from ichor.training.reliability import measured
 from ichor.training.run_data import RunData
 
-__all__ = ["Pictures", "called_pictures", "fair_threshold", "picture_figures", "predict_pictures", "read_pictures"]
+__all__ = [
+    "Pictures",
+    "called_pictures",
+    "fair_threshold",
+    "picture_figures",
+    "predict_pictures",
+    "read_pictures",
+]
 
 _MIN_POSITIVES = 10
 

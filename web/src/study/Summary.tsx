@@ -4,7 +4,7 @@ import { cautionOf, NOTHING_OUTLINED } from "../cautions";
 import { apart, limit, volume } from "../format";
 import { SubtypeNames } from "../SubtypeNames";
 import type { Findings, Notice, Study } from "../types";
-import { likely, locates } from "./subtypes";
+import { GRAD_CAM, likely, locates } from "./subtypes";
 
 const LOOK_AT_BARS = "Look at the slices with the highest bars below the images.";
 /** Of findings from before the reason was kept. */
@@ -69,6 +69,13 @@ export function Summary({ study, findings, heated }: Props) {
 
 /** Why nothing is outlined, and what is shown in its place. */
 function NotOutlined({ findings, heated }: { findings: Findings; heated: boolean }) {
+  const gradCam = findings.warnings.find(({ code }) => code === GRAD_CAM);
+  if (gradCam && heated)
+    return (
+      <p class="caution" data-code={GRAD_CAM}>
+        <b>Suspected, without an outline.</b> {WHETHER_NOT_WHERE} {gradCam.message}
+      </p>
+    );
   if (!locates(findings)) return <p class="caution">{WHETHER_NOT_WHERE}</p>;
   const reason = findings.warnings.find(({ code }) => code === NOTHING_OUTLINED)?.message ?? NOT_OUTLINED;
   return (

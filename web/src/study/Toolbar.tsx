@@ -17,7 +17,8 @@ interface Props {
 
 export function Toolbar({ state, actions, choices, picture, comparing }: Props) {
   const chosen = state.preset.value?.name;
-  const drawn = state.heat.value ? "Heat map" : "Outlines";
+  const drawn = state.heat.value ? state.heatName.value : "Outlines";
+  const layer = drawn === "Grad-CAM" ? drawn : drawn.toLowerCase();
   const drawable = state.heat.value ?? state.mask.value;
   return (
     <div class="toolbar" role="toolbar" aria-label="Viewer">
@@ -59,7 +60,7 @@ export function Toolbar({ state, actions, choices, picture, comparing }: Props) 
           {drawn}
         </button>
         <label class="opacity">
-          <span class="unseen">Opacity of the {drawn.toLowerCase()}</span>
+          <span class="unseen">Opacity of the {layer}</span>
           <input
             type="range"
             min={0}
@@ -67,7 +68,7 @@ export function Toolbar({ state, actions, choices, picture, comparing }: Props) 
             step={5}
             disabled={!drawable || !state.maskShown.value}
             value={Math.round(state.maskOpacity.value * 100)}
-            title={`Opacity of the ${drawn.toLowerCase()}`}
+            title={`Opacity of the ${layer}`}
             onInput={(event) => (state.maskOpacity.value = Number(event.currentTarget.value) / 100)}
           />
         </label>

@@ -5,7 +5,7 @@ import type { Findings, Slices, Study } from "../types";
 import { fetchVolume } from "../viewer/nifti";
 import type { Images } from "../viewer/state";
 import type { Volume } from "../viewer/volume";
-import { lacksOutline, locates, regionColour } from "./subtypes";
+import { heatName, locates, regionColour } from "./subtypes";
 
 export interface Loaded {
   findings: Findings;
@@ -47,7 +47,7 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
     api.slices(study.id, signal),
     voxels,
     optional(findings.assessable && locates(findings), "mask.nii.gz"),
-    optional(lacksOutline(findings), "heat.nii.gz"), // of a study from before heat maps were kept there is none
+    optional(heatName(findings) !== null, "heat.nii.gz"), // of a study from before heat maps were kept there is none
   ]);
   signal.throwIfAborted();
   const images = {
@@ -58,6 +58,7 @@ async function fetchStudy(study: Study, signal: AbortSignal, onProgress: (share:
     },
     mask: mask && fits(mask, volume) ? mask : null,
     heat: heat?.size[2] === volume.size[2] ? heat : null,
+    heatName: heatName(findings) ?? "Heat map",
     colours: findings.regions.map((region) => regionColour(region)),
     native: {
       source: slices.display.source,

@@ -4,6 +4,9 @@ import { probability } from "../format";
 import { labelOf, NOT_DETERMINED, UNTRUSTED } from "../labels";
 import type { Findings, Region, Subtype } from "../types";
 
+/** Notice of findings whose heat map is Grad-CAM: their model draws no map. */
+export const GRAD_CAM = "grad_cam";
+
 /** From this probability on a region's subtype is named. */
 const NAMED_FROM = 0.7;
 
@@ -33,9 +36,11 @@ function isNamed({ label, probabilities }: Region): boolean {
   return (probabilities[label] ?? 0) >= NAMED_FROM;
 }
 
-/** Whether hemorrhage is suspected and nothing outlined by a model that can: then there is a heat map. */
-export function lacksOutline(findings: Findings): boolean {
-  return findings.positive.any === true && findings.regions.length === 0 && locates(findings);
+/** What the heat map is, where hemorrhage is suspected and nothing outlined; null where there is none. */
+export function heatName(findings: Findings): string | null {
+  if (findings.positive.any !== true || findings.regions.length > 0) return null;
+  if (findings.warnings.some(({ code }) => code === GRAD_CAM)) return "Grad-CAM";
+  return locates(findings) ? "Heat map" : null;
 }
 
 /** Whether the model draws a map: without one there are no outlines, no volume and no mask. */

@@ -51,6 +51,8 @@ export interface Images {
   mask: Volume | null;
   /** Where the network's map is highest, coarser in the plane than the volume; null where there are outlines. */
   heat?: Volume | null;
+  /** What it is: "Heat map", or "Grad-CAM". */
+  heatName?: string;
   /** Colour of region *i* + 1 of the mask. */
   colours: readonly string[];
   native: Native | null;
@@ -62,6 +64,7 @@ export class ViewState {
   readonly mask = signal<Volume | null>(null);
   /** Shown in place of outlines where there are none. */
   readonly heat = signal<Volume | null>(null);
+  readonly heatName = signal("Heat map");
   readonly source = signal<Source | null>(null);
   /** Counts the times that a source asked to be drawn again. */
   readonly redraws = signal(0);
@@ -100,13 +103,14 @@ export class ViewState {
   private lines = new Map<string, Drawn[]>();
 
   /** Show a volume from its middle, in the window that fits what it holds. */
-  show({ volume, mask, heat, colours, native }: Images): void {
+  show({ volume, mask, heat, heatName, colours, native }: Images): void {
     this.planes.clear();
     this.lines.clear();
     batch(() => {
       this.volume.value = volume;
       this.mask.value = mask;
       this.heat.value = heat ?? null;
+      this.heatName.value = heatName ?? "Heat map";
       this.colours.value = colours;
       this.point.value = centreOf(volume);
       this.measures.value = [];

@@ -107,7 +107,8 @@ def get_native_mask(study: Id, server: ServerState) -> FileResponse:
 def get_heat(study: Id, server: ServerState) -> FileResponse:
     """Give the network's heat map over the shown volume, coarser in the plane: 255 where it is highest.
 
-    It is no outline. There is one only where hemorrhage is suspected and nothing is outlined.
+    It is no outline. There is one only where hemorrhage is suspected and nothing is outlined; of a model that draws no
+    map it is Grad-CAM, and the findings bear the notice `grad_cam`.
     """
     return _kept(server, study, "heat.nii.gz", "application/gzip")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ichor.detecting.scoring import Prediction
 from ichor.models import ClassifierSpec
-from ichor.models.classifier import SliceClassifier
+from ichor.models.classifier import SliceClassifier, channel_weights
 from ichor.preparing import Preparation
 from ichor.training.families.family import (
     FeatureSource,
@@ -50,6 +50,31 @@ class _HeadGraph(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(features)
         return logits
+
+
+class _FeatureGraphWithMaps(_FeatureGraph):
+    """Gives the maps that are pooled as well: what Grad-CAM weighs."""
+
+    def forward(self, stack: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        maps = self.network.maps(stack)
+        return self.network.pooled(maps), maps
+
+
+class _HeadGraphWithWeights(_HeadGraph):
+    """Gives the weights that Grad-CAM has for the maps as well."""
+
+    def __init__(self, network: SliceClassifier) -> None:
+        super().__init__(network)
+        self.map_shape, self.pooling = network.map_shape, network.spec.pooling
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        found = self.head.with_gradient(features)
+        if found is None:
+            raise TypeError(
+                f"{type(self.head).__name__}: found no gradient; expected a head over single slices"
+            )
+        logits, gradient = found
+        return logits, channel_weights(gradient, self.map_shape, self.pooling)
 
 
 class ClassifierFamily(ModelFamily):
@@ -97,11 +122,21 @@ class ClassifierFamily(ModelFamily):
         return cache_features(recipe, source)
 
     def graphs(self, network: nn.Module, preparation: Preparation) -> list[Graph]:
-        """Return two graphs: features slice by slice, and the head over all of an exam."""
+        """Return two graphs: features slice by slice, and the head over all of an exam.
+
+        Where the head takes each slice by itself they give what Grad-CAM is made of, too. A recurrent head has no
+        such map: its logit of a slice depends on the maps of all others.
+        """
         classifier = cast("SliceClassifier", network)
         stack = torch.zeros(2, len(preparation.channels), preparation.rows, preparation.columns)
         features = torch.zeros(2, classifier.num_features)
+        if classifier.head.sequential:
+            return [
+                Graph("features", ("stack",), ("features",), _FeatureGraph(classifier), stack),
+                Graph("head", ("features",), ("slice",), _HeadGraph(classifier), features),
+            ]
+        maps, weights = _FeatureGraphWithMaps(classifier), _HeadGraphWithWeights(classifier)
         return [
-            Graph("features", ("stack",), ("features",), _FeatureGraph(classifier), stack),
-            Graph("head", ("features",), ("slice",), _HeadGraph(classifier), features),
+            Graph("features", ("stack",), ("features", "activations"), maps, stack),
+            Graph("head", ("features",), ("slice", "channel_weights"), weights, features),
         ]
