@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 unet = pytest.importorskip(
@@ -190,10 +191,140 @@ def test_what_is_not_as_published_is_refused_and_named(export: Path, tmp_path: P
         (export / name).write_text(before)
 
     torch.save(whole, path)
-    changed("plans.json", {"configurations": {"3d_fullres": {}}}, UsageError, "3d_fullres; expected 2d")
+    changed(
+        "plans.json", {"configurations": {"3d_fullres": {}}}, UsageError, "3d_fullres, and a network of 2d"
+    )
     changed("plans.json", {"transpose_forward": [1, 0, 2]}, BundleError, "transpose_forward")
     other = json.loads(json.dumps(PLANS["configurations"]))
     other["2d"]["architecture"]["network_class_name"] = "os.system"
     changed("plans.json", {"configurations": other}, UsageError, "found the network os.system")
     changed("dataset.json", {"labels": {"background": 0, "tumour": 1}}, UsageError, "rename the label")
     changed("dataset.json", {"labels": {"background": 0, "whole": [1, 2]}}, UsageError, "found regions")
+
+
+VOLUME = ARGUMENTS | {
+    "conv_op": "torch.nn.modules.conv.Conv3d",
+    "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+    "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+}
+PATCH = (6, 32, 40)
+
+
+def volume_network(seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    arguments = VOLUME | {
+        "conv_op": torch.nn.Conv3d,
+        "norm_op": torch.nn.InstanceNorm3d,
+        "nonlin": torch.nn.LeakyReLU,
+    }
+    return unet.PlainConvUNet(input_channels=1, num_classes=4, deep_supervision=False, **arguments).eval()
+
+
+@pytest.fixture(scope="module")
+def volume_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("export") / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    home.mkdir()
+    flat = PLANS["configurations"]["2d"]
+    full = flat | {
+        "patch_size": PATCH,
+        "spacing": [4.0, 4.0, 4.0],
+        "architecture": flat["architecture"] | {"arch_kwargs": VOLUME},
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
+    }
+    # As nnU-Net writes them: configurations may be built upon each other.
+    plans = PLANS | {"configurations": {"base": full, "3d_fullres": {"inherits_from": "base"}, "2d": flat}}
+    (home / "plans.json").write_text(json.dumps(plans))
+    (home / "dataset.json").write_text(json.dumps(DATASET))
+    for k in range(2):
+        (home / f"fold_{k}").mkdir()
+        checkpoint = {"network_weights": volume_network(k).state_dict(), "trainer_name": "nnUNetTrainer"}
+        torch.save(checkpoint, home / f"fold_{k}" / "checkpoint_final.pth")
+    return home
+
+
+def as_nnunet(hu: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Normalise, resample and score as nnU-Net v2 does, by its rules and not by our code: the mean of two folds."""
+    data = (hu.clip(LOW, HIGH).astype(np.float32) - MEAN) / STD
+    zoomed = []
+    for plane in data:  # slices of 6 mm and pixels of 1 mm: in the planes first, then the nearest slice
+        factors = [m / n for m, n in zip(shape[1:], plane.shape, strict=True)]
+        new = ndimage.zoom(plane, factors, order=3, mode="nearest", grid_mode=True)
+        zoomed.append(new.clip(plane.min(), plane.max()))
+    at = (np.arange(shape[0]) + 0.5) * len(data) / shape[0] - 0.5
+    volume = np.stack(zoomed)[np.clip(np.floor(at + 0.5), 0, len(data) - 1).astype(int)]
+    delta = np.zeros(PATCH)
+    delta[tuple(n // 2 for n in PATCH)] = 1
+    weight = ndimage.gaussian_filter(delta, [n / 8 for n in PATCH], mode="constant")
+    weight = np.maximum(weight / weight.max(), 2**-24 / 10)  # of half precision, tenfold: none is 0
+    room = [
+        (max(0, p - n) // 2, max(0, p - n) - max(0, p - n) // 2)
+        for n, p in zip(volume.shape, PATCH, strict=True)
+    ]
+    padded = np.pad(volume, room)
+    starts = []
+    for n, size in zip(padded.shape, PATCH, strict=True):
+        count = int(np.ceil((n - size) / (size / 2))) + 1
+        starts.append([round((n - size) / max(1, count - 1) * k) for k in range(count)])
+    total, covered = np.zeros((4, *padded.shape)), np.zeros(padded.shape)
+    networks = [volume_network(k) for k in range(2)]
+    for i in starts[0]:
+        for j in starts[1]:
+            for k in starts[2]:
+                place = tuple(slice(a, a + size) for a, size in zip((i, j, k), PATCH, strict=True))
+                taken = torch.from_numpy(padded[place])[None, None].float()
+                with torch.inference_mode():
+                    found = sum(network(taken)[0].double() for network in networks) / 2
+                total[(slice(None), *place)] += found.numpy() * weight
+                covered[place] += weight
+    inner = tuple(slice(a, a + n) for (a, _), n in zip(room, volume.shape, strict=True))
+    return (total / covered)[(slice(None), *inner)]
+
+
+def test_a_network_of_volumes_computes_what_nnunet_does(volume_export: Path, tmp_path: Path) -> None:
+    home = tmp_path / "bundle"
+    assert run(["bundle", "import", str(volume_export), "-o", str(home)]) == 0
+    manifest = load_bundle(home).manifest
+    assert manifest.used_graphs == ("window", "labels")
+    assert manifest.locates and not manifest.calibrated
+    assert any("--disable_tta" in line for line in manifest.limits)
+
+    exam = head()
+    detector = Detector(home, device="cpu", engine="onnxruntime")
+    prepared = prepare(exam, manifest.preparation)
+    assert prepared.hu.shape == (12, 50, 50)
+    expected = as_nnunet(exam.volume, prepared.hu.shape)
+    found = detector.model.classes(prepared.stack)
+    assert np.abs(found - expected).max() < 1e-3
+
+    p = torch.softmax(torch.from_numpy(expected), dim=0).numpy()
+    maps = detector.model.predict(prepared.stack).maps
+    for place, share in ((0, p[1] + p[3]), (2, p[1]), (5, p[3])):
+        assert np.abs(maps[:, place] - (np.log(share) - np.log1p(-share))).max() < 2e-3
+    assert (maps[:, [1, 3, 4]] == -16).all()
+
+    findings = detector.detect(exam)
+    assert findings.assessable and len(findings.slices) == 8
+    assert findings.probabilities.any is not None and findings.volume_ml is not None
+    assert findings.positive.any is None
+    with pytest.raises(UsageError, match="takes volumes"):
+        Detector(home, engine="openvino")
+
+
+def test_a_configuration_that_needs_another_first_is_refused(volume_export: Path, tmp_path: Path) -> None:
+    for ending, words in (("3d_cascade_fullres", "a network of 3d_cascade_fullres"), ("", "an unknown one")):
+        other = tmp_path / (f"Trainer__Plans__{ending}" if ending else "model")
+        other.mkdir()
+        for name in ("plans.json", "dataset.json"):
+            (other / name).write_bytes((volume_export / name).read_bytes())
+        with pytest.raises(UsageError, match=words):
+            import_nnunet(other, tmp_path / "out")
+    plans = json.loads((volume_export / "plans.json").read_text())
+    plans["configurations"]["base"]["resampling_fn_data"] = "resample_torch_simple"
+    named = tmp_path / "Trainer__Plans__3d_fullres"
+    named.mkdir()
+    (named / "plans.json").write_text(json.dumps(plans))
+    (named / "dataset.json").write_bytes((volume_export / "dataset.json").read_bytes())
+    with pytest.raises(BundleError, match="resampling_fn_data"):
+        import_nnunet(named, tmp_path / "out")

@@ -20,6 +20,7 @@ from pydantic import (
 
 from ichor.detecting.rules import ExamRule, ScoringRules, SliceRule
 from ichor.detecting.scoring import sigmoid
+from ichor.detecting.sliding_window import SlidingWindow
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import Preparation
 
@@ -37,6 +38,7 @@ __all__ = [
     "ReferenceRange",
     "Scaling",
     "SliceRule",
+    "SlidingWindow",
     "SubtypePoint",
     "Threshold",
     "TrainedOn",
@@ -54,10 +56,11 @@ _FORMS: tuple[dict[str, tuple[set[str], set[str]]], ...] = (
     },
     {"slice": ({"stack"}, {"map", "slice"})},
     {"features": ({"stack"}, {"features"}), "head": ({"features"}, {"slice"})},
+    {"window": ({"window"}, {"classes"}), "labels": ({"classes"}, {"map"})},
 )
-"""What graphs take and give at least: of a model that draws maps, with a graph over all slices of an exam or without,
-and of one that scores slices, whose ``features`` may give a ``map`` and whose ``head`` the logits of the ``exam``. The
-first form that fits holds."""
+"""What graphs take and give at least: of a model that draws maps, with a graph over all slices of an exam or without;
+of one that scores slices, whose ``features`` may give a ``map`` and whose ``head`` the logits of the ``exam``; and of
+one that takes a volume window by window. The first form that fits holds."""
 
 
 def _no_nan(value: Any) -> Any:
@@ -265,6 +268,8 @@ class Manifest(_Model):
     preparation: Preparation
     graphs: dict[str, GraphFile]
     map_stride: int = Field(default=2, ge=1)
+    sliding_window: SlidingWindow | None = None
+    """Of a model that takes volumes: how its window goes over one; null of one that takes slices."""
     slice_rule: SliceRule = SliceRule()
     exam_rule: ExamRule = ExamRule()
     calibration: Calibration = NOT_CALIBRATED
@@ -309,7 +314,9 @@ class Manifest(_Model):
     def _graphs_are_known(cls, graphs: dict[str, GraphFile]) -> dict[str, GraphFile]:
         form = next((f for f in _FORMS if set(f) <= set(graphs)), None)
         if form is None:
-            raise ValueError("expected the graph 'slice', or the graphs 'features' and 'head'")
+            raise ValueError(
+                "expected the graph 'slice', the graphs 'features' and 'head', or 'window' and 'labels'"
+            )
         unknown = [name for name, graph in graphs.items() if graph.required and name not in form]
         if unknown:
             raise ValueError(f"this ichor does not know the required graph {unknown[0]!r}; a newer one may")
@@ -359,6 +366,18 @@ class Manifest(_Model):
             )
         return self
 
+    @model_validator(mode="after")
+    def _window_fits_graphs(self) -> Manifest:
+        takes_volumes = "window" in self.used_graphs
+        given = {
+            "sliding_window": self.sliding_window is not None,
+            "preparation.frame 'volume'": self.preparation.frame == "volume",
+        }
+        for name, there in given.items():
+            if there != takes_volumes:
+                raise ValueError(f"expected {name} with the graphs 'window' and 'labels', and only there")
+        return self
+
     @property
     def calibrated(self) -> bool:
         """Whether scores are probabilities, and labels are called by thresholds."""
@@ -372,7 +391,7 @@ class Manifest(_Model):
     @property
     def locates(self) -> bool:
         """Whether the model draws a map, from which regions and volumes come."""
-        return "map" in self.graphs[self.used_graphs[0]].outputs
+        return any("map" in self.graphs[name].outputs for name in self.used_graphs)
 
     @property
     def used_graphs(self) -> tuple[str, ...]:

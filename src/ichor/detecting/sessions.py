@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ichor.detecting.heat_map import grad_cam
 from ichor.detecting.scoring import Prediction, Stacking
+from ichor.detecting.volume_model import VolumeModel
 from ichor.errors import BundleError, UsageError
 from ichor.labels import LABEL_NAMES
 
@@ -289,7 +290,7 @@ class ClassifierModel:
         return Prediction(maps, slices, exam=None if exam is None else exam[0], grad_cam=cam)
 
 
-Model: TypeAlias = MapModel | ClassifierModel
+Model: TypeAlias = MapModel | ClassifierModel | VolumeModel
 """A bundle's graphs, open."""
 
 
@@ -363,25 +364,35 @@ def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Mo
         )
     cuda = cuda_known and device != "cpu"
     threads = _threads() or _cores()
-    at_once = 1 if cuda else min(threads, _MOST_AT_ONCE)
+    manifest = bundle.manifest
+    # A window of a volume is large enough for all threads, and too large to have several at a time.
+    at_once = 1 if cuda or manifest.sliding_window else min(threads, _MOST_AT_ONCE)
     opened = {
         name: open_session(
             bundle.read_graph(name), name=str(bundle.graph(name)), cuda=cuda, threads=-(-threads // at_once)
         )
-        for name in bundle.manifest.used_graphs
+        for name in manifest.used_graphs
     }
     first: Session = next(iter(opened.values()))
     on_cuda = first.get_providers()[0] == _CUDA
-    if not on_cuda:
+    if manifest.sliding_window and engine == "openvino":
+        raise UsageError(
+            f"engine 'openvino': found bundle {bundle.name!r}, whose network takes volumes; expected one of slices; "
+            "use --engine onnxruntime"
+        )
+    if not on_cuda and not manifest.sliding_window:
         first = _faster(first, bundle, engine, threads, at_once)
-    elif engine == "openvino":
+    elif on_cuda and engine == "openvino":
         raise UsageError("engine 'openvino': found device cuda; expected the CPU; use --device cpu")
     batches = Batches(_CUDA_BATCH if on_cuda else 1, at_once)
-    model = (
-        MapModel(first, batches, opened.get("sequence"), pooled=bundle.manifest.slice_rule.pooled_share > 0)
-        if "slice" in opened
-        else ClassifierModel(first, opened["head"], batches)
-    )
+    model: Model
+    if manifest.sliding_window and manifest.preparation.volume:
+        model = VolumeModel(first, opened["labels"], manifest.sliding_window, manifest.preparation.volume)
+    elif "slice" in opened:
+        pooled = manifest.slice_rule.pooled_share > 0
+        model = MapModel(first, batches, opened.get("sequence"), pooled=pooled)
+    else:
+        model = ClassifierModel(first, opened["head"], batches)
     if device == "cuda" and model.provider != _CUDA:
         raise UsageError(
             "device 'cuda': ONNX Runtime could not start on it; check the driver, or use --device cpu"

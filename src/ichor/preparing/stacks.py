@@ -8,11 +8,19 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ichor.exam import AIR_HU, Exam, Geometry, Picture
 from ichor.preparing.grid import GridSpec, GridTransform, plan_grid
 from ichor.preparing.image_frame import plan_image
+from ichor.preparing.volume_frame import VolumeFrame, plan_volume
 from ichor.preparing.windows import BRAIN, Window, from_grey
 
 __all__ = [
@@ -52,8 +60,11 @@ class Preparation(BaseModel):
     slab_mm: float = Field(default=5.0, ge=0)
     max_gap_mm: float = 12.0
     """A slice farther away than this is no neighbour; the slice itself stands in."""
-    frame: Literal["head", "image"] = "head"
-    """What the grid covers: the head, at one scale; or the image's own pixels, cropped or padded about its middle."""
+    frame: Literal["head", "image", "volume"] = "head"
+    """What the grid covers: the head, at one scale; the image's own pixels, cropped or padded about its middle; or the
+    whole exam, in voxels of the size that `volume` has (`rows`, `columns` and `slab_mm` then say nothing)."""
+    volume: VolumeFrame | None = None
+    """Of the frame `volume`: how the exam is resampled."""
     resize_above: int | None = Field(default=None, ge=1)
     """Of the frame `image`: an image with more rows or columns than this is averaged to the grid as a whole."""
     pixel_mm: tuple[float, float] | None = None
@@ -71,9 +82,23 @@ class Preparation(BaseModel):
     @model_serializer(mode="wrap")
     def _without_later_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out keys that older versions lack where they say nothing new: hashes and files stay as they were."""
-        later = {"frame": "head", "resize_above": None, "pixel_mm": None, "beyond": "nearest"}
+        later = {"frame": "head", "volume": None, "resize_above": None, "pixel_mm": None, "beyond": "nearest"}
         written: dict[str, Any] = write(self)
         return {k: v for k, v in written.items() if k not in later or v != later[k]}
+
+    @model_validator(mode="after")
+    def _volume_has_its_frame(self) -> Preparation:
+        if (self.frame == "volume") != (self.volume is not None):
+            raise ValueError("expected the frame 'volume' and the key volume, or neither")
+        if self.volume is None:
+            return self
+        if any(channel.offset for channel in self.channels):
+            raise ValueError("expected channels of offset 0: a volume has its neighbours itself")
+        if self.volume.clipped == "before" and len({(c.level, c.width) for c in self.channels}) > 1:
+            raise ValueError(
+                "expected one window for all channels where values are clipped before resampling"
+            )
+        return self
 
     @property
     def grid(self) -> GridSpec:
@@ -82,6 +107,9 @@ class Preparation(BaseModel):
 
     def plan(self, volume: NDArray[np.int16], geometry: Geometry) -> GridTransform:
         """Lay the grid over an exam's volume ``(n, rows, columns)`` of HU."""
+        if self.volume is not None:
+            window = Window(self.channels[0].level, self.channels[0].width)
+            return plan_volume(volume, geometry, self.grid, self.volume, (window.low, window.high))
         if self.frame == "image":
             return plan_image(volume, geometry, self.grid, self.resize_above, self.pixel_mm)
         return plan_grid(volume, geometry, self.grid)

@@ -101,7 +101,10 @@ def _export(graph: Graph, path: Path) -> None:
     recurrent = graph.traced or any(isinstance(layer, nn.RNNBase) for layer in graph.module.modules())
     named = [name for name in (*graph.inputs, *graph.outputs) if name != _OF_EXAM]
     number: dict[str, Any] = (
-        {"dynamo": False, "dynamic_axes": {name: {0: "n"} for name in named}}
+        {
+            "dynamo": False,
+            "dynamic_axes": {name: {k: f"n{k or ''}" for k in graph.free_axes} for name in named},
+        }
         if recurrent
         else {
             "dynamo": True,

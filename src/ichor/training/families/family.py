@@ -133,6 +133,8 @@ class Graph:
         An input.
     traced
         Export by tracing, which is much quicker for large networks; those with recurrent layers always are.
+    free_axes
+        Of inputs and outputs, which may be of any length; others than the first, of traced graphs alone.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Graph:
     module: nn.Module
     example: Tensor
     traced: bool = False
+    free_axes: tuple[int, ...] = (0,)
 
     @property
     def file(self) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ichor.detecting.manifest import GraphFile, Localisation, Manifest, Measured, Origin, TrainedOn
 from ichor.detecting.rules import ExamRule, SliceRule
+from ichor.detecting.sliding_window import SlidingWindow
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import Preparation
 from ichor.training.bundle_folder import new_bundle, write_texts
@@ -24,7 +25,13 @@ TOLERANCE = 1e-3
 Outputs = tuple[str, ...]
 _COMPARED = (1, 3)
 """Slices of the exams on which both are compared."""
-_TAKES = {"slice": "stack", "features": "stack", "head": "features"}
+_TAKES = {
+    "slice": "stack",
+    "features": "stack",
+    "head": "features",
+    "window": "window",
+    "labels": "classes",
+}
 _LIMITS = (
     "Research software, not a medical device; every image is to be read by a physician.",
     "Imported as published and not calibrated: scores are no probabilities, and nothing is called.",
@@ -52,6 +59,8 @@ class Published:
         As in a bundle's manifest.
     trained_on, restrictions, claimed, limits
         Likewise.
+    sliding_window
+        Likewise, of a network that takes volumes.
     """
 
     name: str
@@ -71,6 +80,7 @@ class Published:
     restrictions: tuple[str, ...]
     claimed: tuple[Measured, ...]
     limits: tuple[str, ...]
+    sliding_window: SlidingWindow | None = None
 
 
 def write_published(found: Published, home: Path, files: dict[str, str], revision: str = "") -> Path:
@@ -109,6 +119,7 @@ def write_published(found: Published, home: Path, files: dict[str, str], revisio
             preparation=found.preparation,
             graphs={name: _graph_file(new, name, outputs) for name, outputs in graphs.items()},
             map_stride=found.map_stride,
+            sliding_window=found.sliding_window,
             slice_rule=found.slice_rule,
             exam_rule=found.exam_rule,
             localisation=found.localisation,
