@@ -20,7 +20,7 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="ipan; or a folder with an ONNX graph and its model.yaml, or of a trained nnU-Net v2 (2d).",
+            help="ipan; or a folder: an ONNX graph and its model.yaml, a trained nnU-Net v2, a MONAI one.",
             metavar="NAME|FOLDER",
         ),
     ],

@@ -18,8 +18,8 @@ def import_bundle(source: str, folder: Path | None, output: Path, revision: str 
     Parameters
     ----------
     source
-        One of :data:`PUBLISHED`; or a folder with an ONNX graph and its ``model.yaml``, or of a trained
-        nnU-Net v2.
+        One of :data:`PUBLISHED`; or a folder with an ONNX graph and its ``model.yaml``, of a trained nnU-Net v2,
+        or of a MONAI bundle.
     folder
         With the files of a model that is known by name; fetched from its hub where None.
     output
@@ -43,23 +43,25 @@ def import_bundle(source: str, folder: Path | None, output: Path, revision: str 
     from ichor.training.importing.weights import fetched, hashes
 
     if source in PUBLISHED:
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"{folder}: found no folder; expected the published files of {source}")
         from ichor.training.importing.ipan import FILES, REPOSITORY, read_ipan
 
         if folder is None:
             folder, revision = fetched(source, REPOSITORY, FILES, revision)
-        elif not folder.is_dir():
-            raise UsageError(f"{folder}: found no folder; expected the files of {source}: {', '.join(FILES)}")
         files = hashes(folder, FILES)
         return write_published(read_ipan(folder), output, files, revision)
     if folder is None and Path(source).is_dir():
+        from ichor.training.importing.monai_bundle import METADATA, import_monai
         from ichor.training.importing.nnunet import DATASET, PLANS, import_nnunet
         from ichor.training.importing.onnx_model import import_onnx
 
         if (Path(source) / PLANS).is_file() and (Path(source) / DATASET).is_file():
             return import_nnunet(Path(source), output)
-
+        if (Path(source) / METADATA).is_file():
+            return import_monai(Path(source), output)
         return import_onnx(Path(source), output)
     raise UsageError(
         f"{source!r}: found neither a known model nor a folder; expected one of {', '.join(PUBLISHED)}, or a folder "
-        "with an ONNX graph and its model.yaml, or of a trained nnU-Net v2"
+        "with an ONNX graph and its model.yaml, of a trained nnU-Net v2, or of a MONAI bundle"
     )
