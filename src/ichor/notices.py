@@ -322,6 +322,12 @@ NOTICES: dict[str, NoticeKind] = {
             "A single slice of a head that shows hardly any brain (the face, the neck, the skull at the vertex): its "
             "low probability says nothing of the patient.",
         ),
+        NoticeKind(
+            "far_from_brain",
+            "go_on",
+            "Slices far from any that shows brain (the neck, air above the head) were not run through the network; "
+            "they stand with the lowest scores of those that were.",
+        ),
         NoticeKind("head_clipped", "go_on", "The head is cut by the edge of the image."),
         NoticeKind(
             "nothing_outlined",

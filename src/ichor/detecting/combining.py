@@ -97,7 +97,8 @@ class CombinedDetector(Detector):
         for part in self.parts:
             own = part.bundle.manifest.preparation
             same = own == self.bundle.manifest.preparation
-            found.append(part._probabilities(subject, prepared if same else prepare(subject, own)))
+            other = prepared if same else replace(prepare(subject, own), reach_mm=prepared.reach_mm)
+            found.append(part._probabilities(subject, other))
         slices, exam = (_mean([getattr(one, name) for one in found]) for name in ("slices", "exam"))
         regions = next((one.regions for one in found if one.regions is not None), None)
         return Probabilities(slices, exam, regions, found[0].any_map, found[0].grad_cam)

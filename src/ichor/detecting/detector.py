@@ -21,6 +21,7 @@ from ichor.detecting.assembling import (
     findings_of_refusal,
     unit_of,
 )
+from ichor.detecting.brain_reach import BRAIN_REACH_MM
 from ichor.detecting.bundle import Bundle, load_bundle
 from ichor.detecting.examining import examine
 from ichor.detecting.heat_map import heat_map, lacks_outline
@@ -28,7 +29,7 @@ from ichor.detecting.localise import Regions, localise
 from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import outside_ranges, quantities
 from ichor.detecting.scoring import score, sigmoid
-from ichor.detecting.sessions import Model, open_model
+from ichor.detecting.sessions import MapModel, Model, open_model
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings, Seconds
@@ -171,6 +172,7 @@ class Detector:
         profiled = bool(self.bundle.manifest.input_profile) and not refused
         measured = quantities(subject, examined.inspected) if profiled else {}
         own = self._notices(measured, refused=refused)
+        own += [] if refused else self._not_run(prepared)
         notices = [*subject.notices, *examined.notices, *own]
         prepared_at = time.perf_counter()
         outcome = None if refused else self._outcome(subject, prepared)
@@ -279,6 +281,18 @@ class Detector:
             notices += outside_ranges(measured, profile)
         return notices
 
+    def _not_run(self, prepared: Prepared) -> list[Notice]:
+        """Return what is to be noticed of slices that the network is not run on."""
+        far = ~prepared.near_brain
+        if not far.any() or not isinstance(self.model, MapModel):
+            return []
+        at = np.flatnonzero((prepared.transform.to_native_weights[:, far] > 0.5).any(axis=1)).tolist()
+        text = (
+            f"{len(at)} slices lie more than {BRAIN_REACH_MM:.0f} mm from any that shows brain (neck, or above the "
+            "head): they were not assessed, and stand with the lowest scores of those that were."
+        )
+        return [notice("far_from_brain", text, at)]
+
     def _outcome(self, subject: Exam | Picture, prepared: Prepared) -> Outcome:
         found = self._probabilities(subject, prepared)
         # Rounded before the verdict: what is shown and what is decided must not contradict each other.
@@ -288,7 +302,7 @@ class Detector:
 
     def _probabilities(self, subject: Exam | Picture, prepared: Prepared) -> Probabilities:
         manifest = self.bundle.manifest
-        prediction = self.model.predict(prepared.stack)
+        prediction = self.model.predict(prepared.stack, prepared.near_brain)
         regions = None
         if prediction.maps is not None:
             volume = picture_volume(subject) if isinstance(subject, Picture) else subject.volume

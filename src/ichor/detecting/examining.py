@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ichor.detecting.brain_reach import brain_reach
 from ichor.detecting.picture_window import measured
-from ichor.detecting.quality import assess
+from ichor.detecting.quality import assess, inspect
 from ichor.exam import Exam, Picture
 from ichor.notices import Notice
 from ichor.preparing.stacks import Preparation, Prepared, prepare
@@ -24,7 +25,7 @@ class Examined:
     subject
         As read; a picture has its window.
     prepared
-        The same on the model's grid.
+        The same on the model's grid, and how far there may be brain in it.
     inspected
         The same on the grid by which quality and reference ranges are measured: the model's, or, of one that takes the
         image as it is, that of the head.
@@ -59,7 +60,10 @@ def examine(subject: Exam | Picture, preparation: Preparation) -> Examined:
     subject, of_window, estimate = measured(subject)
     prepared = prepare(subject, preparation)
     inspected = prepared if preparation.frame == "head" else prepare(subject, _HEAD)
-    quality = assess(subject, inspected, estimate)
+    inspection = inspect(subject, inspected)
+    quality = assess(subject, inspected, estimate, inspection)
+    if isinstance(subject, Exam):
+        prepared = replace(prepared, reach_mm=brain_reach(inspection.brains, inspected.transform))
     if any(n.code == "not_a_head" for n in quality):
         of_window = []  # what shows no head is in no window
     return Examined(subject, prepared, inspected, (*of_window, *quality), preparation)

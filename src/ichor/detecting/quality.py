@@ -18,7 +18,7 @@ from ichor.notices import Notice, notice
 from ichor.preparing.stacks import Prepared
 from ichor.preparing.windows import BRAIN, Window
 
-__all__ = ["Cranium", "assess", "find_cranium"]
+__all__ = ["Cranium", "Inspection", "assess", "find_cranium", "inspect"]
 
 _STRIDE = 4
 """Grid pixels for one pixel looked at: about 2.5 mm."""
@@ -188,8 +188,47 @@ def _largest_tissue(
     return np.asarray(ndimage.binary_fill_holes(labels == largest))
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What was found of a cranium in an exam or a picture.
+
+    Attributes
+    ----------
+    cranium
+        Of the grid's slices.
+    brains
+        ``(m,)`` which slices go through a cranium with brain in it.
+    """
+
+    cranium: Cranium
+    brains: NDArray[np.bool_]
+
+
+def inspect(subject: Exam | Picture, prepared: Prepared) -> Inspection:
+    """Look for brain within closed bone in each slice.
+
+    Parameters
+    ----------
+    subject
+        As read.
+    prepared
+        The same on the model's grid.
+    """
+    transform = prepared.transform
+    as_picture = isinstance(subject, Picture) or float(prepared.hu.max()) < _CLIPPED_HU
+    pixel_mm = transform.pixel_mm if transform.geometry.spacing_known else None
+    brains = np.zeros(len(prepared.hu), bool)
+    for hu in _looked_at(subject, prepared.hu):
+        cranium = find_cranium(hu, picture=as_picture)
+        brains |= cranium.brain_slices(pixel_mm, hu[0].size, picture=as_picture)
+    return Inspection(cranium, brains)
+
+
 def assess(
-    subject: Exam | Picture, prepared: Prepared, estimate: PictureEstimate | None = None
+    subject: Exam | Picture,
+    prepared: Prepared,
+    estimate: PictureEstimate | None = None,
+    inspection: Inspection | None = None,
 ) -> list[Notice]:
     """Judge an exam or a picture before detection.
 
@@ -202,27 +241,24 @@ def assess(
     estimate
         Of a single slice: a head that shows no closed bone around brain (the base, the vertex, after surgery) is known
         by it. None where only the rules are asked.
+    inspection
+        What :func:`inspect` gave for the same; None to do it here.
 
     Returns
     -------
     list of Notice
         Those whose decision is ``refuse`` mean that no verdict may be given.
     """
-    transform = prepared.transform
-    as_picture = isinstance(subject, Picture) or float(prepared.hu.max()) < _CLIPPED_HU
-    pixel_mm = transform.pixel_mm if transform.geometry.spacing_known else None
-    brains = np.zeros(len(prepared.hu), bool)
-    for hu in _looked_at(subject, prepared.hu):
-        cranium = find_cranium(hu, picture=as_picture)
-        brains |= cranium.brain_slices(pixel_mm, hu[0].size, picture=as_picture)
-    found = _too_little_brain(subject, int(brains.sum()), transform.n_slices, estimate)
+    found_in = inspection or inspect(subject, prepared)
+    brains = found_in.brains
+    found = _too_little_brain(subject, int(brains.sum()), prepared.transform.n_slices, estimate)
     if isinstance(subject, Picture) or any(n.decision == "refuse" for n in found):
         return found
     return [
         *found,
         *_clipped(subject, brains, prepared),
         *_metal(subject),
-        *_motion(cranium, brains, prepared),
+        *_motion(found_in.cranium, brains, prepared),
     ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ichor.detecting.brain_reach import predict_near_brain
 from ichor.detecting.heat_map import grad_cam
 from ichor.detecting.scoring import Prediction, Stacking
 from ichor.detecting.volume_model import VolumeModel
@@ -136,19 +137,23 @@ class MapModel:
         """What :func:`~ichor.detecting.scoring.score` takes to weigh slices together; None where no graph does."""
         return None if self.sequence is None else self.stack
 
-    def predict(self, stack: NDArray[np.float32]) -> Prediction:
+    def predict(self, stack: NDArray[np.float32], near: NDArray[np.bool_] | None = None) -> Prediction:
         """Predict maps and logits of slices.
 
         Parameters
         ----------
         stack
             ``(m, channels, rows, columns)`` float32, 0..1.
+        near
+            ``(m,)`` which slices are run, see :func:`~ichor.detecting.brain_reach.predict_near_brain`; by default all.
 
         Raises
         ------
         BundleError
             Where the graph cannot take the stack, or gives something else.
         """
+        if near is not None:
+            return predict_near_brain(self.predict, stack, near)
         parts = self.batches.map(self._predict_batch, stack)
         return Prediction(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
@@ -246,13 +251,15 @@ class ClassifierModel:
         """The execution provider in use."""
         return str(self.features.get_providers()[0])
 
-    def predict(self, stack: NDArray[np.float32]) -> Prediction:
+    def predict(self, stack: NDArray[np.float32], near: NDArray[np.bool_] | None = None) -> Prediction:
         """Predict logits of the slices of one exam, in order, all of them: a recurrent head goes from one to the next.
 
         Parameters
         ----------
         stack
             ``(m, channels, rows, columns)`` float32, 0..1.
+        near
+            Not used: every slice is run.
 
         Raises
         ------

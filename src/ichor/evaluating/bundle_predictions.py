@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,8 +166,10 @@ def _logits(
     """Logits of slices, of slices by themselves, and of the exam; calibrated where several are combined."""
     manifest = detector.bundle.manifest
     same = manifest.preparation == examined.preparation
-    prepared = examined.prepared if same else prepare(exam, manifest.preparation)
-    prediction = detector.model.predict(prepared.stack)
+    prepared = examined.prepared
+    if not same:
+        prepared = replace(prepare(exam, manifest.preparation), reach_mm=prepared.reach_mm)
+    prediction = detector.model.predict(prepared.stack, prepared.near_brain)
     distances = prepared.transform.slice_distances
     scores = score(prediction, distances, manifest.scoring_rules, detector.model.stacking)
     single = prediction.slices.astype(np.float64)

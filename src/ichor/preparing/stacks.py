@@ -178,11 +178,22 @@ class Prepared:
         The way back to the exam.
     stack
         ``(m, channels, rows, columns)`` float32, 0..1: the network's input.
+    reach_mm
+        Distances along the normal between which there may be brain; None where that is not known.
     """
 
     hu: NDArray[np.float32]
     transform: GridTransform
     stack: NDArray[np.float32]
+    reach_mm: tuple[float, float] | None = None
+
+    @property
+    def near_brain(self) -> NDArray[np.bool_]:
+        """``(m,)`` which slices may show brain: all where that is not known."""
+        distances = self.transform.distances
+        if self.reach_mm is None:
+            return np.ones(len(distances), bool)
+        return np.asarray((distances >= self.reach_mm[0]) & (distances <= self.reach_mm[1]))
 
 
 def neighbour_indices(
