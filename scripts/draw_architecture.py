@@ -44,6 +44,8 @@ text { fill: #f0f6fc; }
 }
 """
 _LINE = 18
+_DETOUR = 29
+"""Pixels below a row: half of the space to the next one."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ ARROWS = (
     ("training", "models"),
     ("results", "reporting"),
     ("bulk", "results"),
+    ("bulk", "datasets"),
     ("jobs", "results"),
     ("serving", "jobs"),
     ("node", "serving"),
@@ -196,8 +199,12 @@ def _box(box: Box) -> Iterator[str]:
 
 
 def _arrow(a: Box, b: Box) -> str:
-    """Return a straight arrow between boxes that lie in one row or one column."""
-    if a.y == b.y:
+    """Return an arrow between boxes that lie in one row or one column; around those that lie between in a row."""
+    if a.y == b.y and abs(a.x - b.x) > _X[1] - _X[0]:
+        x1, x2, y = a.x + a.width / 4, b.x + 3 * b.width / 4, a.y + a.height
+        points = f"{x2:g},{y:g} {x2 - 5:g},{y + 8:g} {x2 + 5:g},{y + 8:g}"
+        line = f"M {x1:g} {y:g} V {y + _DETOUR:g} H {x2:g} V {y + 4:g}"
+    elif a.y == b.y:
         right = b.x > a.x
         y = a.y + a.height / 2
         x1, x2 = (a.x + a.width, b.x) if right else (a.x, b.x + b.width)

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "exploring": SHARED | {"reading", "preparing", "datasets"},
     "training": SHARED | {"reading", "preparing", "detecting", "datasets", "models", "evaluating"},
     "results": SHARED | {"reading", "preparing", "detecting", "reporting"},
-    "bulk": SHARED | {"reading", "preparing", "detecting", "reporting", "results"},
+    "bulk": SHARED | {"reading", "preparing", "detecting", "reporting", "results", "datasets"},
     "jobs": SHARED | {"reading", "preparing", "detecting", "reporting", "results"},
     "serving": SHARED | {"reading", "preparing", "detecting", "reporting", "results", "jobs"},
     "node": SHARED | {"reading", "preparing", "detecting", "reporting", "results", "jobs", "serving"},

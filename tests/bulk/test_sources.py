@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,12 +13,11 @@ pytest.importorskip("moto", reason="needs the extra 'test-scale'")
 
 from pyarrow import fs
 
-from bulk.cluster import free_port
-from bulk.made import BUNDLE, bulk, environment, raw_keys, rows
+from bulk.made import BUNDLE, bulk, raw_keys, rows
+from bulk.s3 import KEYS, moto
 from results.archive.peers import orthanc
 from results.made import written
 
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 DIFFERS = {"seconds", "stage_seconds", "time", "worker", "input", "source", "bytes", "attempts", "revision"}
 """Columns of a row that tell of its place and its time, not of what was found."""
 
@@ -39,22 +32,8 @@ def found(out: Path) -> dict[str, dict]:
 @pytest.fixture
 def store(tmp_path):
     """The address of an empty server of S3."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (tmp_path / "moto.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
-    try:
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5).close()
-                break
-            assert process.poll() is None, (tmp_path / "moto.log").read_text()
-            time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    with moto(tmp_path) as host:
+        yield host
 
 
 def test_objects_of_a_store_give_the_rows_of_the_folder(assessed, store, tmp_path, monkeypatch):

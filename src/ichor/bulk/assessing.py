@@ -23,7 +23,7 @@ from ichor.reading.limits import Limits
 from ichor.reading.scratch import ScratchFolder
 from ichor.reporting.words import refusals
 
-__all__ = ["Assessor", "Settings", "Task", "failed_row"]
+__all__ = ["Assessor", "Settings", "Task", "common_columns", "failed_row", "place_of"]
 
 _PLAIN = ("kind", "study_uid", "series_uid", "n_slices", "spacing_mm", "uncertain", "volume_ml")
 _WHERE_ASSESSED = ("probabilities", "thresholds", "positive", "subtypes", "slices", "regions")
@@ -141,13 +141,13 @@ class Assessor:
                 path = self.source.fetch(task.unit, scratch)
                 names = {str(path): task.unit.name, str(scratch): task.unit.name}
                 for detection in self._detections(path):
-                    row = _common(task, len(rows), self.detector.bundle.sha256, began)
+                    row = common_columns(task, len(rows), began) | {"bundle": self.detector.bundle.sha256}
                     stored, noticed = self.writer.write(detection, task.unit, len(rows))
                     row |= {"stored": stored, "engine": self.detector.model.provider}
                     rows.append(row | _found(detection, noticed, names))
         except Exception as error:  # one study's error is not the end of the others
             # Its text may quote values of the file.
-            message = f"{type(error).__name__} at {_place(error)}"
+            message = f"{type(error).__name__} at {place_of(error)}"
             rows.append(failed_row(task, len(rows), "error", message, self.detector.bundle.sha256, began))
         return rows
 
@@ -173,11 +173,12 @@ def failed_row(
     """
     empty = dict.fromkeys((*_PLAIN, *_WHERE_ASSESSED, "stored", "engine"))
     found = {"state": "failed", "code": code, "message": message, "notices": [], "quantities": {}}
-    common = _common(task, row, bundle, time.perf_counter() if began is None else began)
-    return common | empty | found | {"stage_seconds": {}}
+    common = common_columns(task, row, time.perf_counter() if began is None else began)
+    return common | {"bundle": bundle} | empty | found | {"stage_seconds": {}}
 
 
-def _common(task: Task, row: int, bundle: str, began: float) -> dict[str, Any]:
+def common_columns(task: Task, row: int, began: float) -> dict[str, Any]:
+    """Return what rows of every form hold of a task that was begun then, by :func:`time.perf_counter`."""
     unit = task.unit
     return {
         "unit": unit.id,
@@ -190,7 +191,6 @@ def _common(task: Task, row: int, bundle: str, began: float) -> dict[str, Any]:
         "attempts": task.attempt,
         "worker": f"{platform.node() or 'unnamed'}:{os.getpid()}",
         "time": round(datetime.now(UTC).timestamp() * 1000),
-        "bundle": bundle,
         "version": ichor.__version__,
     }
 
@@ -222,7 +222,7 @@ def _named(findings: Findings, names: Mapping[str, str]) -> Findings:
     return findings.replace(input=known(findings.input), warnings=warnings)
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Return the last line of ichor's own on the way to an error, else its last line."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if Path(f.filename).is_relative_to(_HOME)]

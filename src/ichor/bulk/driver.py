@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ichor.bulk.assessing import Task, failed_row
 from ichor.bulk.output import Output
 from ichor.bulk.pools import Outcome, Pool
-from ichor.bulk.units import Source, Unit
+from ichor.bulk.units import Finder, Unit
 from ichor.errors import IchorError, UsageError
 
 __all__ = ["Driver", "Progress", "Show"]
@@ -54,7 +54,7 @@ class Progress:
     all_found: bool = False
     done: int = 0
     new: int = 0
-    states: dict[str, int] = field(default_factory=lambda: {"assessed": 0, "refused": 0, "failed": 0})
+    states: Counter[str] = field(default_factory=lambda: Counter(assessed=0, refused=0, failed=0))
     not_stored: int = 0
     failed_before: int = 0
     seconds: float = 0.0
@@ -68,6 +68,13 @@ class Progress:
     def seconds_left(self) -> float | None:
         """At this rate; None where that is not known yet."""
         return (self.found - self.done) / self.rate if self.all_found and self.new else None
+
+
+class FailedRow(Protocol):
+    """Makes the row of a unit that was not done because something failed."""
+
+    def __call__(self, task: Task, row: int, code: str, message: str, identity: str, /) -> dict[str, Any]:
+        """Return the row: which task, number, code, sentence, and the identity of the run."""
 
 
 class Show(Protocol):
@@ -117,7 +124,7 @@ _FAILURES = {
 class _Discovery(threading.Thread):
     """Looks for units while others are assessed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Finder) -> None:
         super().__init__(daemon=True)
         self.units: queue.Queue[Unit] = queue.Queue(_MOST_WAITING)
         self.error: Exception | None = None
@@ -154,17 +161,27 @@ class Driver:
     output
         Where rows go; locked, and begun.
     bundle
-        Hash of the model that every row must come from.
+        Hash of the model that every row must come from, or what else is the same in all rows: the ``identity`` of the
+        output's form.
     retry_failed
         Assess again what failed before.
+    failed
+        Makes the row of a unit under which processes or machines end.
     """
 
     def __init__(
-        self, source: Source, pool: Pool, output: Output, bundle: str, *, retry_failed: bool = False
+        self,
+        source: Finder,
+        pool: Pool,
+        output: Output,
+        bundle: str,
+        *,
+        retry_failed: bool = False,
+        failed: FailedRow = failed_row,
     ) -> None:
         self.progress = Progress()
         self._pool, self._output, self._bundle = pool, output, bundle
-        self._retry_failed = retry_failed
+        self._retry_failed, self._failed = retry_failed, failed
         self._done = output.done()
         self._discovery = _Discovery(source)
         self._waiting: OrderedDict[str, Task] = OrderedDict()
@@ -290,19 +307,20 @@ class Driver:
         self._failures[key] += 1
         if self._failures[key] >= failure.most:
             message = f"Found that {failure.most} {failure.what}; expected {failure.remedy}."
-            self._keep([failed_row(task, 0, failure.code, message, self._bundle)])
+            self._keep([self._failed(task, 0, failure.code, message, self._bundle)])
         else:
             self._again.append(replace(task, attempt=task.attempt + 1))
 
     def _keep(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            if row["bundle"] != self._bundle:
+            identity = self._output.form.identity
+            if row[identity] != self._bundle:
                 raise UsageError(
-                    f"bulk: found a worker with another model ({row['worker']}: {row['bundle'][:12]}); expected "
-                    f"{self._bundle[:12]} everywhere; install the same bundle on every machine"
+                    f"bulk: found a worker with another {identity} ({row['worker']}: {row[identity][:12]}); expected "
+                    f"{self._bundle[:12]} everywhere; have the same {identity} on every machine"
                 )
             self.progress.states[row["state"]] += 1
-            self.progress.not_stored += row["stored"] is False
+            self.progress.not_stored += row.get("stored") is False
         self.progress.done += 1
         self.progress.new += 1
         if not self._rows:

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ichor.bulk.assessing import Settings, Task
+from ichor.bulk.assessing import Task
 from ichor.bulk.pools import Outcome
+from ichor.bulk.work import WorkerSettings
 from ichor.errors import UsageError
 from ichor.reading.isolation.wire import CorruptAnswer, receive_line, send_line
 from ichor.reading.limits import Limits
@@ -49,7 +50,7 @@ class LocalPool:
         Those of reading: a worker that stays over one task for much longer hangs, and is ended.
     """
 
-    def __init__(self, settings: Settings, jobs: int, limits: Limits) -> None:
+    def __init__(self, settings: WorkerSettings, jobs: int, limits: Limits) -> None:
         self._ended: queue.SimpleQueue[Outcome | UsageError] = queue.SimpleQueue()
         self._waiting: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._given = 0
@@ -133,7 +134,7 @@ class LocalPool:
 class _Slot(threading.Thread):
     """A thread that keeps one worker alive and hands it one task after the other."""
 
-    def __init__(self, pool: LocalPool, settings: Settings, scratch: Path, most_seconds: float) -> None:
+    def __init__(self, pool: LocalPool, settings: WorkerSettings, scratch: Path, most_seconds: float) -> None:
         super().__init__(daemon=True)
         self._pool = pool
         self._settings = settings

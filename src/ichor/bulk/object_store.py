@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 from ichor.bulk.folders import study_of
 from ichor.bulk.grouping import Part
-from ichor.bulk.schema import check_installed
 from ichor.bulk.tree import Listing, TreeSource
 from ichor.bulk.units import Unit
-from ichor.errors import UsageError
 from ichor.reading.files import InputFile
 from ichor.reading.limits import Limits
+from ichor.reading.object_stores import open_store
 from ichor.reading.scratch import ScratchFolder
 
-__all__ = ["StoreSource", "open_store"]
+__all__ = ["StoreSource"]
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _VOLUMES = (".nii", ".nii.gz")
@@ -134,50 +132,6 @@ class StoreSource(TreeSource):
 
     def _open(self, name: str) -> Any:
         return self._fs.open_input_stream(str(self._root / name))
-
-
-def open_store(address: str, below: Literal["bucket", "prefix"] = "bucket") -> tuple[Any, str]:
-    """Open the file system that an address names.
-
-    Parameters
-    ----------
-    address
-        As of :class:`StoreSource`.
-    below
-        What must exist: the bucket, or something below the prefix, too.
-
-    Returns
-    -------
-    tuple
-        The file system of pyarrow, and the path of the prefix in it.
-
-    Raises
-    ------
-    UsageError
-        Where the address cannot be used, names credentials, or nothing is there.
-    """
-    check_installed()
-    from pyarrow import ArrowException, fs
-
-    parts = urlsplit(address)
-    if parts.username or parts.password or "secret_key" in parts.query:
-        raise UsageError(
-            "bulk: found credentials in the address of a store; expected them in the environment "
-            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), as addresses are written down; leave them out"
-        )
-    try:
-        opened, root = fs.FileSystem.from_uri(address)
-        found = opened.get_file_info(root if below == "prefix" else root.partition("/")[0])
-    except (ArrowException, OSError, ValueError) as error:
-        what = f"an address that cannot be opened ({type(error).__name__})"
-    else:
-        if found.type != fs.FileType.NotFound:
-            return opened, root
-        what = "nothing there"
-    raise UsageError(
-        f"{address.partition('?')[0]}: found {what}; expected s3://bucket/prefix that can be used; check the address, "
-        "the credentials and the region in the environment"
-    )
 
 
 def _kind(name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ichor.bulk.schema import METADATA_KEY, SCHEMA_VERSION, arrow_schema, check_installed
+from ichor.bulk.schema import ASSESSED, METADATA_KEY, RowForm, check_installed
 from ichor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ Key = tuple[str, int]
 _RUN, _LOCK = "run.json", "lock"
 _PATTERN = "part-*.parquet"
 _NEW = ".new"
+_KEYS = ("unit", "row", "revision", "source", "state", "code", "input", "stored")
+"""Columns by which it is known what is done."""
 
 
 class Done:
@@ -51,11 +53,13 @@ class Output:
     ----------
     folder
         Made by :meth:`begin`; must exist for anything else.
+    form
+        Of its rows.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, form: RowForm = ASSESSED) -> None:
         check_installed()
-        self.folder = folder
+        self.folder, self.form = folder, form
         # Of their own, so that whatever reads a folder of Parquet files finds nothing else.
         self._rows = folder / "rows"
 
@@ -78,13 +82,13 @@ class Output:
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{self.folder}: found no {_RUN} that can be read ({type(error).__name__}); expected the output folder "
-                "of ichor bulk; check the path"
+                "of an earlier run; check the path"
             ) from None
         found = data.get("schema") if isinstance(data, dict) else None
-        if found != SCHEMA_VERSION:
+        if found != self.form.version:
             raise UsageError(
-                f"{path}: found schema {str(found)[:40]!r}; expected {SCHEMA_VERSION!r}; use the version of ichor that "
-                "wrote it"
+                f"{path}: found schema {str(found)[:40]!r}; expected {self.form.version!r}; use the version of ichor "
+                "that wrote it"
             )
         return dict(data)
 
@@ -96,7 +100,7 @@ class Output:
         UsageError
             Where the folder holds another run, or something else.
         """
-        new = {"schema": SCHEMA_VERSION, **run}
+        new = {"schema": self.form.version, **run}
         if not (self.folder / _RUN).exists():
             strange = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK, "rows")]
             if strange or self.parts:
@@ -150,7 +154,7 @@ class Output:
         """Write rows to a part, which is there whole or not at all, also after a loss of power."""
         import pyarrow as pa
 
-        return self.write_table(pa.Table.from_pylist(list(rows), schema=arrow_schema()))
+        return self.write_table(pa.Table.from_pylist(list(rows), schema=self.form.arrow_schema()))
 
     def write_table(self, table: pyarrow.Table) -> Path:
         """Write a table of rows to a part, as :meth:`write` does."""
@@ -184,10 +188,10 @@ class Output:
             with pq.ParquetFile(path) as file:
                 schema = file.schema_arrow
                 found = (schema.metadata or {}).get(METADATA_KEY, b"").decode("ascii", "replace")
-                if found != SCHEMA_VERSION:
+                if found != self.form.version:
                     raise UsageError(
-                        f"{path}: found schema {found[:40]!r}; expected {SCHEMA_VERSION!r}; use the version of ichor "
-                        "that wrote it"
+                        f"{path}: found schema {found[:40]!r}; expected {self.form.version!r}; use the version of "
+                        "ichor that wrote it"
                     )
                 return file.read(columns=list(columns) if columns else None)
         except (pa.ArrowException, OSError) as error:
@@ -198,8 +202,9 @@ class Output:
 
     def all_keys(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield of every row, also of those that a later revision replaces, its part and what it is of."""
+        columns = {column.name for column in self.form.columns}
         for path in self.parts:
-            table = self.read(path, ("unit", "row", "revision", "source", "state", "code", "input", "stored"))
+            table = self.read(path, [name for name in _KEYS if name in columns])
             for row in table.to_pylist():
                 yield path, row
 
@@ -208,7 +213,7 @@ class Output:
         found: dict[str, Done] = {}
         for _, row in self.all_keys():
             known = found.get(row["unit"])
-            failed = row["state"] == "failed" or row["stored"] is False
+            failed = row["state"] == "failed" or row.get("stored") is False
             if known is None or row["revision"] > known.revision:
                 found[row["unit"]] = Done(row["revision"], row["source"], failed)
             elif row["revision"] == known.revision:

@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ichor.bulk.assessing import Assessor, Settings, Task
+from ichor.bulk.assessing import Task
 from ichor.bulk.pools import Outcome
 from ichor.bulk.schema import check_installed
+from ichor.bulk.work import Worker, WorkerSettings, open_worker
 from ichor.errors import IchorError, UsageError
 
 __all__ = ["RayPool", "assess"]
@@ -39,25 +40,25 @@ _PROBE = (
     "GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)"
 )
 """Succeeds where the cluster answers."""
-_assessors: dict[str, Assessor] = {}
+_workers: dict[str, Worker] = {}
 
 
 def assess(settings: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
-    """Assess a unit, in a process of the cluster; its model stays loaded for the next one.
+    """Do a task, in a process of the cluster; what it has loaded stays for the next one.
 
     Returns
     -------
     dict
-        ``rows``, or ``unusable`` with a sentence where this machine cannot assess anything.
+        ``rows``, or ``unusable`` with a sentence where this machine cannot do any.
     """
     key = json.dumps(settings, sort_keys=True)
-    if key not in _assessors:
+    if key not in _workers:
         os.environ["ICHOR_THREADS"] = "1"
         try:
-            _assessors[key] = Assessor(Settings.from_json(settings))
+            _workers[key] = open_worker(settings)
         except IchorError as error:
             return {"unusable": str(error)}
-    return {"rows": _assessors[key].rows(Task.from_json(task))}
+    return {"rows": _workers[key].rows(Task.from_json(task))}
 
 
 class RayPool:
@@ -78,7 +79,7 @@ class RayPool:
         Where Ray is not installed, there is no token, the cluster asks for none, or it cannot be reached.
     """
 
-    def __init__(self, address: str, settings: Settings, token: Path | None = None) -> None:
+    def __init__(self, address: str, settings: WorkerSettings, token: Path | None = None) -> None:
         check_installed("ray")
         _prepare(token)
         if _admits(address, token=False):

@@ -13,7 +13,16 @@ from ichor.labels import LABEL_NAMES
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["COLUMNS", "METADATA_KEY", "SCHEMA_VERSION", "Column", "arrow_schema", "check_installed"]
+__all__ = [
+    "ASSESSED",
+    "COLUMNS",
+    "METADATA_KEY",
+    "SCHEMA_VERSION",
+    "Column",
+    "RowForm",
+    "arrow_schema",
+    "check_installed",
+]
 
 SCHEMA_VERSION = "ichor.bulk/1"
 METADATA_KEY = b"ichor.schema"
@@ -88,6 +97,36 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class RowForm:
+    """The form of the rows of an output.
+
+    Attributes
+    ----------
+    version
+        Stands in every part.
+    columns
+        Of a row; ``unit``, ``row``, ``revision``, ``source``, ``input``, ``state`` and ``code`` are among them.
+    identity
+        Column that has one value in all rows: what every worker must agree on.
+    """
+
+    version: str
+    columns: tuple[Column, ...]
+    identity: str
+
+    def arrow_schema(self) -> pyarrow.Schema:
+        """Return the schema of every part."""
+        import pyarrow as pa
+
+        fields = [pa.field(c.name, _types()[c.type], nullable=not c.required) for c in self.columns]
+        return pa.schema(fields, metadata={METADATA_KEY: self.version.encode()})
+
+
+ASSESSED = RowForm(SCHEMA_VERSION, COLUMNS, "bundle")
+"""The rows of ``ichor bulk``."""
+
+
 def check_installed(*names: str) -> None:
     """Check that the extra is there, before time is spent.
 
@@ -107,11 +146,8 @@ def check_installed(*names: str) -> None:
 
 
 def arrow_schema() -> pyarrow.Schema:
-    """Return the schema of every part."""
-    import pyarrow as pa
-
-    fields = [pa.field(c.name, _types()[c.type], nullable=not c.required) for c in COLUMNS]
-    return pa.schema(fields, metadata={METADATA_KEY: SCHEMA_VERSION.encode()})
+    """Return the schema of every part of ``ichor bulk``."""
+    return ASSESSED.arrow_schema()
 
 
 def _types() -> dict[str, Any]:
@@ -144,6 +180,8 @@ def _types() -> dict[str, Any]:
         "labels": labels,
         "flags": pa.struct([(name, pa.bool_()) for name in LABEL_NAMES]),
         "list of double": pa.list_(pa.float64()),
+        "list of float": pa.list_(pa.float32()),
+        "list of int": pa.list_(pa.int64()),
         "list of slice": pa.list_(pa.struct(one_slice)),
         "list of subtype": pa.list_(
             pa.struct(

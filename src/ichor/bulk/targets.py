@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ichor.bulk.dicomweb import SCHEME, web_client
-from ichor.bulk.object_store import open_store
 from ichor.errors import UsageError
+from ichor.reading.object_stores import open_store
 from ichor.results.kinds import KINDS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Source", "Unit", "fingerprint_of", "study_id"]
+__all__ = ["Finder", "Source", "Unit", "fingerprint_of", "study_id"]
 
 _ID_LENGTH = 32
 
@@ -48,12 +48,8 @@ class Unit:
         return cls(**{**data, "places": tuple(data["places"])})
 
 
-class Source(Protocol):
-    """Where units come from."""
-
-    @property
-    def address(self) -> str:
-        """Names the source in ``run.json``, and opens it again in another process."""
+class Finder(Protocol):
+    """Finds units."""
 
     def discover(self) -> Iterator[Unit]:
         """Yield units as they are found.
@@ -61,6 +57,14 @@ class Source(Protocol):
         A unit may come again with the same id, more places and another fingerprint: more of a study was found
         elsewhere, and the later one holds for the whole.
         """
+
+
+class Source(Finder, Protocol):
+    """Where units come from."""
+
+    @property
+    def address(self) -> str:
+        """Names the source in ``run.json``, and opens it again in another process."""
 
     def fetch(self, unit: Unit, folder: Path) -> Path:
         """Give a path that holds a unit and nothing else.

@@ -28,7 +28,8 @@ def main(tasks: BinaryIO) -> None:
     answers = _take_standard_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver gets it, too, and decides
     signal.signal(signal.SIGTERM, _end)
-    from ichor.bulk.assessing import Assessor, Settings, Task
+    from ichor.bulk.assessing import Task
+    from ichor.bulk.work import open_worker
     from ichor.errors import IchorError
     from ichor.reading.isolation import warm
     from ichor.reading.isolation.wire import receive_line, send_line
@@ -45,14 +46,14 @@ def main(tasks: BinaryIO) -> None:
 
     try:
         warm()
-        assessor = Assessor(Settings.from_json(first["settings"]))
+        doer = open_worker(first["settings"])
     except IchorError as error:
         send_line(answers, {"kind": "unusable", "message": str(error)})
         return
     threading.Thread(target=listen, daemon=True).start()
     send_line(answers, {"kind": "ready"})
     while (message := inbox.get()) is not None:
-        send_line(answers, {"kind": "rows", "rows": assessor.rows(Task.from_json(message))})
+        send_line(answers, {"kind": "rows", "rows": doer.rows(Task.from_json(message))})
 
 
 def _end(number: int, frame: object) -> None:

@@ -23,6 +23,7 @@ from ichor.cli.explore import explore
 from ichor.cli.export import export
 from ichor.cli.info import info
 from ichor.cli.node import node
+from ichor.cli.prepare import prepare
 from ichor.cli.serve import serve
 from ichor.cli.submit import submit
 from ichor.cli.train import train
@@ -55,7 +56,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data, name="data", help="The data sets: list, info, get, check, convert.")
+data.command("prepare")(prepare)
+app.add_typer(data, name="data", help="The data sets: list, info, get, check, convert, prepare.")
 for _command in (detect, bulk, demo, info, train, evaluate, explore, export, submit, serve, node):
     app.command()(with_verbosity(_command))
 app.add_typer(

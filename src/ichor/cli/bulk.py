@@ -14,11 +14,12 @@ from ichor.cli.verbosity import quiet
 from ichor.errors import UsageError
 
 if TYPE_CHECKING:
-    from ichor.bulk.driver import Progress
-    from ichor.bulk.output import Output
-    from ichor.bulk.running import Plan
+    from collections.abc import Callable
 
-__all__ = ["bulk"]
+    from ichor.bulk.driver import Progress, Show
+    from ichor.bulk.output import Output
+
+__all__ = ["bulk", "carry_out"]
 
 EXIT_NOT_ALL = 3
 EXIT_INTERRUPTED = 130
@@ -117,15 +118,16 @@ def bulk(
         address=address,
         token=token,
     )
-    _run(plan)
-
-
-def _run(plan: Plan) -> None:
     from ichor.bulk.running import run
 
+    carry_out(lambda show: run(plan, show))
+
+
+def carry_out(run: Callable[[Show], tuple[Progress, dict[str, int]]]) -> None:
+    """Run a driver, show how far it is, and end with the status that its rows ask for."""
     show = _Show()
     try:
-        progress, left_out = run(plan, show)
+        progress, left_out = run(show)
     except KeyboardInterrupt:
         show.clear()
         print("ichor: interrupted; the same command goes on where it was", file=sys.stderr)

@@ -55,6 +55,13 @@ def train(
         Path | None,
         typer.Option(help="Weights to start from: a run's folder (what it ships) or a safetensors file."),
     ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="What ichor data prepare made, read where it lies: a folder or s3://bucket/prefix.",
+        ),
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, a machine.", min=1)] = 1,
     nodes: Annotated[int, typer.Option(help="Machines.", min=1)] = 1,
@@ -74,7 +81,7 @@ def train(
             f"training: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
-    choice = Choice(recipe, dataset, settings or (), weights, start_from)
+    choice = Choice(recipe, dataset, settings or (), weights, start_from, shards)
     hardware = Hardware(accelerator, devices, nodes, precision, workers, threads)
     plan = open_training(choice, data, output, parts, hardware, _progress())
     _carry_out(plan)

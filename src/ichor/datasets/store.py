@@ -7,6 +7,7 @@ again, and no more than what a batch asks for is in memory.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,17 @@ from ichor.datasets.labelled import Confidence
 from ichor.errors import UsageError
 from ichor.preparing.stacks import neighbour_indices
 
-__all__ = ["ALL_HU", "FORMAT", "GROUP", "META", "Slices", "Store", "StoredSlices", "open_store"]
+__all__ = [
+    "ALL_HU",
+    "FORMAT",
+    "GROUP",
+    "META",
+    "IndexedSlices",
+    "Slices",
+    "Store",
+    "StoredSlices",
+    "open_store",
+]
 
 FORMAT = "ichor.store/5"
 """To be raised, too, when reading or preparing changes what it gives."""
@@ -38,29 +49,20 @@ class Slices(Protocol):
     def __getitem__(self, index: Any) -> NDArray[Any]: ...
 
 
-class StoredSlices:
-    """Slices of a zarr array, read by integer arrays of any shape.
-
-    A shard ends with an index, offset and length of each slice; a slice is one zstd frame. They are read as that: zarr
-    itself passes every slice through an event loop and its threads, which takes five times the processor's time, and
-    far longer where training keeps the cores busy. Nothing is shared between processes or threads.
+class IndexedSlices(ABC):
+    """Slices that are read from a file or a store by integer arrays of any shape.
 
     Parameters
     ----------
-    folder
-        Of the array.
     shape
         ``(N, rows, columns)``.
     dtype
-        Of a value; little-endian on disk.
-    shard
-        Slices a file.
+        Of a value; little-endian as stored.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any], shard: int) -> None:
-        self.folder, self.shape, self.shard = folder, shape, shard
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape = shape
         self.dtype = dtype.newbyteorder("<")
-        self._indices: dict[int, NDArray[np.uint64]] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -78,7 +80,7 @@ class StoredSlices:
         IndexError
             Where there is no such slice.
         UsageError
-            Where the store is damaged.
+            Where the store is damaged, or cannot be read.
         """
         asked = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index)
         if asked.dtype == bool:
@@ -90,12 +92,42 @@ class StoredSlices:
             raise IndexError(f"slice {beyond.flat[0]} of a store of {len(self)}")
         numbers, place = np.unique(asked.ravel().astype(np.intp) % max(1, len(self)), return_inverse=True)
         read = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        for shard in np.unique(numbers // self.shard):
-            first, last = np.searchsorted(numbers, [shard * self.shard, (shard + 1) * self.shard])
-            self._read(int(shard), numbers[first:last] - shard * self.shard, read[first:last])
+        self._fill(numbers, read)
         if len(numbers) == asked.size and (place[1:] > place[:-1]).all():
             return read.reshape(*asked.shape, *self.shape[1:])
         return read[place.ravel()].reshape(*asked.shape, *self.shape[1:])
+
+    @abstractmethod
+    def _fill(self, numbers: NDArray[np.intp], out: NDArray[Any]) -> None:
+        """Read slices: ``numbers`` rise, each stands there once, and ``out`` has a place for each."""
+
+
+class StoredSlices(IndexedSlices):
+    """Slices of a zarr array.
+
+    A shard ends with an index, offset and length of each slice; a slice is one zstd frame. They are read as that: zarr
+    itself passes every slice through an event loop and its threads, which takes five times the processor's time, and
+    far longer where training keeps the cores busy. Nothing is shared between processes or threads.
+
+    Parameters
+    ----------
+    folder
+        Of the array.
+    shape, dtype
+        As of :class:`IndexedSlices`.
+    shard
+        Slices a file.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any], shard: int) -> None:
+        super().__init__(shape, dtype)
+        self.folder, self.shard = folder, shard
+        self._indices: dict[int, NDArray[np.uint64]] = {}
+
+    def _fill(self, numbers: NDArray[np.intp], out: NDArray[Any]) -> None:
+        for shard in np.unique(numbers // self.shard):
+            first, last = np.searchsorted(numbers, [shard * self.shard, (shard + 1) * self.shard])
+            self._read(int(shard), numbers[first:last] - shard * self.shard, out[first:last])
 
     def _read(self, shard: int, places: NDArray[np.intp], out: NDArray[Any]) -> None:
         from numcodecs.zstd import decompress  # type: ignore[import-untyped]
@@ -139,6 +171,8 @@ class Store:
         ``(exams, 2)`` HU below and above which the source of each exam is clipped.
     hu_confidence
         How sure the HU of each exam are: a :data:`~ichor.datasets.labelled.Confidence`.
+    bleed_pixels
+        ``(N,)`` pixels of each slice that are known to be blood; None where they must be counted in ``blood``.
     """
 
     name: str
@@ -150,6 +184,7 @@ class Store:
     patients: tuple[str, ...]
     hu_ranges: NDArray[np.float64]
     hu_confidence: tuple[Confidence, ...]
+    bleed_pixels: NDArray[np.int64] | None = None
 
     @property
     def single(self) -> NDArray[np.bool_]:

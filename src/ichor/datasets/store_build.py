@@ -21,7 +21,7 @@ from ichor.errors import UsageError
 from ichor.preparing import GridSpec
 from ichor.progress import Progress, silent
 
-__all__ = ["SHARD", "build_store"]
+__all__ = ["SHARD", "build_store", "dataset_identity"]
 
 SHARD = 256
 """Slices a file."""
@@ -72,7 +72,7 @@ def build_store(
     """
     from filelock import FileLock, Timeout
 
-    key = hashlib.sha256(repr((FORMAT, spec, shard, _identity(dataset))).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr((FORMAT, spec, shard, dataset_identity(dataset))).encode()).hexdigest()[:12]
     home = folder / f"{dataset.name}-{key}"
     if not (home / META).exists():
         home.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ class _Builder:
         (self.home / _PROGRESS).unlink(missing_ok=True)
 
 
-def _identity(dataset: Dataset) -> str:
+def dataset_identity(dataset: Dataset) -> str:
     """Hash what a store depends on besides the grid: which data, whose, and how it is labelled."""
     digest = hashlib.sha256(f"{dataset.name} {type(dataset).__name__}".encode())
     for patient, labels in sorted(dataset.patients().items()):

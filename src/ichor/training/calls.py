@@ -48,6 +48,7 @@ class Choice:
     settings: Sequence[str] = ()
     weights: str = "hub"
     start_from: Place | None = None
+    shards: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ class Training:
                 )
             before.train(ALL)
             start = Start(run.start.weights, before.folder.path)
-            run = CrossValidation(run.folder, run.data.root, start, run.hardware, run.progress)
+            run = CrossValidation(
+                run.folder, run.data.root, start, run.hardware, run.progress, run.data.shards
+            )
         for part in self.parts:
             run.train(part)
         made = release(run.data) if self.bundle and is_first_process() else None
@@ -116,6 +119,7 @@ def train(
     parts: str | Sequence[str] = EVERYTHING,
     weights: str = "hub",
     start_from: Place | None = None,
+    shards: str | None = None,
     hardware: Hardware | None = None,
     progress: Progress = silent,
 ) -> TrainingRun:
@@ -140,6 +144,9 @@ def train(
         ImageNet weights: ``hub`` (timm's), ``none``, or a safetensors file under timm's names.
     start_from
         Weights to start from: a run's folder (what it ships) or a safetensors file.
+    shards
+        Place of what ``ichor data prepare`` made: a folder or ``s3://bucket/prefix``; read where it lies. By default
+        slices are prepared beside the run.
     hardware
         Where to train; this process, on a GPU where there is one, by default.
     progress
@@ -155,7 +162,7 @@ def train(
     UsageError
         Where the extra is missing, or something that is named is not there.
     """
-    choice = Choice(recipe, dataset, settings, weights, start_from)
+    choice = Choice(recipe, dataset, settings, weights, start_from, shards)
     return open_training(choice, data, output, parts, hardware, progress).carry_out()
 
 
@@ -195,7 +202,7 @@ def open_training(
     default_name = recipe.name if dataset is None else f"{recipe.name}-{Path(dataset).name}"
     folder = RunFolder(Path(output) if output is not None else Path("runs") / default_name, recipe)
     start = Start(_weights(choice.weights), None if choice.start_from is None else Path(choice.start_from))
-    run = CrossValidation(folder, Path(data), start, hardware, progress)
+    run = CrossValidation(folder, Path(data), start, hardware, progress, choice.shards)
     if parts in (EVERYTHING, FOLDS):
         return Training(
             run, tuple(folder.parts if parts == EVERYTHING else folder.folds), parts == EVERYTHING

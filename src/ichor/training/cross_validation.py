@@ -52,6 +52,8 @@ class CrossValidation:
         Where to train.
     progress
         Called with the part, what it is at, and the share of the part that is done.
+    shards
+        As of :class:`~ichor.training.run_data.RunData`.
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class CrossValidation:
         start: Start | None = None,
         hardware: Hardware | None = None,
         progress: Progress = silent,
+        shards: str | None = None,
     ) -> None:
         self.folder, self.recipe = folder, folder.recipe
-        self.data = RunData(folder, root, progress)
+        self.data = RunData(folder, root, progress, shards)
         self.start = start or Start()
         self.hardware = hardware or Hardware()
         self.progress = progress
@@ -87,7 +90,9 @@ class CrossValidation:
             )
         path = self.folder.path
         beside = RunFolder(path.with_name(f"{path.name}-warm-up"), recipe)
-        return CrossValidation(beside, self.data.root, self.start, self.hardware, self.progress)
+        return CrossValidation(
+            beside, self.data.root, self.start, self.hardware, self.progress, self.data.shards
+        )
 
     def train(self, part: str) -> None:
         """Train one part, and predict its held-out patients; what is already there is kept."""
@@ -131,6 +136,7 @@ class CrossValidation:
                 recipe.family.sampler(recipe, slices),
                 self._validation(watched),
                 self._positive_weight(training),
+                streamed=data.shards is not None,
             ),
             self.folder.path / part,
             self._start(),

@@ -59,11 +59,14 @@ class FitData:
         Batches to measure loss and accuracy on. Chosen by them is only what ``early_stopping`` says.
     positive_weight
         ``(6,)`` weight of positives; None for 1.
+    streamed
+        Whether slices come over a network: the connections of a process do not survive a fork.
     """
 
     sampler: Sampler
     validation: Sequence[Batch] = ()
     positive_weight: Tensor | None = None
+    streamed: bool = False
 
 
 def load_model(recipe: Recipe, path: Path) -> nn.Module:
@@ -137,7 +140,7 @@ def fit(
     checkpoint = folder / _CHECKPOINT
     trainer.fit(
         module,
-        datamodule=_Data(recipe, data.sampler, data.validation, hardware),
+        datamodule=_Data(recipe, data, hardware),
         ckpt_path=str(checkpoint) if checkpoint.exists() else None,
         weights_only=True,
     )
@@ -269,12 +272,9 @@ class _EpochSteps(torch.utils.data.Sampler[int]):
 class _Data(pl.LightningDataModule):
     """The batches of a run; made once the processes know who they are."""
 
-    def __init__(
-        self, recipe: Recipe, sampler: Sampler, validation: Sequence[Batch], hardware: Hardware
-    ) -> None:
+    def __init__(self, recipe: Recipe, data: FitData, hardware: Hardware) -> None:
         super().__init__()
-        self.recipe, self.sampler, self.hardware = recipe, sampler, hardware
-        self.validation = validation
+        self.recipe, self.data, self.hardware = recipe, data, hardware
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
@@ -284,16 +284,18 @@ class _Data(pl.LightningDataModule):
         share = self.recipe.batch_size // self.hardware.world
         workers = self.hardware.workers
         return DataLoader(
-            _Steps(self.sampler, range(rank * share, (rank + 1) * share)),
+            _Steps(self.data.sampler, range(rank * share, (rank + 1) * share)),
             batch_size=None,
-            sampler=_EpochSteps(self.sampler.epoch_steps, lambda: trainer.global_step),
+            sampler=_EpochSteps(self.data.sampler.epoch_steps, lambda: trainer.global_step),
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
+            multiprocessing_context="spawn" if workers and self.data.streamed else None,
         )
 
     def val_dataloader(self) -> Any:
-        return DataLoader(self.validation, batch_size=None) if self.validation else []  # type: ignore[arg-type]
+        validation = self.data.validation
+        return DataLoader(validation, batch_size=None) if validation else []  # type: ignore[arg-type]
 
 
 def _quiet() -> None:

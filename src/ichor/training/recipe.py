@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
@@ -21,7 +22,7 @@ from pydantic import (
 from ichor.detecting.rules import ExamRule, SliceRule
 from ichor.errors import UsageError
 from ichor.models import HeadSpec, MapSpec, ModelSpec
-from ichor.preparing import Preparation
+from ichor.preparing import GridSpec, Preparation
 from ichor.training.families import family_named
 from ichor.training.recipe_files import recipe_names, recipe_text
 
@@ -281,6 +282,12 @@ class Recipe(_Strict):
     def sequential(self) -> bool:
         """Whether the slices of an exam are predicted together."""
         return self.model.sequential
+
+    @property
+    def store_grid(self) -> GridSpec:
+        """The grid of prepared slices: the network's, with a border that augmentation moves them over."""
+        grid, border = self.preparation.grid, self.border
+        return replace(grid, rows=grid.rows + 2 * border, columns=grid.columns + 2 * border, border=border)
 
 
 def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequence[str] = ()) -> Recipe:

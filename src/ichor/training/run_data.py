@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -38,11 +38,14 @@ class RunData:
         Folder with one sub-folder a data set.
     progress
         Called where something takes long, and with what a data set left out.
+    shards
+        Place where ``ichor data prepare`` put the slices; None to prepare them beside the run.
     """
 
     folder: RunFolder
     root: Path
     progress: Progress = silent
+    shards: str | None = None
 
     @cached_property
     def target(self) -> Dataset:
@@ -139,9 +142,11 @@ class RunData:
         return dict(load_split(path, dataset).folds)
 
     def _store(self, dataset: Dataset) -> Store:
-        recipe = self.folder.recipe
-        grid, border = recipe.preparation.grid, recipe.border
-        grid = replace(grid, rows=grid.rows + 2 * border, columns=grid.columns + 2 * border, border=border)
+        grid = self.folder.recipe.store_grid
+        if self.shards is not None:
+            from ichor.datasets.shards import open_shards
+
+            return open_shards(self.shards, dataset, grid)
         folder = self.folder.path.parent / "store"
         return build_store(dataset, grid, folder, lambda line: self.progress(f"data: {line}", 0.0))
 

@@ -25,6 +25,8 @@ __all__ = ["Batch", "MixedSampler", "Sampler", "shaded_batch"]
 
 _PLACE_TOLERANCE = 0.1
 """A bleed is pasted into slices whose height in the head is within this share of its own."""
+_LEAST_PIXELS = 12
+"""Of a bleed that is pasted."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,7 @@ class _Pool:
         weight = (subtypes * rarity).max(axis=1) + 1e-6
         weight /= np.sqrt(per_exam[exams])
         self.positive_weight = weight / weight.sum() if len(weight) else weight
-        drawn = (store.blood[i : i + 1] for i in self.positive)
-        marked = np.array([bool(((b > 0) & (b != UNKNOWN)).sum() >= 12) for b in drawn], dtype=bool)
+        marked = _bleed_pixels(store, self.positive) >= _LEAST_PIXELS
         self.donors = self.positive[marked]
         donor_weight = self.positive_weight[marked]
         self.donor_weight = donor_weight / donor_weight.sum() if len(donor_weight) else donor_weight
@@ -97,6 +98,14 @@ class _Pool:
         """Return ``(n, 3, r, c)`` HU and ``(n, 3, r, c)`` blood of slices and their neighbours."""
         near = self.store.neighbours(index, self.max_gap_mm)
         return self.store.hu[near].astype(np.float32), self.store.blood[near]
+
+
+def _bleed_pixels(store: Store, index: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Count the pixels of slices that are known to be blood; slice by slice, which takes no memory."""
+    if store.bleed_pixels is not None:
+        return store.bleed_pixels[index]
+    drawn = (store.blood[i : i + 1] for i in index)
+    return np.array([int(((b > 0) & (b != UNKNOWN)).sum()) for b in drawn], np.int64)
 
 
 class MixedSampler:
