@@ -13,6 +13,9 @@ pytest.importorskip("ray", reason="needs the extra 'scale'")
 
 from bulk.cluster import cluster, end, tree
 from bulk.made import BUNDLE, command, environment, raw_keys, rows, until
+from bulk.test_preparing import labelled, prepare
+from ichor.bulk.output import Output
+from ichor.bulk.preparing import PREPARED
 
 DIFFERS = {"seconds", "stage_seconds", "time", "worker", "attempts"}
 
@@ -48,6 +51,13 @@ def test_a_cluster_gives_the_rows_of_the_pool_also_where_a_node_is_lost(assessed
         _, stderr = process.communicate(timeout=900)
         assert process.returncode == 0, stderr
         assert list(home.iterdir()) == list(there.home.iterdir()) == [], "nothing is written to a home folder"
+        name, rows_of = labelled(tmp_path / "data"), tmp_path / "prepared"
+        words = ("-o", rows_of, "--recipe", tmp_path / "data" / "small.yaml", "--address", there.address)
+        done = prepare(name, *words, "--token", there.token)
+        assert done.returncode == 3, done.stderr
+        found = sorted(row["state"] for row in Output(rows_of, PREPARED).rows())
+        assert found == ["failed", "prepared", "prepared", "refused"]
+        assert len(list(rows_of.glob("shards/csv-*/shards/*/*.slices"))) == 2
         wrong = tmp_path / "wrong"
         wrong.touch(mode=0o600)
         wrong.write_text("b" * 64)
