@@ -109,7 +109,7 @@ def waited(steps: Steps, count: int, pause: float) -> tuple[float, float]:
     def numbers() -> Iterator[int]:
         yield from range(count + 1)
 
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         steps,  # type: ignore[arg-type]
         batch_size=None,
         sampler=list(numbers()),
