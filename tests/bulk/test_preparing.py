@@ -25,7 +25,7 @@ from ichor.datasets.registry import open_dataset
 from ichor.datasets.shards import open_shards, shards_name
 from ichor.datasets.store_prepare import on_grid
 from ichor.errors import UsageError
-from ichor.training.recipe import Recipe
+from ichor.preparing import GridSpec
 
 RECIPE = """
 name: small
@@ -33,9 +33,8 @@ description: for a test
 preparation: {rows: 64, columns: 48}
 border: 8
 """
-GRID = Recipe.model_validate(
-    {"name": "small", "description": "", "preparation": {"rows": 64, "columns": 48}, "border": 8}
-).store_grid
+GRID = GridSpec(80, 64, 0.06, 5.0, border=8)
+"""Of this recipe."""
 
 
 def labelled(folder: Path) -> str:

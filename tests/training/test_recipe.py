@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("yaml", reason="needs the extra 'train'")
 
 from ichor.errors import UsageError
-from ichor.training.recipe import load_recipe, recipe_names
+from ichor.training.recipe import load_recipe, load_store_grid, recipe_names
 from ichor.training.recipe_files import recipe_descriptions
 
 PAPERS = ("sujini-vgg16", "raman-cnn-lstm", "ko-xception-lstm", "kumar-densenet201", "balaji-resnet50")
@@ -79,3 +79,11 @@ def test_settings_go_before_the_data_set_before_the_recipe(tmp_path):
     assert (changed.epochs, changed.model.head.kind, changed.model.head.units) == (7, "gru", (32, 32))
     with pytest.raises(UsageError, match="expected key=value"):
         load_recipe(str(path), None, ["epochs"])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_grid_of_prepared_slices_is_known_without_the_model(name):
+    recipe = load_recipe(name)
+    assert {load_store_grid(name, own) for own in (recipe.target, *recipe.extra)} == {recipe.store_grid}
+    other = load_recipe(name, "csv:own.csv")
+    assert load_store_grid(name, "csv:own.csv") == other.store_grid

@@ -56,15 +56,15 @@ def prepare(
     if address is not None and jobs is not None:
         raise UsageError("found both --address and --jobs; expected one of them; leave one out")
     try:
-        from ichor.training.recipe import load_recipe
+        from ichor.training.recipe import load_store_grid
     except ImportError as error:
         raise UsageError(
-            f"data prepare: found no {error.name}; expected the extra 'train'; run pip install -e '.[train]' in the "
-            "clone"
+            f"data prepare: found no {error.name}, which reads recipes; expected the extra 'train'; "
+            "run pip install -e '.[train]' in the clone"
         ) from error
     from ichor.bulk.prepare_run import PreparePlan, prepare_dataset
     from ichor.cli.bulk import carry_out
 
-    grid = load_recipe(recipe).store_grid
+    grid = load_store_grid(recipe, name)
     plan = PreparePlan(name, folder, grid, output, shards, jobs, address, token, retry_failed)
     carry_out(lambda show: (prepare_dataset(plan, show), {}))

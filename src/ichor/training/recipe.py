@@ -40,6 +40,7 @@ __all__ = [
     "Recipe",
     "SequenceRecipe",
     "load_recipe",
+    "load_store_grid",
     "recipe_names",
 ]
 
@@ -286,8 +287,14 @@ class Recipe(_Strict):
     @property
     def store_grid(self) -> GridSpec:
         """The grid of prepared slices: the network's, with a border that augmentation moves them over."""
-        grid, border = self.preparation.grid, self.border
-        return replace(grid, rows=grid.rows + 2 * border, columns=grid.columns + 2 * border, border=border)
+        return _with_border(self.preparation, self.border)
+
+
+class _OfGrid(BaseModel):
+    """What of a recipe makes the grid."""
+
+    preparation: Preparation = Preparation()
+    border: int = Field(default=Recipe.model_fields["border"].default, ge=0)
 
 
 def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequence[str] = ()) -> Recipe:
@@ -308,6 +315,45 @@ def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequenc
     UsageError
         Where it does not exist, or has an unknown key (the nearest known one is named) or a wrong value.
     """
+    data = _read(name_or_path, dataset, settings)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"recipe {name_or_path}: {_explain(error, data)}") from error
+
+
+def load_store_grid(name_or_path: str, dataset: str) -> GridSpec:
+    """Return :attr:`Recipe.store_grid` of a data set without its model: no torch is needed.
+
+    Parameters
+    ----------
+    name_or_path
+        As for :func:`load_recipe`.
+    dataset
+        One of the recipe's, or one to train on instead of its target.
+
+    Raises
+    ------
+    UsageError
+        As of :func:`load_recipe`.
+    """
+    own = _read(name_or_path, None, ())
+    if dataset not in (own["target"], *own.get("extra", ())):
+        own = _read(name_or_path, dataset, ())
+    try:
+        found = _OfGrid.model_validate(own)
+    except ValidationError as error:
+        raise UsageError(f"recipe {name_or_path}: {_explain(error, own)}") from error
+    return _with_border(found.preparation, found.border)
+
+
+def _with_border(preparation: Preparation, border: int) -> GridSpec:
+    grid = preparation.grid
+    return replace(grid, rows=grid.rows + 2 * border, columns=grid.columns + 2 * border, border=border)
+
+
+def _read(name_or_path: str, dataset: str | None, settings: Sequence[str]) -> dict[str, Any]:
+    """Read a recipe's keys, those for the data set and the settings in their places."""
     if name_or_path in recipe_names():
         text = recipe_text(name_or_path)
     elif Path(name_or_path).is_file():
@@ -338,10 +384,7 @@ def load_recipe(name_or_path: str, dataset: str | None = None, settings: Sequenc
         for part in reversed(key.split(".")):
             change = {part: change}
         data = _merged(data, change)
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(f"recipe {name_or_path}: {_explain(error, data)}") from error
+    return data
 
 
 def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
