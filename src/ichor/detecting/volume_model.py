@@ -49,13 +49,15 @@ class VolumeModel:
         """The execution provider in use."""
         return str(self.window.get_providers()[0])
 
-    def predict(self, stack: NDArray[np.float32]) -> Prediction:
+    def predict(self, stack: NDArray[np.float32], near: NDArray[np.bool_] | None = None) -> Prediction:
         """Predict maps and logits of the grid's slices.
 
         Parameters
         ----------
         stack
             ``(m, channels, rows, columns)`` float32, 0..1: the whole volume.
+        near
+            Not used: every slice is run.
 
         Raises
         ------
