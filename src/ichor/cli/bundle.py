@@ -20,7 +20,7 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="ipan; or a folder: an ONNX graph and its model.yaml, a trained nnU-Net v2, a MONAI one.",
+            help="ipan or blast-ct; or a folder: an ONNX graph and its model.yaml, a trained nnU-Net v2, a MONAI one.",
             metavar="NAME|FOLDER",
         ),
     ],

@@ -8,7 +8,7 @@ from ichor.errors import UsageError
 
 __all__ = ["PUBLISHED", "import_bundle"]
 
-PUBLISHED = ("ipan",)
+PUBLISHED = ("ipan", "blast-ct")
 """Models that are known by name."""
 
 
@@ -44,7 +44,18 @@ def import_bundle(source: str, folder: Path | None, output: Path, revision: str 
 
     if source in PUBLISHED:
         if folder is not None and not folder.is_dir():
-            raise UsageError(f"{folder}: found no folder; expected the published files of {source}")
+            raise UsageError(
+                f"{folder}: found no folder; expected the published files of {source}; see "
+                "docs/how-to/use-open-weights.md"
+            )
+        if source == "blast-ct":
+            from ichor.training.importing.blast_ct import fetched_weights, read_blast_ct, weight_files
+
+            one = folder is None
+            folder = folder or fetched_weights()
+            # Its command takes the first network where it fetches them itself.
+            names = weight_files(folder)[: 1 if one else None]
+            return write_published(read_blast_ct(folder, names), output, hashes(folder, names), revision)
         from ichor.training.importing.ipan import FILES, REPOSITORY, read_ipan
 
         if folder is None:

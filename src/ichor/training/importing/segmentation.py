@@ -101,12 +101,18 @@ class WindowGraph(nn.Module):
         Average shares instead of logits; what is given are then their logarithms.
     """
 
+    scale: Tensor
+    offset: Tensor
+
     def __init__(
         self, networks: Sequence[nn.Module], scale: float, offset: float, *, shares: bool = False
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self.scale, self.offset, self.shares = scale, offset, shares
+        self.shares = shares
+        # As tensors: torch's tracer mixes up plain numbers that are equal to others of the network.
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+        self.register_buffer("offset", torch.tensor(offset), persistent=False)
 
     def forward(self, window: Tensor) -> Tensor:
         """Return ``(n, classes, a, b, c)`` of windows ``(n, channels, a, b, c)``."""
@@ -114,8 +120,7 @@ class WindowGraph(nn.Module):
         found = torch.stack([network(taken) for network in self.networks])
         if not self.shares:
             return found.mean(dim=0)
-        logs = torch.log_softmax(found, dim=2)
-        return torch.logsumexp(logs, dim=0) - float(np.log(len(self.networks)))
+        return torch.softmax(found, dim=2).mean(dim=0).log()
 
 
 def write_volume_graphs(
