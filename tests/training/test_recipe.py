@@ -11,7 +11,7 @@ from ichor.training.recipe_files import recipe_descriptions
 PAPERS = ("sujini-vgg16", "raman-cnn-lstm", "ko-xception-lstm", "kumar-densenet201", "balaji-resnet50")
 
 
-@pytest.mark.parametrize("dataset", [None, "ct-ich", "head-ct-hemorrhage"])
+@pytest.mark.parametrize("dataset", [None, "ct-ich", "head-ct-hemorrhage", "rsna-slices"])
 def test_the_recipes_of_the_package_are_valid(dataset):
     assert {"default", *PAPERS} <= set(recipe_names())
     said = recipe_descriptions()
@@ -19,6 +19,7 @@ def test_the_recipes_of_the_package_are_valid(dataset):
         assert said[name] == " ".join(load_recipe(name).description.split()) != ""
         recipe = load_recipe(name, dataset)
         assert recipe.name == name and recipe.target == (dataset or recipe.target)
+        assert recipe.target not in (*recipe.extra, *recipe.folded, *recipe.pictures)
         assert name == "default" or name.startswith("default") or recipe.claim is not None
 
 

@@ -374,7 +374,15 @@ def _read(name_or_path: str, dataset: str | None, settings: Sequence[str]) -> di
             f"recipe {name_or_path}: found no keys; expected a YAML mapping (docs/how-to/train.md)"
         )
     special = data.pop("for_dataset", None) or {}
-    target = dataset or data.get("target") or Recipe.model_fields["target"].default
+    usual = data.get("target") or Recipe.model_fields["target"].default
+    target = dataset or usual
+    if target != usual:  # what is folded and measured is not beside itself, too
+        for key in ("extra", "folded", "pictures"):
+            data |= {key: [name for name in data[key] if name != target]} if key in data else {}
+        sampling = data.get("sampling")
+        if isinstance(sampling, dict) and target in (sampling.get("weights") or {}):
+            others = {name: weight for name, weight in sampling["weights"].items() if name != target}
+            data |= {"sampling": {**sampling, "weights": others}}
     data = _merged(data, special.get(target, {}) | {"target": target})
     for setting in settings:
         key, equals, value = setting.partition("=")
