@@ -41,12 +41,12 @@ def main() -> None:
     if given.measure:
         _measure(given.exam, *given.measure)
         return
+    exam = _read(given.exam)  # first: what cannot be read must not cost an import
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         weights = home / "cache" / "saved_models"
         publish(weights)
         import_bundle("blast-ct", weights, home / "bundle")
-        exam = _read(given.exam)
         image = home / "exam.nii.gz"
         # ITK counts x to the left and y to the back: the image lies as it does, with no axis turned.
         rows, columns = exam.geometry.spacing
