@@ -37,7 +37,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     database = Database(url)
     database.migrate()
     state = str(tmp_path / "state")
-    worker = Worker(WorkerSettings(state, url, "default", keep_originals=False, limits={}, name="one"))
+    worker = Worker(WorkerSettings(state, url, ("default",), keep_originals=False, limits={}, name="one"))
     upload = new_id()
     folder = worker.storage.upload(upload) / "000000"
     folder.mkdir(parents=True)

@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { api, type Limits, type Model } from "./api";
+import { Bundles } from "./Bundles";
 import { messageOf } from "./errors";
 import { type Choice, chooseRenderer, chosenRenderer } from "./viewer/renderer";
 
@@ -19,11 +20,14 @@ export function About() {
   const limits = useSignal<Limits | null>(null);
   const problem = useSignal("");
   const renderer = useSignal(chosenRenderer());
-  useEffect(() => {
+  const loadModel = (): void => {
     api.model().then(
       (found) => (model.value = found),
       (error: unknown) => (problem.value = messageOf(error)),
     );
+  };
+  useEffect(() => {
+    loadModel();
     api.limits().then(
       (found) => (limits.value = found),
       () => {},
@@ -65,6 +69,7 @@ export function About() {
           <a href="#/api">The API</a> · <a href="LICENCES.txt">Licences of what this page is made with</a>
         </p>
       </section>
+      <Bundles changed={loadModel} />
       {problem.value && (
         <p class="problem" role="alert">
           {problem.value}

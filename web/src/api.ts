@@ -97,6 +97,30 @@ export interface Model {
   card_html: string;
 }
 
+export interface BundleFigure {
+  name: string;
+  value: number | null;
+  low: number | null;
+  high: number | null;
+  unit: string;
+}
+
+/** A model of the server. */
+export interface Bundle {
+  sha256: string;
+  name: string;
+  version: string;
+  description: string;
+  licence: string;
+  trained_on: string[];
+  calibrated: boolean;
+  measured: BundleFigure[];
+  restrictions: string[];
+  chosen: boolean;
+  /** Why it cannot be chosen. */
+  reason: string | null;
+}
+
 export interface Limits {
   limits: Record<string, number>;
   keep_days: number;
@@ -144,6 +168,8 @@ export const api = {
   login: (credentials: { token?: string; user?: string; password?: string }): Promise<unknown> => json("/login", send("POST", credentials)),
   logout: (): Promise<Response> => ask("/logout", { method: "POST" }),
   model: (): Promise<Model> => json("/model"),
+  bundles: (): Promise<{ items: Bundle[] }> => json("/bundles"),
+  chooseBundle: (sha256: string): Promise<{ items: Bundle[] }> => json("/bundles/chosen", send("PUT", { sha256 })),
   limits: (): Promise<Limits> => json("/limits"),
 };
 

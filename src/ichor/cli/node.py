@@ -142,7 +142,7 @@ def _run(settings: NodeConfig) -> None:
         state=settings.state or default_state(),
         host=page.host,
         port=page.port,
-        bundle=settings.bundle,
+        bundles=(settings.bundle,),
         token=read_token(page.token_file) if page.token_file else None,
     )
     serve(serving, Node(settings))

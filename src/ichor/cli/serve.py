@@ -29,7 +29,13 @@ def serve(
             help="postgresql://USER:PASSWORD@HOST/NAME, or in the variable ICHOR_DATABASE; by default a SQLite file.",
         ),
     ] = None,
-    bundle: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")] = "default",
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|PATH|A+B",
+            help="A model to offer on the page, the first to begin with; may repeat; by default all installed ones.",
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ask for the token in this file's first line.")
     ] = None,
@@ -101,7 +107,7 @@ def serve(
         host=host,
         port=port,
         database=database or "",
-        bundle=bundle,
+        bundles=tuple(bundle or ()),
         token=read_token(token_file) if token_file else None,
         users=read_users(users) if users else {},
         hosts=tuple(allow_host or ()),

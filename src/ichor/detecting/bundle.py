@@ -41,6 +41,7 @@ __all__ = [
     "BundleCard",
     "bundle_state",
     "find_bundle",
+    "installed_bundles",
     "load_bundle",
     "require_calibrated",
 ]
@@ -262,12 +263,17 @@ def find_bundle(name_or_path: str | os.PathLike[str]) -> Path:
         return path.parent
     if path.is_dir():
         return path
-    known = sorted({entry.parent.name for home in _homes() for entry in home.glob(f"*/{_MANIFEST}")})
+    known = installed_bundles()
     raise BundleError(
         f"{text}: found no bundle of this name and no folder there; expected one of the bundles "
         f"({', '.join(known) or 'none is installed'}) or a folder with {_MANIFEST}; "
         "check --bundle and the environment variable ICHOR_BUNDLES"
     )
+
+
+def installed_bundles() -> list[str]:
+    """Return the names of the bundles that ship with ichor or lie in the folders of ``ICHOR_BUNDLES``."""
+    return sorted({entry.parent.name for home in _homes() for entry in home.glob(f"*/{_MANIFEST}")})
 
 
 def _homes() -> Iterator[Path]:

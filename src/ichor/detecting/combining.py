@@ -19,7 +19,7 @@ from ichor.labels import LABEL_NAMES
 from ichor.notices import Notice, notice
 from ichor.preparing.stacks import Prepared, prepare
 
-__all__ = ["CombinedDetector", "bundle_parts", "logits", "open_detector"]
+__all__ = ["CombinedDetector", "bundle_parts", "combined_bundle", "logits", "open_detector"]
 
 _PLUS = "+"
 _LEAST = 1e-6
@@ -90,7 +90,7 @@ class CombinedDetector(Detector):
                 )
         self.parts = tuple(parts)
         self.model = parts[0].model
-        self.bundle = _combined([part.bundle for part in parts])
+        self.bundle = combined_bundle([part.bundle for part in parts])
 
     def _probabilities(self, subject: Exam | Picture, prepared: Prepared) -> Probabilities:
         found = []
@@ -122,7 +122,7 @@ def _mean(probabilities: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-mean)))
 
 
-def _combined(bundles: Sequence[Bundle]) -> Bundle:
+def combined_bundle(bundles: Sequence[Bundle]) -> Bundle:
     """Describe several bundles as one; what was measured of each alone is not claimed of all together."""
     manifests = [bundle.manifest for bundle in bundles]
     first = manifests[0]

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from ichor.detecting import Detector, Options
-from ichor.detecting.bundle import require_calibrated
 from ichor.errors import IchorError, RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
 from ichor.jobs.artifacts import LAST_FILE, content_key, write_report_files, write_viewer_files
+from ichor.jobs.bundles import BundleChoice, OpenedBundle
 from ichor.jobs.logs import log, places
 from ichor.jobs.objects import ResultObjects
 from ichor.jobs.offers import offers_of
@@ -30,12 +30,12 @@ __all__ = ["Assessor", "failure_message"]
 
 
 class Assessor:
-    """Assesses exams and pictures with one loaded model.
+    """Assesses exams and pictures with the model that is chosen.
 
     Parameters
     ----------
-    bundle
-        Name or path of the model.
+    choice
+        The models to choose from.
     queue
         Where states and findings are written.
     storage
@@ -44,13 +44,17 @@ class Assessor:
         How much of an input is read.
     """
 
-    def __init__(self, bundle: str, queue: Queue, storage: Storage, limits: Limits) -> None:
-        self.detector = Detector(bundle)
-        require_calibrated(self.detector.bundle)
+    def __init__(self, choice: BundleChoice, queue: Queue, storage: Storage, limits: Limits) -> None:
+        self.bundles = OpenedBundle(choice)
         self.queue = queue
         self.storage = storage
         self.limits = limits
-        self.objects = ResultObjects(storage, self.detector, limits)
+        self.objects = ResultObjects(storage, self.bundles, limits)
+
+    @property
+    def detector(self) -> Detector:
+        """The model that is open."""
+        return self.bundles.detector
 
     def settle(self, leased: LeasedJob, study: str, result: Exam | Picture | RefusedInput) -> None:
         """Assess or refuse one result; an error in one study is not the end of the others.
@@ -94,10 +98,21 @@ class Assessor:
         folder = self.storage.study(study)
         without_report = folder.is_dir() and not (folder / LAST_FILE).exists()
         if without_report or self.objects.wanted(leased, study):
+            self.bundles.of(self._made_by(study))  # another may have been chosen meanwhile
             findings = _with_label(self.detector.detect(result), self.queue.label(study))
             self.objects.write(leased, study, findings, result)
             if without_report:
                 self._write_report(study, findings, result)
+            self.bundles.follow()
+
+    def _made_by(self, study: str) -> str | None:
+        """Return the hash of the bundle that the stored findings of a study come from."""
+        with self.queue.database.read() as session:
+            stored = session.get(StoredFindings, study)
+        if stored is None:
+            return None
+        bundle = Findings.model_validate_json(stored.findings).bundle
+        return None if bundle is None else bundle.sha256
 
     def _refuse(self, leased: LeasedJob, study: str, refusal: RefusedInput) -> None:
         values: dict[str, Any] = {

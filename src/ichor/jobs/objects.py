@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ichor.detecting import Detector
 from ichor.exam import Exam, Picture
 from ichor.findings import Findings
+from ichor.jobs.bundles import OpenedBundle
 from ichor.jobs.logs import log, places
 from ichor.jobs.queue import LeasedJob
 from ichor.jobs.storage import Storage, StorageUnavailable, is_about_storage, remove, settle
@@ -61,15 +61,15 @@ class ResultObjects:
     ----------
     storage
         Where they go: ``results``, by upload and study.
-    detector
-        That the findings come from.
+    bundles
+        The open one is that which the findings come from.
     limits
         How much of the input is read once more, for its headers.
     """
 
-    def __init__(self, storage: Storage, detector: Detector, limits: Limits) -> None:
+    def __init__(self, storage: Storage, bundles: OpenedBundle, limits: Limits) -> None:
         self.storage = storage
-        self.detector = detector
+        self.bundles = bundles
         self.limits = limits
 
     def wanted(self, leased: LeasedJob, study: str) -> bool:
@@ -133,7 +133,7 @@ class ResultObjects:
         kinds: tuple[str, ...],
     ) -> None:
         try:
-            card = self.detector.bundle.card
+            card = self.bundles.detector.bundle.card
             results = make_results(findings, image, source, kinds, card=card, limits=self.limits)
             results.save(made)
             log("objects_made", objects=len(results.objects), notices=[n.code for n in results.notices])

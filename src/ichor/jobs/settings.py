@@ -17,8 +17,8 @@ class WorkerSettings:
         Folder for everything that is kept.
     database
         URL with the driver that is used.
-    bundle
-        Name or path of the model.
+    bundles
+        Names, paths or combinations (``A+B``) of the models to choose from; empty for all that are installed.
     keep_originals
         Keep uploaded files as long as their studies.
     limits
@@ -31,7 +31,7 @@ class WorkerSettings:
 
     state: str
     database: str
-    bundle: str
+    bundles: tuple[str, ...]
     keep_originals: bool
     limits: dict[str, float]
     name: str = ""

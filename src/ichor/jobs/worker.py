@@ -26,6 +26,7 @@ from ichor.detecting.picture_stack import stacked
 from ichor.errors import RefusedInput
 from ichor.exam import Exam, Picture
 from ichor.jobs.assessment import Assessor, failure_message
+from ichor.jobs.bundles import BundleChoice
 from ichor.jobs.database import Database
 from ichor.jobs.identities import Identities, InputIdentities
 from ichor.jobs.logs import log, places, start_logs
@@ -66,7 +67,8 @@ class Worker:
         self.queue = Queue(Database(settings.database))
         self.limits = Limits.from_environment(**settings.limits)
         self.identities = Identities(self.queue.database)
-        self.assessor = Assessor(settings.bundle, self.queue, self.storage, self.limits)
+        bundles = BundleChoice(settings.bundles, self.storage.root)
+        self.assessor = Assessor(bundles, self.queue, self.storage, self.limits)
         self.ending = threading.Event()
         self._progress = time.monotonic()
         self._retry_s = _RETRY_S
@@ -105,6 +107,7 @@ class Worker:
         """
         log("job_taken", job=leased.seq, attempt=leased.attempts)
         self.queue.begin_reading(leased)
+        self.assessor.bundles.follow()
         too_often = self._is_too_often(leased)
         if too_often and not self.queue.skip_part(leased, "gave_up", _GAVE_UP):
             self.queue.give_up(leased, "gave_up", _GAVE_UP)

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ichor.detecting import Detector
 from ichor.detecting.bundle import require_calibrated
+from ichor.detecting.combining import open_detector
 from ichor.errors import IchorError, UsageError
 from ichor.findings import Findings
 from ichor.results import DEFAULT_KINDS, check_kinds, make_results
@@ -45,7 +45,7 @@ def process(source: Path, target: Path) -> dict[str, Any]:
     """
     settings = _settings(source)
     kinds = check_kinds(settings.get("kinds", DEFAULT_KINDS))
-    detector = Detector(settings.get("bundle", "default"))
+    detector = open_detector(settings.get("bundle", "default"))
     require_calibrated(detector.bundle)
     found: list[Findings] = []
     for number, detection in enumerate(detector.detect_all(source, isolated=True)):

@@ -14,9 +14,8 @@ from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
 import ichor
-from ichor.detecting import load_bundle
-from ichor.detecting.bundle import require_calibrated
 from ichor.errors import UsageError
+from ichor.jobs.bundles import BundleChoice
 from ichor.jobs.database import Database
 from ichor.jobs.identities import Identities
 from ichor.jobs.logs import log
@@ -25,6 +24,7 @@ from ichor.jobs.storage import Storage
 from ichor.jobs.supervisor import Supervisor
 from ichor.serving.access import Access
 from ichor.serving.api import about, results, studies, uploads, verdicts, watching
+from ichor.serving.api import bundles as bundle_routes
 from ichor.serving.companion import Companion
 from ichor.serving.errors import ApiError, add_handlers
 from ichor.serving.events import Hub
@@ -64,9 +64,7 @@ def create_app(settings: Settings, companion: Companion | None = None) -> FastAP
         Where the state folder, the database or the bundle cannot be used.
     """
     storage = Storage(settings.state)
-    bundle = load_bundle(settings.bundle)
-    require_calibrated(bundle)
-    card = bundle.card
+    bundles = BundleChoice(settings.bundles, storage.root)
     database = Database(settings.database_url)
     database.migrate()
     worklist = Worklist(database, storage)
@@ -93,7 +91,7 @@ def create_app(settings: Settings, companion: Companion | None = None) -> FastAP
         metrics=metrics,
         retention=retention,
         room=room,
-        card=card,
+        bundles=bundles,
     )
     app = FastAPI(
         title="ichor",
@@ -114,7 +112,7 @@ def create_app(settings: Settings, companion: Companion | None = None) -> FastAP
     app.include_router(about.health)
     app.include_router(about.public, prefix="/api/v1")
     guarded = [Depends(current_person)]
-    for module in (studies, uploads, results, verdicts, watching):
+    for module in (bundle_routes, studies, uploads, results, verdicts, watching):
         app.include_router(module.router, prefix="/api/v1", dependencies=guarded)
     app.include_router(about.private, prefix="/api/v1", dependencies=guarded)
     if companion is not None:

@@ -28,8 +28,8 @@ class Settings:
         Where to listen; port 0 takes a free one.
     database
         URL of the database; empty for a SQLite file in ``state``.
-    bundle
-        Name or path of the model.
+    bundles
+        Names, paths or combinations (``A+B``) of the models to choose from; empty for all that are installed.
     token
         What whoever comes must show; None for none.
     users
@@ -59,7 +59,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     database: str = ""
-    bundle: str = "default"
+    bundles: tuple[str, ...] = ()
     token: str | None = None
     users: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ class Settings:
         return WorkerSettings(
             state=str(self.state.resolve()),
             database=self.database_url,
-            bundle=self.bundle,
+            bundles=self.bundles,
             keep_originals=self.keep_originals,
             show_identity=self.show_identity,
             limits=asdict(self.limits),

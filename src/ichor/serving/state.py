@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from ichor.detecting import BundleCard
+from ichor.jobs.bundles import BundleChoice
 from ichor.jobs.database import Database
 from ichor.jobs.identities import Identities
 from ichor.jobs.queue import Queue
@@ -53,7 +53,7 @@ class Server:
     metrics: Metrics
     retention: Retention
     room: Room
-    card: BundleCard
+    bundles: BundleChoice
 
 
 def _server(request: Request) -> Server:

@@ -241,3 +241,23 @@ def test_many_pictures_are_one_exam_where_the_reader_says_so(
         np.corrcoef(a.ravel(), np.clip(b, 0, 80).ravel())[0, 1] for a, b in zip(shown, volume, strict=True)
     ]
     assert min(alike) > 0.9
+
+
+def test_another_model_is_chosen_on_the_page(
+    serve: Callable[..., Served], look: Callable[..., Looker]
+) -> None:
+    served = serve(wait=False)
+    looker = look(f"{served.url}/#/about")
+    models = looker.page.get_by_role("list", name="Models")
+    rows = models.locator("> li")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("(in use)")
+    row = rows.last
+    expect(row).to_contain_text("fast")
+    row.get_by_role("radio").check()
+    expect(row).to_contain_text("(in use)")
+    expect(row).to_contain_text("exam AUC, any")
+    with served.client() as client:
+        assert client.get("/model").json()["bundle"]["name"] == "fast"
+    looker.page.reload()
+    expect(row.get_by_role("radio")).to_be_checked()

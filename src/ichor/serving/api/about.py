@@ -116,8 +116,9 @@ def logout(server: ServerState, request: Request) -> Response:
 
 @private.get("/model", responses=problems(401, 403))
 def get_model(server: ServerState) -> Model:
-    """Give the model's card: what it was trained on, what was measured, its thresholds and limits."""
-    return Model(version=ichor.__version__, bundle=server.card, card_html=_html(server.card.card_text))
+    """Give the card of the model in use: what it was trained on, what was measured, its thresholds and limits."""
+    card = server.bundles.chosen.bundle.card
+    return Model(version=ichor.__version__, bundle=card, card_html=_html(card.card_text))
 
 
 @private.get("/limits", responses=problems(401, 403))
@@ -197,7 +198,7 @@ def _database_answers(server: Server) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _html(card: str) -> str:
     """Render a card; HTML within it stays text."""
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(card))
