@@ -100,11 +100,11 @@ def test_move_without_change_only_crops():
     nothing = AugmentationRecipe(rotation_degrees=0, scale=0, stretch=0, shear=0, shift=0, flip=0)
     store = made_store()
     hu, blood = torch.from_numpy(store.hu[:4, None].repeat(3, 1)).float(), torch.from_numpy(store.blood[:4])
-    moved, marks = move(hu, blood, (96, 64), nothing, chance(4))
+    moved, marks, _ = move(hu, blood, (96, 64), nothing, chance(4))
     assert torch.allclose(moved, hu[:, :, 8:-8, 8:-8], atol=0.01)
     assert torch.equal(marks, blood[:, 8:-8, 8:-8])
     flipped = nothing.model_copy(update={"flip": 1.0, "flip_vertical": 1.0})
-    moved, marks = move(hu, blood, (96, 64), flipped, chance(4))
+    moved, marks, _ = move(hu, blood, (96, 64), flipped, chance(4))
     assert torch.allclose(moved, hu[:, :, 8:-8, 8:-8].flip(2, 3), atol=0.01)
     assert torch.equal(marks, blood[:, 8:-8, 8:-8].flip(1, 2))
 
@@ -114,7 +114,7 @@ def test_a_small_field_of_view_ends_at_one_edge_and_spares_the_bleed():
     hu = torch.full((64, 3, 112, 80), 30.0)
     blood = torch.zeros(64, 112, 80, dtype=torch.uint8)
     blood[32:, 8:16, 8:72] = 2  # at the upper edge of what is left after the border
-    moved, marks = move(hu, blood, (96, 64), AugmentationRecipe(crop=1.0, **still), chance(64))
+    moved, marks, _ = move(hu, blood, (96, 64), AugmentationRecipe(crop=1.0, **still), chance(64))
     cut = moved[:, 0] < -900
     assert torch.equal(moved[:, 0], moved[:, 2])
     assert (((moved[:, 0] - 30).abs() < 0.01) | cut).all()
@@ -128,7 +128,7 @@ def test_a_small_field_of_view_ends_at_one_edge_and_spares_the_bleed():
 def test_marks_move_with_the_pixels():
     store = made_store()
     hu, blood = torch.from_numpy(store.hu[:6, None].repeat(3, 1)).float(), torch.from_numpy(store.blood[:6])
-    moved, marks = move(hu, blood, (96, 64), AugmentationRecipe(), chance(6))
+    moved, marks, _ = move(hu, blood, (96, 64), AugmentationRecipe(), chance(6))
     inside = moved[:, 1][marks == 2]
     assert len(inside) > 100
     assert (inside > 50).float().mean() > 0.85  # blood lies where the mark says

@@ -62,6 +62,21 @@ def train(
             help="What ichor data prepare made, read where it lies: a folder or s3://bucket/prefix.",
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUNDLE|RUN",
+            help="Learn its outputs on --unlabelled beside the labels: a bundle, or the folder of a run with the same "
+            "folds (of each fold its own network).",
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Exams without labels: a folder of studies, or a data set (its labels are not used).",
+        ),
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, a machine.", min=1)] = 1,
     nodes: Annotated[int, typer.Option(help="Machines.", min=1)] = 1,
@@ -81,7 +96,7 @@ def train(
             f"training: found no {error.name}; expected the extra 'train'; "
             "run pip install -e '.[train]' in the clone"
         ) from error
-    choice = Choice(recipe, dataset, settings or (), weights, start_from, shards)
+    choice = Choice(recipe, dataset, settings or (), weights, start_from, shards, teacher, unlabelled)
     hardware = Hardware(accelerator, devices, nodes, precision, workers, threads)
     plan = open_training(choice, data, output, parts, hardware, _progress())
     _carry_out(plan)

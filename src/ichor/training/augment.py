@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from ichor.datasets.labelled import UNKNOWN
 from ichor.training.recipe import AugmentationRecipe
 
-__all__ = ["Chance", "move", "paste", "shade"]
+__all__ = ["Chance", "Moved", "move", "paste", "shade"]
 
 _DEEPEST_CUT = 0.2
 """Share of the grid that a small field of view loses at one edge."""
@@ -74,9 +75,22 @@ class Chance:
         return torch.cat([drawn[name] for name in self.names])
 
 
+class Moved(NamedTuple):
+    """Slices in another pose: HU ``(n, 3, *size)``, blood ``(n, *size)``, and a teacher's maps at half the size."""
+
+    hu: Tensor
+    blood: Tensor
+    maps: Tensor | None
+
+
 def move(
-    hu: Tensor, blood: Tensor, size: tuple[int, int], recipe: AugmentationRecipe, chance: Chance
-) -> tuple[Tensor, Tensor]:
+    hu: Tensor,
+    blood: Tensor,
+    size: tuple[int, int],
+    recipe: AugmentationRecipe,
+    chance: Chance,
+    maps: Tensor | None = None,
+) -> Moved:
     """Rotate, scale, stretch, shear, shift and mirror, cut to the grid's size, and end some fields of view early.
 
     Parameters
@@ -91,11 +105,8 @@ def move(
         How far.
     chance
         Of ``n`` samples.
-
-    Returns
-    -------
-    hu, blood
-        ``(n, 3, *size)`` and ``(n, *size)``.
+    maps
+        ``(n, 6, rows / 2, columns / 2)`` probabilities.
     """
     n = len(hu)
     angle = chance.symmetric(math.radians(recipe.rotation_degrees))
@@ -126,10 +137,14 @@ def move(
         blood[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
     marks = marks[:, 0].round().to(torch.uint8)
+    if maps is not None:
+        halved = F.affine_grid(theta, [n, 1, size[0] // 2, size[1] // 2], align_corners=False)
+        maps = F.grid_sample(maps, halved, mode="bilinear", padding_mode="zeros", align_corners=False)
     if recipe.crop:
         cut = _cut_off(marks, recipe.crop, chance)
         moved, marks = torch.where(cut[:, None], air, moved), torch.where(cut, 0, marks)
-    return moved, marks
+        maps = None if maps is None else torch.where(cut[:, None, ::2, ::2], 0, maps)
+    return Moved(moved, marks, maps)
 
 
 def _cut_off(marks: Tensor, probability: float, chance: Chance) -> Tensor:

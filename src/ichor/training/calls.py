@@ -49,6 +49,8 @@ class Choice:
     weights: str = "hub"
     start_from: Place | None = None
     shards: str | None = None
+    teacher: Place | None = None
+    unlabelled: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def train(
     weights: str = "hub",
     start_from: Place | None = None,
     shards: str | None = None,
+    teacher: Place | None = None,
+    unlabelled: Place | None = None,
     hardware: Hardware | None = None,
     progress: Progress = silent,
 ) -> TrainingRun:
@@ -147,6 +151,11 @@ def train(
     shards
         Place of what ``ichor data prepare`` made: a folder or ``s3://bucket/prefix``; read where it lies. By default
         slices are prepared beside the run.
+    teacher
+        Whose outputs on ``unlabelled`` are learned beside the labels: a bundle (``A+B``: combined), or the folder of
+        a run with the same folds, of which each fold's own network is the teacher.
+    unlabelled
+        A folder of studies, or a data set whose labels are not used.
     hardware
         Where to train; this process, on a GPU where there is one, by default.
     progress
@@ -162,7 +171,7 @@ def train(
     UsageError
         Where the extra is missing, or something that is named is not there.
     """
-    choice = Choice(recipe, dataset, settings, weights, start_from, shards)
+    choice = Choice(recipe, dataset, settings, weights, start_from, shards, teacher, unlabelled)
     return open_training(choice, data, output, parts, hardware, progress).carry_out()
 
 
@@ -196,6 +205,7 @@ def open_training(
             "train: found a loaded recipe, and a data set or settings; expected them where it is loaded: "
             "ichor.training.recipe.load_recipe(name, dataset, settings)"
         )
+    recipe = _with_teacher(recipe, choice)
     hardware = hardware or Hardware()
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
@@ -209,6 +219,24 @@ def open_training(
         )
     named = parts.split(",") if isinstance(parts, str) else parts
     return Training(run, tuple(folder.checked(part) for part in named), bundle=False)
+
+
+def _with_teacher(recipe: Recipe, choice: Choice) -> Recipe:
+    """Put the teacher and the exams without labels into the recipe: they make the run what it is."""
+    from ichor.training.recipe import DistilRecipe
+
+    given = {"teacher": choice.teacher, "unlabelled": choice.unlabelled}
+    given = {key: os.fspath(value) for key, value in given.items() if value is not None}
+    if given:
+        recipe = recipe.replaced(distil=(recipe.distil or DistilRecipe()).replaced(**given))
+    distil = recipe.distil
+    if distil is not None and not (distil.teacher and distil.unlabelled):
+        missing = "--unlabelled DATA" if distil.teacher else "--teacher BUNDLE"
+        raise UsageError(
+            f"recipe {recipe.name}: found one of --teacher and --unlabelled, or neither; expected both, to learn from "
+            f"exams without labels; give {missing}, too"
+        )
+    return recipe
 
 
 def _weights(text: str) -> bool | Path | None:

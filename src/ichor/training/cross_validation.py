@@ -19,6 +19,7 @@ from ichor.evaluating.prediction_files import prediction_rows, write_predictions
 from ichor.preparing.grid import SliceDistances
 from ichor.progress import Progress, silent
 from ichor.training.backbone_weights import check_backbone_weights
+from ichor.training.distilling import distilled
 from ichor.training.families.family import INFERENCE_BATCH, FeatureSource, TrainingSlices
 from ichor.training.features import FrozenFeatures
 from ichor.training.fitting import FitData, Start, fit, load_model
@@ -130,10 +131,13 @@ class CrossValidation:
         first, *rest = data.stores
         others = [(store, set(store.patients) - data.held_out_of(store.name, part)) for store in rest]
         slices = TrainingSlices(first, training, others, self._features)
+        sampler = recipe.family.sampler(recipe, slices)
+        if not self.folder.finished(part):
+            sampler = distilled(data, sampler, part, self.hardware.accelerator)
         return fit(
             recipe,
             FitData(
-                recipe.family.sampler(recipe, slices),
+                sampler,
                 self._validation(watched),
                 self._positive_weight(training),
                 streamed=data.shards is not None,

@@ -44,6 +44,7 @@ from ichor.training.picture_calibration import Pictures, fair_threshold, picture
 from ichor.training.reference_ranges import exam_quantities, input_profile
 from ichor.training.reliability import measured, operating_points, subtype_points, uncertain_band
 from ichor.training.run_data import RunData
+from ichor.training.teacher_facts import read_distilled
 
 __all__ = ["Measurements", "exam_thresholds", "manifest_of", "reliability_of"]
 
@@ -102,6 +103,8 @@ def manifest_of(
     recipe = data.folder.recipe
     rules = recipe.family.rules(recipe)
     oof = found.exams
+    taught = read_distilled(data)
+    restrictions = tuple(dict.fromkeys([*_restrictions(data), *taught.restrictions]))
     profile = input_profile(exam_quantities(data)) if oof.kind == "exams" else {}
     return Manifest(
         format="ichor.bundle/1",
@@ -109,7 +112,7 @@ def manifest_of(
         version=__version__,
         description=recipe.description.strip(),
         licence="Apache-2.0 as far as the data allow: see restrictions"
-        if any(_restrictions(data))
+        if restrictions
         else "Apache-2.0; trained on data under the licences listed in trained_on",
         labels=LABEL_NAMES,
         preparation=recipe.preparation,
@@ -122,9 +125,9 @@ def manifest_of(
             for key, (low, high) in profile.items()
         },
         localisation=Localisation(),
-        trained_on=tuple(_trained_on(data)),
-        limits=tuple(limits_of(data, oof, int8=int8)),
-        restrictions=tuple(_restrictions(data)),
+        trained_on=(*_trained_on(data), *taught.trained_on),
+        limits=(*limits_of(data, oof, int8=int8), *taught.limits),
+        restrictions=restrictions,
         **reliability_of(found),
     )
 

@@ -24,7 +24,7 @@ from ichor.training.families.family import INFERENCE_BATCH, FeatureSource, devic
 from ichor.training.module import channels_of
 from ichor.training.predicting import inference_device
 from ichor.training.recipe import Recipe
-from ichor.training.sampling import shaded_batch
+from ichor.training.sampling import Drawn, shaded_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,9 +125,8 @@ def _changed(
             nothing = torch.zeros(len(index), *hu.shape[2:], dtype=torch.uint8)
             labels = torch.from_numpy(store.labels[index])
             seeds = [[recipe.seed, view, int(store.exam[i])] for i in index]
-            batch = shaded_batch(
-                recipe, hu, nothing, labels, torch.from_numpy(store.hu_ranges[store.exam[index]]), seeds
-            )
+            limits = torch.from_numpy(store.hu_ranges[store.exam[index]])
+            batch = shaded_batch(recipe, Drawn(hu, nothing, labels, limits, seeds))
             stack = channels_of(batch.hu, recipe.preparation).contiguous(memory_format=torch.channels_last)
             yield network.features(stack.to(device)).float().cpu().numpy()  # type: ignore[arg-type]
 

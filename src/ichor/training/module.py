@@ -93,20 +93,27 @@ class TrainingModule(pl.LightningModule):
         return self._losses(batch, small=False)
 
     def _losses(self, batch: Batch, *, small: bool) -> dict[str, Tensor]:
-        settings = LossSettings(self.recipe, self._slice_loss, self._stack, small)
+        settings = LossSettings(self.recipe, self._slice_loss, self._teacher_loss, self._stack, small)
         loss, logits = self.recipe.family.losses(self.network, batch, settings)
-        return {"loss": loss, **_for_log(logits, batch.labels)}
+        own = len(batch.labels) - batch.taught
+        return {"loss": loss, **_for_log(logits[:own], batch.labels[:own])}
 
     def _stack(self, hu: Tensor) -> Tensor:
         return channels_of(hu, self.recipe.preparation).contiguous(memory_format=torch.channels_last)
 
     def _slice_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self._smoothed_loss(logits, labels, self.recipe.optimiser.label_smoothing)
+
+    def _teacher_loss(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        return self._smoothed_loss(logits, probabilities, 0.0)
+
+    def _smoothed_loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         weights = slice_weights(labels, self.positive_weight)  # type: ignore[arg-type]
         total = weights.sum()
         if self.trainer.world_size > 1:
             # Gradients are averaged over processes: each divides by the mean of all their weights.
             total = self.trainer.strategy.reduce(total, reduce_op="mean")
-        return slice_loss(logits, labels, self.recipe.optimiser.label_smoothing, weights, total)
+        return slice_loss(logits, labels, smoothing, weights, total)
 
     def configure_optimizers(self) -> Any:
         """Make the recipe's optimiser and schedule."""

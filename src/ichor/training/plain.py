@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ichor.datasets.store import Store
 from ichor.training.recipe import PlainSampling, Recipe
-from ichor.training.sampling import Batch, shaded_batch
+from ichor.training.sampling import Batch, Drawn, shaded_batch
 
 __all__ = ["PlainSampler", "label_weights"]
 
@@ -56,6 +56,24 @@ class PlainSampler:
 
     def batch(self, step: int, slots: Sequence[int]) -> Batch:
         """See :meth:`ichor.training.sampling.Sampler.batch`."""
+        index, known, exams = self._drawn(step, slots)
+        if self.views is not None:
+            return self._cached(index, known, exams)
+        near = self.store.neighbours(np.maximum(index, 0), self.recipe.preparation.max_gap_mm)
+        hu = torch.from_numpy(self.store.hu[near].astype(np.float32))
+        hu[torch.from_numpy(index < 0)] = _AIR
+        blood, maps = self._marks(np.maximum(index, 0))
+        limits = torch.from_numpy(self.store.hu_ranges[self.store.exam[np.maximum(index, 0)]])
+        return shaded_batch(self.recipe, Drawn(hu, blood, known, limits, exams, self.length, maps))
+
+    def _marks(self, index: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the blood maps of slices, and a teacher's maps where it has any."""
+        return torch.from_numpy(self.store.blood[index]), None
+
+    def _drawn(
+        self, step: int, slots: Sequence[int]
+    ) -> tuple[NDArray[np.intp], torch.Tensor, list[list[int]]]:
+        """Draw slices, -1 where a sequence is padded: their numbers, labels, and seeds (one an exam)."""
         indices, labels, exams = [], [], []
         for slot in slots:
             seed = [self.recipe.seed, step, slot]
@@ -67,16 +85,7 @@ class PlainSampler:
             indices.append(item)
             labels.append(label)
             exams += [seed] * len(item)
-        index = np.concatenate(indices)
-        known = torch.from_numpy(np.concatenate(labels))
-        if self.views is not None:
-            return self._cached(index, known, exams)
-        near = self.store.neighbours(np.maximum(index, 0), self.recipe.preparation.max_gap_mm)
-        hu = torch.from_numpy(self.store.hu[near].astype(np.float32))
-        blood = torch.from_numpy(self.store.blood[np.maximum(index, 0)])
-        hu[torch.from_numpy(index < 0)] = _AIR
-        limits = torch.from_numpy(self.store.hu_ranges[self.store.exam[np.maximum(index, 0)]])
-        return shaded_batch(self.recipe, hu, blood, known, limits, exams, self.length)
+        return np.concatenate(indices), torch.from_numpy(np.concatenate(labels)), exams
 
     def _draw(self, step: int, slot: int, rng: np.random.Generator) -> int:
         if self.sampling.balance == "oversample":

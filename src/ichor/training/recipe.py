@@ -33,6 +33,7 @@ __all__ = [
     "AugmentationRecipe",
     "CachedFeatures",
     "Claim",
+    "DistilRecipe",
     "EarlyStopping",
     "MixedSampling",
     "OptimiserRecipe",
@@ -153,6 +154,30 @@ class CachedFeatures(_Strict):
     views: int = Field(default=4, ge=1)
 
 
+class DistilRecipe(_Strict):
+    """A teacher's outputs on exams without labels, learned beside the labels; see :mod:`ichor.training.distilling`."""
+
+    teacher: str = Field(
+        default="",
+        description="a bundle (name, folder, A+B), or the folder of a run, of which each fold has its own network",
+    )
+    unlabelled: str = Field(
+        default="", description="a folder of studies, or a data set, whose labels are not used"
+    )
+    share: float = Field(default=0.3, gt=0, lt=1, description="of a batch, slices without labels")
+    positive: float = Field(
+        default=0.4, ge=0, le=1, description="of those, slices to which the teacher gives any hemorrhage 0.5"
+    )
+    slice_weight: float = Field(
+        default=0.5, ge=0, description="of the loss to the teacher's slices, beside that to labels"
+    )
+    map_weight: float = Field(default=0.5, ge=0, description="the same, of the teacher's maps")
+
+    def slices_of(self, batch_size: int) -> int:
+        """Return how many slices of a batch are without labels: at least one, never all."""
+        return min(max(1, round(self.share * batch_size)), batch_size - 1)
+
+
 class SequenceRecipe(_Strict):
     """Heads over all slices of an exam, stacked with the rule and the pooled head; see :mod:`ichor.training.stacking`.
 
@@ -246,6 +271,10 @@ class Recipe(_Strict):
         default=None,
         description="of a map model: heads over the slices of an exam, fitted on its folds' predictions",
     )
+    distil: DistilRecipe | None = Field(
+        default=None,
+        description="exams without labels, from which the networks learn what a teacher gives for them",
+    )
     warm_up: str | None = Field(
         default=None,
         description="recipe that is trained first, on all its patients, and whose weights this one starts from",
@@ -257,6 +286,10 @@ class Recipe(_Strict):
             raise ValueError(
                 f"preparation.channels: found an offset of {self.preparation.reach} places; expected -1, 0 or 1: a "
                 "slice is trained on with the one below and the one above"
+            )
+        if self.distil is not None and (self.cached_features is not None or self.batch_size < 2):
+            raise ValueError(
+                "distil: expected batches of two or more, and no cached_features: slices without labels have none"
             )
         unknown = set(self.folded) - set(self.extra)
         if unknown:

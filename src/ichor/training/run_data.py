@@ -15,10 +15,12 @@ from ichor.datasets.registry import open_dataset
 from ichor.datasets.splits import Split, load_split, save_split, split_of
 from ichor.datasets.store import Store
 from ichor.datasets.store_build import build_store
+from ichor.datasets.unlabelled import open_unlabelled
+from ichor.errors import UsageError
 from ichor.evaluating.prediction_files import prediction_rows, write_predictions
 from ichor.preparing import prepare
 from ichor.progress import Progress, silent
-from ichor.training.run_folder import STACKING, RunFolder
+from ichor.training.run_folder import RECIPE, STACKING, RunFolder
 from ichor.training.stacking import predict_stacked, read_stacking_inputs
 
 __all__ = ["RunData", "trained_on"]
@@ -86,6 +88,34 @@ class RunData:
         """Slices on the grid: of the target, then of the sets that only train."""
         return [self._store(dataset) for dataset in (self.target, *self.others)]
 
+    @cached_property
+    def unlabelled(self) -> Dataset:
+        """The exams without labels that the recipe's teacher assesses.
+
+        Raises
+        ------
+        UsageError
+            Where the recipe names none.
+        """
+        distil = self.folder.recipe.distil
+        if distil is None or not distil.unlabelled:
+            raise UsageError(
+                f"recipe {self.folder.recipe.name}: found no exams without labels; expected some; give "
+                "--unlabelled DATA"
+            )
+        return open_unlabelled(distil.unlabelled, self.root)
+
+    @cached_property
+    def unlabelled_store(self) -> Store:
+        """Their slices on the grid, prepared beside the run."""
+        return self._prepared(self.unlabelled)
+
+    @property
+    def taught_by_run(self) -> bool:
+        """Whether the recipe's teacher is a run, whose folds teach each their own."""
+        distil = self.folder.recipe.distil
+        return distil is not None and (Path(distil.teacher) / RECIPE).is_file()
+
     def held_out(self, part: str) -> set[str]:
         """Return the patients that a part does not train on."""
         return {patient for patient, fold in self.folds.items() if f"fold-{fold}" == part}
@@ -142,12 +172,14 @@ class RunData:
         return dict(load_split(path, dataset).folds)
 
     def _store(self, dataset: Dataset) -> Store:
-        grid = self.folder.recipe.store_grid
         if self.shards is not None:
             from ichor.datasets.shards import open_shards
 
-            return open_shards(self.shards, dataset, grid)
-        folder = self.folder.path.parent / "store"
+            return open_shards(self.shards, dataset, self.folder.recipe.store_grid)
+        return self._prepared(dataset)
+
+    def _prepared(self, dataset: Dataset) -> Store:
+        folder, grid = self.folder.path.parent / "store", self.folder.recipe.store_grid
         return build_store(dataset, grid, folder, lambda line: self.progress(f"data: {line}", 0.0))
 
 

@@ -21,7 +21,7 @@ from ichor.training.augment import Chance, move, paste, shade
 from ichor.training.lesions import draw_bleed, draw_distraction
 from ichor.training.recipe import MixedSampling, Recipe
 
-__all__ = ["Batch", "MixedSampler", "Sampler", "shaded_batch"]
+__all__ = ["Batch", "Drawn", "MixedSampler", "Sampler", "shaded_batch"]
 
 _PLACE_TOLERANCE = 0.1
 """A bleed is pasted into slices whose height in the head is within this share of its own."""
@@ -45,6 +45,10 @@ class Batch:
         Slices of a sequence: 0 where each stands alone, else ``n`` is a multiple of it.
     features
         ``(n, F)`` float32 in place of pixels, where the backbone is frozen.
+    taught
+        How many of the last slices have no labels of their own: ``labels`` are a teacher's probabilities.
+    maps
+        ``(taught, 6, rows / 2, columns / 2)`` probabilities of a teacher's maps; None of one that draws none.
     """
 
     hu: Tensor
@@ -52,11 +56,45 @@ class Batch:
     labels: Tensor
     length: int = 0
     features: Tensor | None = None
+    taught: int = 0
+    maps: Tensor | None = None
 
     def to(self, device: torch.device, **_: object) -> Batch:
         """Bring it to a device."""
-        features = None if self.features is None else self.features.to(device)
-        return Batch(self.hu.to(device), self.blood.to(device), self.labels.to(device), self.length, features)
+        features, maps = (None if t is None else t.to(device) for t in (self.features, self.maps))
+        hu, blood, labels = (t.to(device) for t in (self.hu, self.blood, self.labels))
+        return Batch(hu, blood, labels, self.length, features, self.taught, maps)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Slices as they lie in a store, before they are changed.
+
+    Attributes
+    ----------
+    hu
+        ``(n, 3, r, c)`` float32 HU with the store's border.
+    blood
+        ``(n, r, c)`` uint8.
+    labels
+        ``(n, 6)``.
+    limits
+        ``(n, 2)`` HU below and above which each slice's source is clipped.
+    seeds
+        One a slice.
+    length
+        As in :class:`Batch`.
+    maps
+        ``(n, 6, r / 2, c / 2)`` of a teacher, which move with the slices.
+    """
+
+    hu: Tensor
+    blood: Tensor
+    labels: Tensor
+    limits: Tensor
+    seeds: Sequence[Sequence[int]]
+    length: int = 0
+    maps: Tensor | None = None
 
 
 class Sampler(Protocol):
@@ -171,9 +209,8 @@ class MixedSampler:
             shown.append(limits)
             seeds.append([*seed, 2])
         limits_of_all = torch.from_numpy(np.stack(shown)).float()
-        return shaded_batch(
-            self.recipe, torch.cat(hus), torch.cat(bloods), torch.cat(labels), limits_of_all, seeds
-        )
+        drawn = Drawn(torch.cat(hus), torch.cat(bloods), torch.cat(labels), limits_of_all, seeds)
+        return shaded_batch(self.recipe, drawn)
 
     def _one_of_extra(self, kind: str, rng: np.random.Generator) -> _Pool:
         """Draw one of the other sets, of those that hold such slices, by their weights."""
@@ -219,35 +256,10 @@ class MixedSampler:
         return mixed, marks, label, pool.limits[donor[0]]
 
 
-def shaded_batch(
-    recipe: Recipe,
-    hu: Tensor,
-    blood: Tensor,
-    labels: Tensor,
-    limits: Tensor,
-    seeds: Sequence[Sequence[int]],
-    length: int = 0,
-) -> Batch:
-    """Change slices as the recipe says.
-
-    Parameters
-    ----------
-    recipe
-        Size of the grid, augmentation.
-    hu
-        ``(n, 3, r, c)`` float32 HU with the store's border.
-    blood
-        ``(n, r, c)`` uint8.
-    labels
-        ``(n, 6)``.
-    limits
-        ``(n, 2)`` HU below and above which each slice's source is clipped.
-    seeds
-        One a slice.
-    length
-        As in :class:`Batch`.
-    """
+def shaded_batch(recipe: Recipe, drawn: Drawn) -> Batch:
+    """Change slices as the recipe says: its grid, its augmentation."""
     size = (recipe.preparation.rows, recipe.preparation.columns)
-    chance = Chance(seeds)
-    moved, marks = move(hu, blood, size, recipe.augmentation, chance)
-    return Batch(shade(moved, limits, recipe.augmentation, chance), marks, labels, length)
+    chance = Chance(drawn.seeds)
+    moved = move(drawn.hu, drawn.blood, size, recipe.augmentation, chance, drawn.maps)
+    hu = shade(moved.hu, drawn.limits, recipe.augmentation, chance)
+    return Batch(hu, moved.blood, drawn.labels, drawn.length, maps=moved.maps)

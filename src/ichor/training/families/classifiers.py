@@ -98,7 +98,7 @@ class ClassifierFamily(ModelFamily):
             features = classifier.features(settings.stack(batch.hu))
         length = batch.length or len(features)
         logits: Tensor = classifier.head.padded(features.view(-1, length, features.shape[1])).flatten(0, 1)
-        return StepLoss(settings.slice_loss(logits.float(), batch.labels), logits)
+        return StepLoss(settings.of_slices(logits.float(), batch), logits)
 
     def predict(self, network: nn.Module, stack: NDArray[np.float32]) -> Prediction:
         """Predict all slices of an exam, in order."""

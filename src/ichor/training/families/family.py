@@ -98,6 +98,8 @@ class LossSettings:
         Weights of the losses.
     slice_loss
         From logits and labels ``(n, 6)`` to a scalar, weighted and smoothed as the recipe says.
+    teacher_loss
+        The same to a teacher's probabilities, which are not smoothed.
     stack
         From ``(n, 3, rows, columns)`` HU to the network's input.
     small
@@ -106,8 +108,19 @@ class LossSettings:
 
     recipe: Recipe
     slice_loss: Callable[[Tensor, Tensor], Tensor]
+    teacher_loss: Callable[[Tensor, Tensor], Tensor]
     stack: Callable[[Tensor], Tensor]
     small: bool = False
+
+    def of_slices(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of a batch's slices: to their labels, and to a teacher's outputs where they have none."""
+        distil = self.recipe.distil
+        if distil is None:
+            return self.slice_loss(logits, batch.labels)
+        # Of each process the same calls, though its share of the batch may hold nothing of one kind.
+        own = len(batch.labels) - batch.taught
+        to_labels = self.slice_loss(logits[:own], batch.labels[:own])
+        return to_labels + distil.slice_weight * self.teacher_loss(logits[own:], batch.labels[own:])
 
 
 class StepLoss(NamedTuple):

@@ -62,16 +62,26 @@ class MapFamily(ModelFamily):
     def losses(self, network: nn.Module, batch: Batch, settings: LossSettings) -> StepLoss:
         """Give the loss of the maps, and of the slices by both heads."""
         recipe = settings.recipe
-        hu, blood = batch.hu, batch.blood
+        hu, blood, of_teacher = batch.hu, batch.blood, batch.maps
         if settings.small:
             size = [round(n * recipe.small_scale / 32) * 32 for n in hu.shape[2:]]
             hu = F.interpolate(hu, size=size, mode="bilinear", antialias=True)
             blood = F.interpolate(blood[:, None].float(), size=size, mode="nearest")[:, 0].to(torch.uint8)
+            if of_teacher is not None:
+                half = [n // 2 for n in size]
+                of_teacher = F.interpolate(of_teacher, size=half, mode="bilinear", antialias=True)
         maps, slices, pooled = network(settings.stack(hu))
-        targets, weights = map_targets(_halve(blood), batch.labels)
-        loss = recipe.optimiser.map_weight * map_loss(maps.float(), targets, weights)
-        of_slices = settings.slice_loss(slices.float(), batch.labels)
-        of_slices = of_slices + settings.slice_loss(pooled.float(), batch.labels)
+        own = len(batch.labels) - batch.taught
+        of_maps = maps.new_zeros((), dtype=torch.float32)
+        if own:
+            targets, weights = map_targets(_halve(blood[:own]), batch.labels[:own])
+            of_maps = map_loss(maps[:own].float(), targets, weights)
+        if of_teacher is not None and recipe.distil is not None:
+            known = ~torch.isnan(batch.labels[own:])[:, :, None, None]
+            soft = map_loss(maps[own:].float(), of_teacher, known.float().expand_as(of_teacher))
+            of_maps = of_maps + recipe.distil.map_weight * soft
+        loss = recipe.optimiser.map_weight * of_maps
+        of_slices = settings.of_slices(slices.float(), batch) + settings.of_slices(pooled.float(), batch)
         return StepLoss(loss + recipe.optimiser.slice_weight * of_slices, slices)
 
     def predict(self, network: nn.Module, stack: NDArray[np.float32]) -> Prediction:
