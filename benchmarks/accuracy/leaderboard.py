@@ -1,15 +1,19 @@
-"""Bundles over the data sets at hand, beside what always saying "no" gives: prints a leaderboard.
+"""Bundles over the data sets at hand, beside what always saying "no" gives: prints a leaderboard, or writes its page.
 
-Usage: python -m benchmarks.accuracy.leaderboard [--bundle NAME|PATH]... [--dataset NAME]... [--data DIR]
+Usage: python -m benchmarks.accuracy.leaderboard [--bundle NAME|PATH]... [--dataset NAME]... [--data DIR] [-o PAGE]
 
 ``--bundle A+B`` is a combination. A data set may be ``csv:FILE`` or ``folder:DIR``, too. Every exam goes by the very
 path of detection; calibrations and thresholds come from the other folds, by patient; intervals are 95 %, over patients.
-A bundle that learned from a data set is marked: its figures there are too good.
+A bundle that learned from a data set is marked: its figures there are too good. ``-o docs/leaderboard.md`` writes the
+page of the documentation anew, data set by data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +34,20 @@ FIGURES = {
     "weighted log loss": "slice weighted log loss",
 }
 """Columns, and the figures of an evaluation that they hold."""
+PAGE = """# Leaderboard
+
+<!-- Written by python -m benchmarks.accuracy.leaderboard -o docs/leaderboard.md: change that, not this. -->
+
+Bundles over the labelled exams at hand, by the very path of detection, beside what always saying "no" gives.
+Calibrations and thresholds come from the other folds, by patient; intervals are 95 %, over patients. *Learned from it*:
+the bundle saw these exams in training, and its figures there are too good; out of fold, the shipped model is on its
+[own page](reference/results.md). Seconds are of one exam, reading apart; memory is that of the whole process.
+
+```bash
+python -m benchmarks.accuracy.leaderboard --bundle default --bundle PATH --dataset csv:exams.csv   # yours beside it
+```
+"""
+"""Head of the page."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,21 +57,37 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument(
         "--dataset", action="append", metavar="NAME", help=f"by default {', '.join(DATASETS)}"
     )
+    options.add_argument("-o", "--output", type=Path, help="write a page instead of printing")
     asked = options.parse_args(arguments)
+    bundles, page = asked.bundle or ("default", "fast"), PAGE
     for dataset in asked.dataset or DATASETS:
-        print(f"\n## {dataset.rpartition('/')[2]}\n")
-        first = True
-        for bundle in asked.bundle or ("default", "fast"):
-            try:
-                found, [cost] = evaluate_bundles([bundle], dataset, asked.data)
-            except UsageError as error:
-                print(f"{bundle}: not measured. {str(error).rpartition('/')[2]}\n")
-                continue
-            if first:
-                _base_rates(found)
-                heading("bundle", *FIGURES, "median s", "memory, MB", "exams", "left out")
-                first = False
-            _row(found, cost)
+        if asked.output is None:
+            _table(dataset, bundles, asked.data)
+            continue
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            _table(dataset, bundles, asked.data)
+        page += printed.getvalue().rstrip() + "\n"
+        asked.output.write_text(page, encoding="utf-8")
+
+
+def _table(dataset: str, bundles: Sequence[str], data: Path) -> None:
+    """Print a data set's bundles, one a row; in a sentence what cannot be measured."""
+    print(f"\n## {dataset.rpartition('/')[2]}\n")
+    first = True
+    left_out: dict[str, list[str]] = {}
+    for bundle in bundles:
+        try:
+            found, [cost] = evaluate_bundles([bundle], dataset, data)
+        except UsageError as error:
+            left_out.setdefault(str(error).rpartition("/")[2], []).append(Path(bundle).name)
+            continue
+        if first:
+            _base_rates(found)
+            heading("bundle", *FIGURES, "median s", "memory, MB", "exams", "left out")
+            first = False
+        _row(found, cost)
+    for reason, names in left_out.items():
+        print(f"\nNot measured: {', '.join(names)}. {reason}\n")
 
 
 def _base_rates(found: Evaluation) -> None:

@@ -245,15 +245,18 @@ def test_combined_bundles_are_measured_by_the_mean_of_their_calibrated_logits(ca
     np.testing.assert_allclose(both, logits(own), atol=1e-5)
 
 
-def test_the_leaderboard_has_base_rates_and_says_what_cannot_be_measured(calibrated, site, capsys):
+def test_the_leaderboard_has_base_rates_and_says_what_cannot_be_measured(calibrated, site, tmp_path):
     from benchmarks.accuracy.leaderboard import main
 
-    main(["--bundle", str(calibrated), "--dataset", f"csv:{site / 'few.csv'}", "--dataset", "nowhere"])
-    out = capsys.readouterr().out
+    page = tmp_path / "leaderboard.md"
+    sets = ["--dataset", f"csv:{site / 'few.csv'}", "--dataset", "nowhere"]
+    main(["--bundle", str(calibrated), *sets, "-o", str(page)])
+    out = page.read_text()
+    assert out.startswith("# Leaderboard\n") and str(site.parent) not in out
     assert "exams: 20, of which 12 bleed (60.0%)" in out
     (line,) = [line for line in out.splitlines() if line.startswith(f"| {calibrated.name} |")]
     assert line.split("|")[-3:-1] == [" 20 ", " 0 "] and " to " in line
-    assert "not measured." in out
+    assert f"Not measured: {calibrated.name}. " in out
 
 
 def test_what_is_no_head_is_left_out_and_counted(imported, site, tmp_path):
