@@ -22,7 +22,12 @@ NEEDS = {
 }
 LEFT = {
     "as-a-radiologist": ("ichor-demo/report.html", "ichor-demo/mask.nii.gz"),
-    "as-a-researcher": ("explored.html", "explored.json"),
+    "as-a-researcher": (
+        "explored.html",
+        "run/bundle/bundle.json",
+        "measured/evaluation.html",
+        "out/0/report.html",
+    ),
     "as-a-pacs-administrator": ("state/node/audit.jsonl",),
     "as-a-developer": ("demo/findings.json",),
 }
@@ -64,6 +69,9 @@ def test_the_commands_of_a_walk_run_to_their_end(name: str, tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stdout[-4000:]
     assert not [file for file in LEFT[name] if not (tmp_path / file).is_file()], done.stdout[-4000:]
+    if name == "as-a-researcher":  # a paper's recipe: no outline, and Grad-CAM in its place
+        report = (tmp_path / "out" / "0" / "report.html").read_text(encoding="utf-8")
+        assert "says whether, not where" in report and "Grad-CAM, not an outline" in report
 
 
 def test_every_role_of_the_start_page_has_a_walk() -> None:
