@@ -24,7 +24,7 @@ def _stack(n: int) -> np.ndarray:
 def test_maps_and_logits_of_the_shipped_graph() -> None:
     bundle = load_bundle()
     stack = _stack(5)
-    maps, slices, pooled, exam = open_model(bundle, "cpu").predict(stack)
+    maps, slices, pooled, exam, *_ = open_model(bundle, "cpu").predict(stack)
     stride = bundle.manifest.map_stride
     assert maps.shape == (5, 6, stack.shape[2] // stride, stack.shape[3] // stride)
     for logits in (slices, pooled):
