@@ -48,7 +48,9 @@ export function Viewport({ state, axis, title, crosshair, main, preset, onEnlarg
       <PlaceNote state={state} axis={axis} title={title} name={name} main={main} />
       {main && <WindowNote state={state} axis={axis} preset={preset} />}
       {main && !preset && <PointerNote state={state} axis={axis} />}
-      {main && state.heat.value && state.maskShown.value && <span class="note bottom-right heat-note">{state.heatName.value}, not an outline</span>}
+      {main && state.heat.value && state.maskShown.value && (
+        <span class="note bottom-right heat-note">{state.heatName.value}, not an outline</span>
+      )}
       {!picture && (state.oriented.value ? <Sides axis={axis} /> : <span class="side top">sides not known</span>)}
       <Measures state={state} axis={axis} />
       {onEnlarge && (
