@@ -103,8 +103,10 @@ class Located:
         return raw, clean
 
 
-def region_truths(dataset: CtIch, patient: str, found: Regions) -> Iterator[tuple[dict[str, float], str]]:
-    """Yield the probabilities of each region that lies in boxes to 30 % and more, with the subtype of most of these."""
+def region_truths(
+    dataset: CtIch, patient: str, found: Regions
+) -> Iterator[tuple[int, dict[str, float], str]]:
+    """Yield number, probabilities and true subtype of each region that lies in boxes to 30 % and more: that of most."""
     for number, region in enumerate(found.regions, start=1):
         counts, total = np.zeros(len(LABEL_NAMES) + 1), 0
         for k in region.slices:
@@ -114,7 +116,7 @@ def region_truths(dataset: CtIch, patient: str, found: Regions) -> Iterator[tupl
                 counts[subtype] += own[max(0, int(y0)) : int(y1) + 2, max(0, int(x0)) : int(x1) + 2].sum()
         best = int(counts[1 : len(LABEL_NAMES)].argmax()) + 1
         if counts[best] >= 0.3 * total:
-            yield region.probabilities, LABEL_NAMES[best]
+            yield number, region.probabilities, LABEL_NAMES[best]
 
 
 def row(name: str, interval: Interval, unit: str) -> None:
@@ -177,7 +179,9 @@ def compare_exam(found: CtIchFound, dataset: CtIch, located: Located, detected: 
         found.false_ml.append(located.regions.volume_ml or 0.0)
     if not boxed:
         return
-    found.subtypes += [(patient, *pair) for pair in region_truths(dataset, patient, located.regions)]
+    found.subtypes += [
+        (patient, p, truth) for _, p, truth in region_truths(dataset, patient, located.regions)
+    ]
     raw, clean = located.planes(boxed)
     for k, a, b in zip(boxed, raw, clean, strict=True):
         points = [lo.peak_point(patient, plane, boxes[k]) for plane in (a, b)]

@@ -96,8 +96,7 @@ def test_the_model_finds_the_bleed(findings, truth):
     assert findings.positive.any and findings.positive.intraparenchymal
     assert findings.probabilities.any > findings.thresholds.any + 0.15
     largest = findings.regions[0]
-    # A region is named from this probability on; below it is "type not determined".
-    assert largest.label == truth["label"] or max(largest.probabilities.values()) < 0.7
+    assert largest.label == truth["label"] and largest.probabilities[largest.label] > 0.7
     slice_, row, column = (round(v) for v in truth["centre_voxel"])
     assert findings.mask[slice_, row, column] == 1
     assert findings.volume_ml == pytest.approx(truth["volume_ml"], rel=0.2)

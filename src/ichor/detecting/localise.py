@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ichor.detecting.manifest import Localisation
+from ichor.detecting.region_shape import SlicePart, shape_probabilities
 from ichor.detecting.scoring import sigmoid
 from ichor.exam import Geometry
 from ichor.findings import Region
@@ -96,11 +97,12 @@ def localise(
     """
     geometry = transform.geometry
     mask = np.zeros(volume.shape, np.uint8)
+    spaces = _Spaces(volume)
     none_ml = 0.0 if geometry.spacing_known and rule.measures else None
     any_map = np.asarray(sigmoid(map_logits[:, 0]), dtype=np.float32)
     if not (any_map >= rule.probability).any():
         return Regions([], mask, none_ml, _too_cold(float(any_map.max(initial=0)), rule))
-    wanted, planes = blood_map(_around_seeds(any_map, rule), volume, transform, rule)
+    wanted, planes = blood_map(_around_seeds(any_map, rule), volume, transform, rule, spaces)
     first = int(wanted[0])  # what follows looks at the slices between the first and the last warm one only
     blood = np.zeros((int(wanted[-1]) + 1 - first, *volume.shape[1:]), bool)
     seeds = np.zeros_like(blood)
@@ -126,9 +128,15 @@ def localise(
         else np.array([p.sum() for p in sure]) >= rule.min_pixels * (volume.shape[2] / 512) ** 2
     )
     order = [i for i in np.argsort(-sizes, kind="stable") if enough[i]][:_MAX_REGIONS]
+    by_shape = rule.subtypes == "shape" and geometry.spacing_known
     regions = []
     for number, i in enumerate(order, start=1):
         inside = pieces[i]
+        shares = None
+        if subtypes and by_shape:
+            shares = shape_probabilities(_parts(inside, boxes[i], geometry, spaces))
+        elif subtypes:
+            shares = _region_subtypes(inside, boxes[i], transform, map_logits[:, 1:])
         mask[boxes[i]][inside] = number
         regions.append(
             _region(
@@ -136,7 +144,7 @@ def localise(
                 boxes[i],
                 float(sizes[i]) if shown else None,
                 geometry,
-                _region_subtypes(inside, boxes[i], transform, map_logits[:, 1:]) if subtypes else None,
+                shares,
             )
         )
     total = float(sizes[order].sum()) if shown else None
@@ -168,8 +176,25 @@ def _around_seeds(any_map: NDArray[np.float32], rule: Localisation) -> NDArray[n
     return np.where(kept, any_map, np.float32(0))
 
 
+class _Spaces:
+    """What the bone of each slice encloses, found once."""
+
+    def __init__(self, volume: NDArray[np.int16]) -> None:
+        self.volume, self.bone = volume, bone_hu(volume)
+        self._found: dict[int, NDArray[np.bool_]] = {}
+
+    def __getitem__(self, k: int) -> NDArray[np.bool_]:
+        if k not in self._found:
+            self._found[k] = intracranial(self.volume[k], self.bone)
+        return self._found[k]
+
+
 def blood_map(
-    any_map: NDArray[np.float32], volume: NDArray[np.int16], transform: GridTransform, rule: Localisation
+    any_map: NDArray[np.float32],
+    volume: NDArray[np.int16],
+    transform: GridTransform,
+    rule: Localisation,
+    spaces: _Spaces | None = None,
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Carry the map to the native slices and keep what is warm, within the skull, and as dense as blood.
 
@@ -179,6 +204,8 @@ def blood_map(
         ``(m, h, w)`` probabilities on the grid.
     volume, transform, rule
         As in :func:`localise`.
+    spaces
+        Of the volume, where they are looked at again.
 
     Returns
     -------
@@ -191,9 +218,9 @@ def blood_map(
     warm = (any_map >= edge).any(axis=(1, 2))
     wanted = np.flatnonzero((transform.to_native_weights[:, warm] > 0).any(axis=1))
     planes = transform.grid_to_native(any_map, wanted)
-    bone = bone_hu(volume)
+    spaces = spaces or _Spaces(volume)
     sigma = _smoothing(transform.geometry, volume.shape[2])
-    looks = [_look(volume[k], plane, bone, rule, sigma) for k, plane in zip(wanted, planes, strict=True)]
+    looks = [_look(int(k), plane, spaces, rule, sigma) for k, plane in zip(wanted, planes, strict=True)]
     known = [look.half_way for look in looks if look is not None and look.half_way is not None]
     usual = float(np.median(known)) if known else 0.0  # all as dense as the brain: density tells nothing
     for plane, look in zip(planes, looks, strict=True):
@@ -208,9 +235,9 @@ def blood_map(
             kept = plane[look.area] * like
             plane[...] = 0
             plane[look.area] = kept
-    if is_windowed(bone):
+    if is_windowed(spaces.bone):
         for k, plane in zip(wanted, planes, strict=True):
-            _add_white(plane, volume[k], bone, edge)
+            _add_white(plane, volume[k], spaces.bone, edge)
     return wanted, planes
 
 
@@ -257,9 +284,9 @@ class _Look:
 
 
 def _look(
-    plane: NDArray[np.int16],
+    k: int,
     probability: NDArray[np.float32],
-    bone: float,
+    spaces: _Spaces,
     rule: Localisation,
     sigma: tuple[float, float],
 ) -> _Look | None:
@@ -268,7 +295,7 @@ def _look(
     warm = probability >= edge
     if not warm.any():
         return None
-    space = intracranial(plane, bone)
+    plane, space = spaces.volume[k], spaces[k]
     warm &= space
     if not warm.any():
         return None
@@ -314,6 +341,21 @@ def _region_subtypes(
     sampled = logits[at[0], :, at[1], at[2]].astype(np.float64)
     mean = sigmoid(sampled).mean(axis=0) + 1e-6
     return np.asarray(mean / mean.sum())
+
+
+def _parts(
+    inside: NDArray[np.bool_], box: tuple[slice, slice, slice], geometry: Geometry, spaces: _Spaces
+) -> list[SlicePart]:
+    """Return a region slice by slice, as its shape is looked at."""
+    parts = []
+    for k in np.flatnonzero(inside.any(axis=(1, 2))):
+        native = box[0].start + int(k)
+        mask = np.zeros(spaces.volume.shape[1:], bool)
+        mask[box[1:]] = inside[k]
+        parts.append(
+            SlicePart(mask, spaces[native], spaces.volume[native], (geometry.spacing[0], geometry.spacing[1]))
+        )
+    return parts
 
 
 def _region(

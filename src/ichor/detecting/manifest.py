@@ -157,6 +157,9 @@ class Localisation(_Model):
     low_hu, high_hu
         Smoothed HU outside which a voxel is not blood whatever the map says: fluid and air, calcification
         and bone. The lower end is raised to half-way between the brain and the blood of the same slice.
+    subtypes
+        What tells the subtype of a region: the maps of the subtypes, or its place and shape
+        (:mod:`ichor.detecting.region_shape`).
     """
 
     probability: float = Field(default=0.5, gt=0, lt=1)
@@ -166,6 +169,7 @@ class Localisation(_Model):
     low_hu: float = 25.0
     high_hu: float = 95.0
     measures: bool = True
+    subtypes: Literal["maps", "shape"] = "maps"
 
 
 class TrainedOn(_Model):

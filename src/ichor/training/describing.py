@@ -124,7 +124,7 @@ def manifest_of(
             key: ReferenceRange(low=round(low, 4), high=round(high, 4))
             for key, (low, high) in profile.items()
         },
-        localisation=Localisation(),
+        localisation=Localisation(subtypes="shape"),
         trained_on=(*_trained_on(data), *taught.trained_on),
         limits=(*limits_of(data, oof, int8=int8), *taught.limits),
         restrictions=restrictions,
