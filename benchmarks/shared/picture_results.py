@@ -17,12 +17,8 @@ from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.detector import Detector
 from ichor.errors import UsageError
-from ichor.evaluating.calibration import crossfit
 from ichor.findings import Findings
 from ichor.labels import LABEL_NAMES
-from ichor.training.picture_calibration import called_pictures, read_pictures
-from ichor.training.run_data import RunData
-from ichor.training.run_folder import RunFolder
 
 __all__ = [
     "COLUMNS",
@@ -104,8 +100,13 @@ def detected(path_of: Callable[[str], Path], names: list[str], path: Path, bundl
 def out_of_fold(run: Path, data: Path) -> dict[str, dict[str, Result]]:
     """Return the results of a run's pictures by set: each by a network, a calibration and a threshold without it.
 
-    A refused picture is of the code ``refused``: a run keeps no reasons.
+    A refused picture is of the code ``refused``: a run keeps no reasons. Needs the extra ``train``.
     """
+    from ichor.evaluating.calibration import crossfit
+    from ichor.training.picture_calibration import called_pictures, read_pictures
+    from ichor.training.run_data import RunData
+    from ichor.training.run_folder import RunFolder
+
     of_run = RunData(RunFolder.open(run), data)
     pictures = read_pictures(of_run)
     if pictures is None:
