@@ -30,7 +30,11 @@ def band(low: float, high: float) -> dict[str, Any]:
 
 @pytest.fixture
 def with_points(edit_manifest: Edit) -> str:
-    points = {"exam": [point(0.9, 0.4), point(0.95, 0.0123)], "slice": [point(0.9, 0.3), point(0.95, 0.0456)]}
+    points = {
+        "exam": [point(0.9, 0.4), point(0.95, 0.0123)],
+        "slice": [point(0.9, 0.3), point(0.95, 0.0456)],
+        "picture": [point(0.9, 0.2), point(0.95, 0.0789)],
+    }
     return str(edit_manifest(lambda m: m.update(operating_points=points)))
 
 

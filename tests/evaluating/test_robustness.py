@@ -10,7 +10,7 @@ import pytest
 from ichor.errors import UsageError
 from ichor.evaluating.robustness import ROBUSTNESS_FILE, read_robustness, write_robustness
 
-KEPT = Path(__file__).parents[2] / "benchmarks" / "runs" / "default"
+KEPT = Path(__file__).parents[2] / "benchmarks" / "runs" / "attempts" / "fourth"
 
 
 def test_the_kept_table_is_read_and_written_as_it_is(tmp_path):
