@@ -124,7 +124,9 @@ def test_a_release_and_the_documentation_say_where_it_comes_from(data):
     from ichor.training.run_data import RunData
     from ichor.training.run_folder import RunFolder
 
-    recipe = load_recipe("default").replaced(target="added", extra=())
+    recipe = load_recipe("default")
+    sampling = recipe.sampling.model_copy(update={"weights": {}})
+    recipe = recipe.replaced(target="added", extra=(), folded=(), pictures=(), sampling=sampling)
     run = RunData(RunFolder(data / "run", recipe), data)
     (stated,) = _trained_on(run)
     assert (stated.name, stated.exams, stated.slices) == ("added", 8, 72)
