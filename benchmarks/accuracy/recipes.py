@@ -59,8 +59,7 @@ for ResNet and DenseNet (their ImageNet weights were out of reach; `--weights hu
 connection). The papers' accuracies are of other data, so they are no comparison, only what was claimed. None of these
 figures is a paper's system at its best. On `head-ct-hemorrhage`, the default's network was trained further from the
 one that shipped before, which saw none of them; on `rsna-slices`, one training on all sets gives the default's
-figures, with the recipes trained on this set alone, on the same folds. Learning curves, confusion matrices and the
-ROC of every label: [recipe by recipe](results-by-recipe.md).
+figures. Learning curves, confusion matrices and the ROC of every label: [recipe by recipe](results-by-recipe.md).
 """
 _COPIED = ("predictions.csv", "log.csv", "run.json")
 Floats = NDArray[np.floating]
@@ -246,6 +245,8 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
             *(map(difference, (less.area, less.accuracy)) if less else (None, None)),
             *costs(one),
         )
+    if not kept.papers:
+        return
     print()
     heading("recipe", "the paper says", "here, out of fold", "what differs here")
     for one in kept.papers:
@@ -268,6 +269,11 @@ def conclusion(kept: KeptRuns, measured: dict[str, Measured], gaps: dict[str, Ga
     """Put in sentences what the table shows."""
     unit = "picture" if kept.default.run.kind == "pictures" else "slice"
     names = {k.name: k.recipe.name for k in kept.papers}
+    if not gaps:
+        return (
+            f"- The default has a {unit} AUC of {shown(measured[kept.default.name].area)}; no published recipe was "
+            f"trained on this set yet.\n- Always giving the commoner answer has an accuracy of {base.value:.3f}."
+        )
     exceeded = sum(g.area.low > 0 for g in gaps.values())
     nearest = min(gaps, key=lambda name: gaps[name].area.value)
     below = [names[n] for n in names if measured[n].accuracy.value <= base.value + 5e-4]
