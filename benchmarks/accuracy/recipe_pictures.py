@@ -23,6 +23,9 @@ _GREYS = ("#0b6e99", "#6b4c9a", "#2a9d53", "#b07d12", "#7a4b2a", "#4d5b6a", "#d2
 """Colours of the recipes, in their order; the default has one of its own."""
 
 
+_FEWEST_BARS = 8
+
+
 @dataclass(frozen=True)
 class Curve:
     """Labels and scores ``(n,)`` of one run."""
@@ -181,6 +184,6 @@ def _accuracies(axes: Axes, panel: Panel) -> None:
         [], [], marker="D", color="black", markerfacecolor="white", linestyle="", label="the paper's accuracy"
     )
     axes.set_yticks(range(len(panel.bars)), [b.name for b in panel.bars])
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(panel.bars), _FEWEST_BARS) - 0.5, -0.5)  # one bar alone is as thin as in the others
     axes.set(title=f"{panel.title}: accuracy, out of fold", xlim=(0.0, 1.0))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncol=3, fontsize=8, frameon=False)
