@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ichor.bulk.driver import Progress, Show
     from ichor.bulk.output import Output
 
-__all__ = ["bulk", "carry_out"]
+__all__ = ["Address", "Token", "bulk", "carry_out"]
 
 EXIT_NOT_ALL = 3
 EXIT_INTERRUPTED = 130
@@ -27,6 +27,15 @@ _ACTIONS = {"check": 2, "compact": 1, "report": 1}
 """Words that may stand first, and how many paths follow."""
 _EVERY_S = 30.0
 """Between two lines of progress where nobody sees a terminal."""
+
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="A Ray cluster, instead of processes of this machine."),
+]
+Token = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The cluster's token; by default as RAY_AUTH_TOKEN_PATH names it."),
+]
 
 
 def bulk(
@@ -66,14 +75,8 @@ def bulk(
         ),
     ] = None,
     engine: Annotated[Engine, typer.Option(help="As for ichor detect.")] = Engine.auto,
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="A Ray cluster, instead of processes of this machine."),
-    ] = None,
-    token: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The cluster's token; by default as RAY_AUTH_TOKEN_PATH names it."),
-    ] = None,
+    address: Address = None,
+    token: Token = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Assess again what failed in an earlier run.")
     ] = False,

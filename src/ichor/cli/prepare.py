@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ichor.cli.bulk import Address, Token, carry_out
 from ichor.errors import UsageError
 
 __all__ = ["prepare"]
@@ -32,14 +33,8 @@ def prepare(
     jobs: Annotated[
         int | None, typer.Option(metavar="N", help="Processes on this machine; by default one a core.")
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="A Ray cluster, instead of processes of this machine."),
-    ] = None,
-    token: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The cluster's token; by default as RAY_AUTH_TOKEN_PATH names it."),
-    ] = None,
+    address: Address = None,
+    token: Token = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Prepare again what failed in an earlier run.")
     ] = False,
@@ -63,7 +58,6 @@ def prepare(
             "run pip install -e '.[train]' in the clone"
         ) from error
     from ichor.bulk.prepare_run import PreparePlan, prepare_dataset
-    from ichor.cli.bulk import carry_out
 
     grid = load_store_grid(recipe, name)
     plan = PreparePlan(name, folder, grid, output, shards, jobs, address, token, retry_failed)

@@ -105,7 +105,7 @@ def score(
         rule = outputs.slices.astype(np.float64)
     else:
         rule = _smoothed_top_pixels(outputs.maps, distances.grid, rules)
-    if m == 1 and outputs.pooled is not None:
+    if m == 1:
         rule = mixed(rule, outputs.pooled, rules.slice_rule.pooled_share)
     grid = rule if stacking is None or m < 2 else stacking(rule, outputs)
     if rules.exam_rule.kind == "graph":
@@ -117,8 +117,10 @@ def score(
     return Scores(rule, grid, interpolated(grid, distances), exam)
 
 
-def mixed(rule: NDArray[Any], pooled: NDArray[Any], pooled_share: float) -> NDArray[np.float64]:
-    """Logits of a slice by itself: the rule's, and the pooled head's by its share; of the same shape."""
+def mixed(rule: NDArray[Any], pooled: NDArray[Any] | None, pooled_share: float) -> NDArray[np.float64]:
+    """Logits of a slice by itself: the rule's, and the pooled head's by its share, where there is one; of one shape."""
+    if pooled is None:
+        return np.asarray(rule, dtype=np.float64)
     return np.asarray((1 - pooled_share) * rule + pooled_share * pooled, dtype=np.float64)
 
 

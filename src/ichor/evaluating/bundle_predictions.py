@@ -172,10 +172,8 @@ def _logits(
     prediction = detector.model.predict(prepared.stack, prepared.near_brain)
     distances = prepared.transform.slice_distances
     scores = score(prediction, distances, manifest.scoring_rules, detector.model.stacking)
-    single = prediction.slices.astype(np.float64)
-    if prediction.pooled is not None:
-        single = mixed(single, prediction.pooled, manifest.slice_rule.pooled_share)
-    single = interpolated(single, distances)
+    alone = mixed(prediction.slices, prediction.pooled, manifest.slice_rule.pooled_share)
+    single = interpolated(alone, distances)
     if not calibrated:
         return scores.native, single, scores.exam
     own = manifest.calibration

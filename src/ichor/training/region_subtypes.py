@@ -6,7 +6,7 @@ both are taken, real ones with ten times the weight. What a box holds is as dens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,13 +119,6 @@ def fit(samples: Sequence[Sample]) -> dict[str, Any]:
     model.fit((features - mean) / scale, subtypes, sample_weight=weights)
     if model.coef_.shape[0] != len(SUBTYPE_NAMES):
         raise ValueError(f"samples: found {model.coef_.shape[0]} subtypes; expected {len(SUBTYPE_NAMES)}")
-    rounded: Callable[[NDArray[np.float64]], list[Any]] = lambda values: np.round(values, 5).tolist()  # noqa: E731
-    found: Mapping[str, NDArray[np.float64]] = {
-        "mean": mean,
-        "scale": scale,
-        "weights": model.coef_,
-        "offsets": model.intercept_,
-    }
-    return {"features": list(FEATURES), "sharpness": SHARPNESS} | {
-        key: rounded(v) for key, v in found.items()
-    }
+    numbers = {"mean": mean, "scale": scale, "weights": model.coef_, "offsets": model.intercept_}
+    rounded = {key: np.round(values, 5).tolist() for key, values in numbers.items()}
+    return {"features": list(FEATURES), "sharpness": SHARPNESS, **rounded}
