@@ -17,7 +17,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -28,7 +27,8 @@ from typing import TYPE_CHECKING
 from benchmarks.shared.tables import heading, row
 
 if TYPE_CHECKING:
-    from ichor.exam import Exam
+    from ichor.memory import peak_memory_mb
+from ichor.exam import Exam
 
 _SIDE = 224
 _GIVES = {
@@ -150,8 +150,7 @@ def measured(name: str) -> dict[str, float]:
     predict = SYSTEMS[name]()
     first = _seconds(predict, since=0.0)
     following = _seconds(predict, since=time.process_time())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"first": first, "next": following, "mb": peak / (1024 if sys.platform != "darwin" else 1 << 20)}
+    return {"first": first, "next": following, "mb": peak_memory_mb() or float("nan")}
 
 
 def _seconds(predict: Callable[[], object], since: float) -> float:

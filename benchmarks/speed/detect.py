@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import pydicom
 import ichor
 from benchmarks.shared import tables
 from benchmarks.shared.arguments import parser
+from benchmarks.shared.processes import timed
 from benchmarks.shared.series import write_series
 from ichor.detecting.bundle import load_bundle
 from ichor.detecting.sessions import MapModel, open_model
@@ -31,15 +31,6 @@ from ichor.preparing import prepare
 STAGES = ("read", "prepare", "detect", "report")
 Timed = tuple[float, dict[str, float | None]]
 """Seconds in all, and of each stage."""
-
-
-_CHILD = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-if done.returncode:
-    sys.exit(done.stderr.decode())
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
 
 
 def cold(study: Path, output: Path) -> tuple[Timed, float]:
@@ -53,15 +44,11 @@ def cold(study: Path, output: Path) -> tuple[Timed, float]:
         "-o",
         str(output),
     ]
-    began = time.perf_counter()
-    child = [sys.executable, "-c", _CHILD, *command]
-    done = subprocess.run(child, capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - began
+    seconds, memory = timed(command)
     findings = json.loads(next(output.glob("*/findings.json")).read_text())
     if not findings["assessable"]:
         raise SystemExit(f"the benchmark's own exam was refused: {findings['warnings']}")
-    scale = 1e3 if sys.platform.startswith("linux") else 1e6
-    return (seconds, findings["seconds"]), int(done.stdout) / scale
+    return (seconds, findings["seconds"]), memory
 
 
 def warm(study: Path) -> Timed:

@@ -10,7 +10,6 @@ own, so that its memory is its own. OpenVINO is of the extra ``openvino``.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from benchmarks.shared.tables import heading, row
 from ichor.detecting import Detector
 from ichor.exam import Exam, Geometry, Source
 from ichor.labels import LABEL_NAMES
+from ichor.memory import peak_memory_mb
 from ichor.models.ipan import Decoder, ExamHead, SliceEncoder
 from ichor.training.importing.calls import import_bundle
 
@@ -115,8 +115,7 @@ def _measure(bundle: str, engine: str, slices: int) -> None:
     began = time.perf_counter()
     detector.detect(exam)
     warm = time.perf_counter() - began
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    print(json.dumps({"first": first, "warm": warm, "memory": memory}))
+    print(json.dumps({"first": first, "warm": warm, "memory": (peak_memory_mb() or float("nan")) / 1000}))
 
 
 def _head(slices: int) -> Exam:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ from ichor.evaluating.bundle_predictions import BundleRun, predict_dataset
 from ichor.evaluating.compare import compare
 from ichor.evaluating.groups import group_figures, groups_of
 from ichor.evaluating.page import Evaluation
+from ichor.memory import peak_memory_mb
 from ichor.progress import Progress, silent
 
 __all__ = ["Cost", "evaluate_bundles"]
@@ -123,10 +122,4 @@ def evaluate_bundles(
 
 def _run(bundle: str, dataset: str, data: Path) -> tuple[BundleRun, float | None]:
     found = predict_dataset(bundle, open_dataset(dataset, data))
-    memory = None
-    with contextlib.suppress(ImportError):  # not on Windows
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return found, memory
+    return found, peak_memory_mb()

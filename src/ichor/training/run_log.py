@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from ichor.memory import peak_memory_mb
 from ichor.progress import Progress
 from ichor.training.hardware import Hardware
 from ichor.training.recipe import Recipe
@@ -167,9 +167,10 @@ class RunLog(pl.Callback):
         """Write ``run.json``: time, memory, sizes."""
         if not trainer.is_global_zero:
             return
+        memory = peak_memory_mb()
         figures = {
             "seconds": round(self._seconds(), 1),
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": None if memory is None else round(memory),
             "epochs": trainer.current_epoch,
             "images": trainer.global_step * self.recipe.batch_size,
             "parameters": sum(p.numel() for p in pl_module.parameters()),
@@ -182,16 +183,6 @@ class RunLog(pl.Callback):
 
     def _seconds(self) -> float:
         return self.before + time.perf_counter() - self.began
-
-
-def _peak_memory_mb() -> int | None:
-    """Return the most memory that this process has had; None where the system does not say, as Windows."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(most / (1 if sys.platform == "darwin" else 1024))
 
 
 def _accuracy(outputs: dict[str, Tensor]) -> tuple[float, float]:
