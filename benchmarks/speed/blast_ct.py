@@ -4,16 +4,15 @@ Usage: python -m benchmarks.speed.blast_ct EXAM
 
 EXAM is a folder or file of an exam with even, straight slices. The weights cannot be had everywhere, and time does not
 depend on them: one network of the published architecture with random weights is saved in the published layout. Its own
-command (extra ``blast-ct``) and the bundle then run over the same exam, each in a process of its own.
+command (extra ``blast-ct``) and the bundle, in ONNX Runtime and in OpenVINO where that is installed, then run over the
+same exam, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -23,8 +22,10 @@ from numpy.typing import NDArray
 
 import ichor
 from benchmarks.shared.arguments import parser
+from benchmarks.shared.processes import timed
 from benchmarks.shared.tables import heading, row
 from ichor.detecting import Detector
+from ichor.detecting.openvino_session import is_installed
 from ichor.detecting.volume_model import VolumeModel
 from ichor.exam import Exam
 from ichor.preparing import prepare
@@ -36,7 +37,9 @@ _OWN = "from blast_ct.console_tool import console_tool; console_tool()"
 def main() -> None:
     arguments = parser(__doc__, data=False)
     arguments.add_argument("exam", type=Path)
-    arguments.add_argument("--measure", nargs=2, metavar=("BUNDLE", "OUTPUT"), help="of the bundle's process")
+    arguments.add_argument(
+        "--measure", nargs=3, metavar=("BUNDLE", "ENGINE", "OUTPUT"), help="of the bundle's process"
+    )
     given = arguments.parse_args()
     if given.measure:
         _measure(given.exam, *given.measure)
@@ -54,19 +57,18 @@ def main() -> None:
         nib.save(nib.Nifti1Image(exam.volume.transpose(2, 1, 0).astype(np.float32), affine), image)
         own = home / "own.nii.gz"
         command = [sys.executable, "-c", _OWN, "--input", str(image), "--output", str(own)]
-        own_seconds, own_memory = _timed(command, os.environ | {"BLAST_CT_CACHE_DIR": str(home / "cache")})
-        command = [sys.executable, "-m", "benchmarks.speed.blast_ct", str(image)]
-        command += ["--measure", str(home / "bundle"), str(home / "ours.npy")]
-        seconds, memory = _timed(command, dict(os.environ))
-        heading("", "seconds, all in all", "memory, GB")
-        row("blast-ct's own command", f"{own_seconds:.1f}", f"{own_memory:.2f}")
-        row("the bundle", f"{seconds:.1f}", f"{memory:.2f}")
+        own_seconds, own_memory = timed(command, os.environ | {"BLAST_CT_CACHE_DIR": str(home / "cache")})
+        heading("", "seconds, all in all", "memory, GB", "voxels of another class")
+        row("blast-ct's own command", f"{own_seconds:.1f}", f"{own_memory / 1000:.2f}")
         expected = np.asarray(nib.Nifti1Image.from_filename(own).dataobj).transpose(2, 1, 0)
-        ours = np.load(home / "ours.npy")
-        differing = int((ours != expected).sum())
-        print(
-            f"\n{differing} of {ours.size} voxels differ; classes found: {np.unique(expected).astype(int).tolist()}"
-        )
+        for engine in ("onnxruntime", *["openvino"] * is_installed()):
+            command = [sys.executable, "-m", "benchmarks.speed.blast_ct", str(image)]
+            command += ["--measure", str(home / "bundle"), engine, str(home / "ours.npy")]
+            seconds, memory = timed(command)
+            differing = int((np.load(home / "ours.npy") != expected).sum())
+            figures = f"{seconds:.1f}", f"{memory / 1000:.2f}", f"{differing} of {expected.size}"
+            row(f"the bundle, {engine}", *figures)
+        print(f"\nclasses found: {np.unique(expected).astype(int).tolist()}")
 
 
 def publish(folder: Path) -> None:
@@ -89,21 +91,10 @@ def _read(path: Path) -> Exam:
     return found
 
 
-def _timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Return seconds and gigabytes of a process."""
-    began = time.perf_counter()
-    done = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(done.pid, 0)
-    done.returncode = os.waitstatus_to_exitcode(status)
-    if done.returncode:
-        raise SystemExit(f"{command[:3]}: found exit {done.returncode}; expected 0")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e9
-
-
-def _measure(path: Path, bundle: str, output: str) -> None:
+def _measure(path: Path, bundle: str, engine: str, output: str) -> None:
     """Detect with the bundle, and save the class of each native voxel, the nearest one of the network's."""
     exam = _read(path)
-    detector = Detector(bundle, device="cpu", engine="onnxruntime")
+    detector = Detector(bundle, device="cpu", engine=engine)
     model = detector.model
     if not isinstance(model, VolumeModel):
         raise SystemExit(f"{bundle}: found a model of slices; expected one of volumes")

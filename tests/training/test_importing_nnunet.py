@@ -17,6 +17,7 @@ pytest.importorskip("onnx", reason="needs the extra 'train'")
 
 from ichor.cli import run  # noqa: E402
 from ichor.detecting import Detector, load_bundle  # noqa: E402
+from ichor.detecting.openvino_session import is_installed  # noqa: E402
 from ichor.errors import BundleError, UsageError  # noqa: E402
 from ichor.exam import Exam  # noqa: E402
 from ichor.preparing import prepare  # noqa: E402
@@ -308,8 +309,12 @@ def test_a_network_of_volumes_computes_what_nnunet_does(volume_export: Path, tmp
     assert findings.assessable and len(findings.slices) == 8
     assert findings.probabilities.any is not None and findings.volume_ml is not None
     assert findings.positive.any is None
-    with pytest.raises(UsageError, match="takes volumes"):
-        Detector(home, engine="openvino")
+
+    if is_installed():
+        other = Detector(home, engine="openvino")
+        assert other.model.provider.startswith("OpenVINO") and other.model.provider.endswith("fp32")
+        assert np.abs(other.model.classes(prepared.stack) - expected).max() < 1e-3
+    assert Detector(home, engine="onnxruntime").model.provider == "CPUExecutionProvider"
 
 
 def test_a_configuration_that_needs_another_first_is_refused(volume_export: Path, tmp_path: Path) -> None:

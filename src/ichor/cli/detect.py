@@ -69,7 +69,7 @@ def detect(
     engine: Annotated[
         Engine,
         typer.Option(
-            help="What runs the model; auto takes OpenVINO in bf16 where it is installed and the processor has it."
+            help="What runs the model; auto takes OpenVINO where it is installed: in bf16 where the processor has it, and for volumes."
         ),
     ] = Engine.auto,
     bundle: Annotated[

@@ -128,20 +128,21 @@ class OpenVinoSession:
 
 
 def is_like(session: Any, reference: Any, shape: Sequence[int], precision: str) -> bool:
-    """Whether a session answers as another does, to what bf16 or fp32 rounds: on a made slice.
+    """Whether a session answers as another does, to what bf16 or fp32 rounds: on made input.
 
     Parameters
     ----------
     session, reference
         Open on the same graph.
     shape
-        ``(channels, rows, columns)`` of a slice.
+        Of what the graph takes, without the first axis: channels, then pixels or voxels.
     precision
         Of the session.
     """
     rng = np.random.default_rng(1)
-    coarse = rng.random((1, shape[0], -(-shape[1] // 16), -(-shape[2] // 16)), np.float32)
-    probe = coarse.repeat(16, axis=2).repeat(16, axis=3)[..., : shape[1], : shape[2]]
+    probe = rng.random((1, shape[0], *(-(-side // 16) for side in shape[1:])), np.float32)
+    for axis, side in enumerate(shape[1:], start=2):
+        probe = probe.repeat(16, axis=axis).take(range(side), axis=axis)
     inputs = {reference.get_inputs()[0].name: np.ascontiguousarray(probe)}
     pairs = zip(session.run(None, inputs), reference.run(None, inputs), strict=True)
     differences = [float(np.median(np.abs(a - b))) for a, b in pairs]

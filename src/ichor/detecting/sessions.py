@@ -351,7 +351,8 @@ def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Mo
         ``auto`` (CUDA if ONNX Runtime has it, else CPU), ``cpu`` or ``cuda``.
     engine
         ``onnxruntime``, ``openvino`` (CPU alone), or ``auto``: that of ``ICHOR_ENGINE`` where it is set, else
-        OpenVINO in bf16 where it is installed, the processor computes in bf16, and it answers as ONNX Runtime does.
+        OpenVINO where it is installed and answers as ONNX Runtime does: in bf16 where the processor computes in it,
+        and in fp32 for a network that takes volumes.
 
     Raises
     ------
@@ -382,14 +383,9 @@ def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Mo
     }
     first: Session = next(iter(opened.values()))
     on_cuda = first.get_providers()[0] == _CUDA
-    if manifest.sliding_window and engine == "openvino":
-        raise UsageError(
-            f"engine 'openvino': found bundle {bundle.name!r}, whose network takes volumes; expected one of slices; "
-            "use --engine onnxruntime"
-        )
-    if not on_cuda and not manifest.sliding_window:
+    if not on_cuda:
         first = _faster(first, bundle, engine, threads, at_once)
-    elif on_cuda and engine == "openvino":
+    elif engine == "openvino":
         raise UsageError("engine 'openvino': found device cuda; expected the CPU; use --device cpu")
     batches = Batches(_CUDA_BATCH if on_cuda else 1, at_once)
     model: Model
@@ -408,11 +404,17 @@ def open_model(bundle: Bundle, device: str = "auto", engine: str = "auto") -> Mo
 
 
 def _faster(session: Session, bundle: Bundle, engine: str, threads: int, at_once: int) -> Session:
-    """Return the graph of the slices in OpenVINO, where that is asked for or sure to be faster; else as it is."""
+    """Return the graph of the slices in OpenVINO, where that is asked for or sure to be faster; else as it is.
+
+    That of a window of a volume stays in fp32, which an import was compared in; there OpenVINO is faster on every
+    processor.
+    """
     from ichor.detecting import openvino_session as openvino
 
-    bf16 = openvino.has_bf16()
-    if engine == "onnxruntime" or (engine == "auto" and not (bf16 and openvino.is_installed())):
+    window = bundle.manifest.sliding_window
+    bf16 = window is None and openvino.has_bf16()
+    sure = openvino.is_installed() and (bf16 or window is not None)
+    if engine == "onnxruntime" or (engine == "auto" and not sure):
         return session
     name = next(iter(bundle.manifest.used_graphs))
     precision = "bf16" if bf16 else "f32"
@@ -424,15 +426,16 @@ def _faster(session: Session, bundle: Bundle, engine: str, threads: int, at_once
         name=str(bundle.graph(name)),
     )
     preparation = bundle.manifest.preparation
-    shape = len(preparation.channels), preparation.rows, preparation.columns
+    sides = (preparation.rows, preparation.columns) if window is None else window.input_size
+    shape = (len(preparation.channels), *sides)
     if openvino.is_like(opened, session, shape, precision):
         return opened
     if engine == "openvino":
         raise UsageError(
-            "engine 'openvino': found other logits than ONNX Runtime's on a made slice; expected the same but for "
+            "engine 'openvino': found other logits than ONNX Runtime's on made input; expected the same but for "
             "rounding; use --engine onnxruntime"
         )
-    _log.warning("OpenVINO answers otherwise than ONNX Runtime on a made slice: ONNX Runtime is used")
+    _log.warning("OpenVINO answers otherwise than ONNX Runtime on made input: ONNX Runtime is used")
     return session
 
 
