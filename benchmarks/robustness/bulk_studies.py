@@ -341,8 +341,10 @@ def namespaces(count: int) -> Iterator[Hosts]:
         for holder in holders:
             holder.kill()
             holder.wait()
-        with contextlib.suppress(subprocess.CalledProcessError):
-            ip("link", "delete", "br0")
+        # Not left to the kernel: a namespace, and its end of a link, lives on while a process in it does.
+        for name in (*(f"v{k}" for k in range(len(hosts.nodes))), "br0"):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                ip("link", "delete", name)
 
 
 def _is_apart(pid: int) -> bool:
