@@ -1,13 +1,13 @@
-"""Draw the pictures of docs/explanation/architecture.md: who may import whom, and the ways through the rooms.
+"""Draw who may import whom, the ways through the rooms, and a study's way from a PACS and back.
 
-``python scripts/draw_architecture.py`` writes both; ``--check`` only compares. Standard library only.
+``python scripts/draw_architecture.py`` writes all; ``--check`` only compares. Standard library only.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -141,13 +141,39 @@ _WAYS = {
         ),
     ),
 }
+_FAN = "from the first to each"
+_PACS = {
+    "A study in": (
+        "results",
+        (
+            ("scanner or PACS", ("sends CT by C-STORE;", "only peers named by", "--allow may")),
+            ("node", ("each file is on the disk", "before it is answered", "with success")),
+            ("node", ("a rule takes the study;", "quiet for 10 s, or known", "to be whole: queued")),
+            ("worker", ("reads in a disposable", "process, asks the model:", "findings")),
+            ("page", ("suspected and unread", "studies first; a reader", "gives a verdict")),
+        ),
+    ),
+    "Results out, each kept in the outbox until it is delivered": (
+        _FAN,
+        (
+            ("worker", ("findings become", "objects and messages", "")),
+            ("PACS", ("SEG, SR, SC, KO by", "C-STORE or STOW, with", "storage commitment")),
+            ("RIS", ("HL7 ORU^R01: OBR-5 is S", "where hemorrhage is", "suspected")),
+            ("worklist manager", ("a UPS step: HIGH or", "MEDIUM", "")),
+            ("viewer", ("asks the node by C-FIND:", "the most probable", "first")),
+        ),
+    ),
+}
 
 
 def pictures() -> dict[str, str]:
-    """Return both files by their path from the root."""
+    """Return the files by their path from the root."""
     return {
         "docs/images/architecture-rooms.svg": _rooms(),
-        "docs/images/architecture-ways.svg": _ways(),
+        "docs/images/architecture-ways.svg": _ways(
+            _WAYS, "The way of a study, of a training run and of an upload"
+        ),
+        "docs/images/connect-a-pacs.svg": _ways(_PACS, "The way of a study from a PACS, and of its results"),
     }
 
 
@@ -171,19 +197,21 @@ def _rooms() -> str:
     return _page(1264, 462, "Rooms of ichor and who may import whom", parts)
 
 
-def _ways() -> str:
+def _ways(ways: Mapping[str, tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]], named: str) -> str:
     parts: list[str] = []
     y = 36.0
-    for title, (group, steps) in _WAYS.items():
+    for title, (group, steps) in ways.items():
         parts.append(_text(24, y, "title", title))
+        colour = "serve" if group == _FAN else group
         row = [
-            Box(name, lines, group, x, y + 16, 184, 96)
+            Box(name, lines, colour, x, y + 16, 184, 96)
             for x, (name, lines) in zip(_ways_x(), steps, strict=True)
         ]
-        parts += [_arrow(a, b) for a, b in pairwise(row)]
+        pairs = ((row[0], box) for box in row[1:]) if group == _FAN else pairwise(row)
+        parts += [_arrow(a, b) for a, b in pairs]
         parts += [line for box in row for line in _box(box)]
         y += 156
-    return _page(1056, y - 12, "The way of a study, of a training run and of an upload", parts)
+    return _page(1056, y, named, parts)
 
 
 def _ways_x() -> Iterator[float]:

@@ -1,53 +1,87 @@
-"""Make the pictures of how-to pages that show no model's result: a photograph and what is read from it, an exploration.
+"""Make the pictures of how-to pages, all of the simulated exam or of made data.
 
-``python scripts/howto_pictures.py`` writes ``docs/images/photograph.png`` (a slice of the simulated exam, a simulated
-photograph of it in a viewer, and the picture that ichor reads from that) and ``docs/images/explore.png`` (the page that
-``ichor explore`` writes of made pictures with planted faults; needs Chromium and the extra ``train``). ``--only NAME``
-makes one of them.
+``python scripts/howto_pictures.py`` writes into ``docs/images/``:
+
+- ``photograph.png``: a slice, a simulated photograph of it in a viewer, and the picture that ichor reads from that;
+- ``explore.png``: the page that ``ichor explore`` writes of made pictures with planted faults;
+- ``convert.png``: what ``ichor data convert`` writes of one slice in three windows;
+- ``submit.png``, ``export.png``, ``calibrate.png``: what these commands print;
+- ``bulk-report.png``: the page of ``ichor bulk report`` on a small archive with a broken study in it.
+
+``--only NAME`` makes one of them. Needs Chromium and the extras ``train`` and ``scale``.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
+import contextlib
+import csv
+import io
 import sys
 import tempfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 from PIL import Image
 from screenshots import save
 from sections import ROOT
+from terminal import Terminal, photographed
 
 import ichor
 from ichor.cli import run
 from ichor.cli.demo import demo_exam
 from ichor.exam import Exam, Picture
+from ichor.labels import LABEL_NAMES
 from ichor.preparing.windows import BRAIN
+from ichor.reading.nifti import to_nifti_space
 
 sys.path.insert(0, str(ROOT))
 from benchmarks.shared.camera import STRENGTHS, photograph, viewer
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _HEIGHT = 480
+_SITE = 24
+"""Exams of the site that is calibrated on."""
+_RECIPE = """name: own
+description: A small network on pictures.
+target: folder:set
+n_folds: 2
+preparation: {rows: 64, columns: 64, channels: [{offset: 0, level: 40, width: 80}]}
+model: {kind: classifier, backbone: cnn-8-16, pretrained: false}
+sampling: {kind: plain, balance: none}
+batch_size: 8
+epochs: 6
+"""
 
 
 def main() -> int:
     """Run the command."""
+    makers: dict[str, Callable[[Path], Path]] = {
+        "photograph": from_a_photograph,
+        "explore": explored,
+        "convert": converted,
+        "submit": submitted,
+        "export": exported,
+        "calibrate": calibrated,
+        "bulk-report": bulk_report,
+    }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, default=ROOT / "docs/images", help="a folder")
-    parser.add_argument("--only", choices=["photograph", "explore"], help="by default both")
+    parser.add_argument("--only", choices=list(makers), help="by default all of them")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    makers = {"photograph": photographed, "explore": explored}
-    with tempfile.TemporaryDirectory(prefix="ichor-howto-") as name:
-        chosen = [options.only] if options.only else list(makers)
-        return max(save(makers[one](Path(name)), options.output / f"{one}.png") for one in chosen)
+    status = 0
+    for one in [options.only] if options.only else list(makers):
+        with tempfile.TemporaryDirectory(prefix="ichor-howto-") as name:
+            status = max(status, save(makers[one](Path(name)), options.output / f"{one}.png"))
+    return status
 
 
-def photographed(folder: Path) -> Path:
+def from_a_photograph(folder: Path) -> Path:
     """Lay a slice, its photograph, and what is read from it side by side."""
     exam = ichor.read(demo_exam())
     if not isinstance(exam, Exam):
@@ -60,40 +94,41 @@ def photographed(folder: Path) -> Path:
         raise SystemExit("the photograph: found an exam; expected a picture")
     with Image.open(taken) as image:
         panels = [Image.fromarray(grey), image.convert("RGB"), Image.fromarray(read.grey)]
-    scaled = [one.convert("RGB").resize((one.width * _HEIGHT // one.height, _HEIGHT)) for one in panels]
+    side_by_side([one.convert("RGB") for one in panels]).save(folder / "photograph.png")
+    return folder / "photograph.png"
+
+
+def side_by_side(images: list[Image.Image]) -> Image.Image:
+    """Lay pictures of one height in a row."""
+    scaled = [one.resize((one.width * _HEIGHT // one.height, _HEIGHT)) for one in images]
     gap = 8
     sheet = Image.new("RGB", (sum(one.width + gap for one in scaled) - gap, _HEIGHT), "white")
     left = 0
     for one in scaled:
         sheet.paste(one, (left, 0))
         left += one.width + gap
-    sheet.save(folder / "photograph.png")
-    return folder / "photograph.png"
+    return sheet
 
 
 def explored(folder: Path) -> Path:
     """Explore made pictures, two of them equal under two labels and one broken, and photograph the page."""
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if browser is None:
-        raise SystemExit(f"found no Chromium; expected one of {', '.join(_BROWSERS)}; install it")
-    rng = np.random.default_rng(0)
-    for name in ("hemorrhage", "normal"):
-        (folder / "set" / name).mkdir(parents=True)
-        for k in range(12):
-            Image.fromarray(_head(rng, name == "hemorrhage")).save(folder / "set" / name / f"{k}.png")
+    pictures_of_heads(folder / "set")
     normal = folder / "set" / "normal"
-    shutil.copy(normal / "1.png", folder / "set" / "hemorrhage" / "12.png")
+    (folder / "set" / "hemorrhage" / "12.png").write_bytes((normal / "1.png").read_bytes())
     (normal / "12.png").write_bytes((normal / "2.png").read_bytes()[:300])
     page, shot = folder / "explored.html", folder / "explore.png"
     if run(["explore", str(folder / "set"), "-o", str(page)]):
         raise SystemExit("ichor explore: found an exit status; expected a page")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    command += ["--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
-    command += ["--window-size=1100,850", f"--screenshot={shot}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    if done.returncode or not shot.is_file():
-        raise SystemExit(f"{browser}: found exit status {done.returncode}, no picture; expected {shot.name}")
-    return shot
+    return photographed(page, shot, 1100, 850)
+
+
+def pictures_of_heads(folder: Path) -> None:
+    """Draw twelve pictures with a bleed and twelve without, a folder a class."""
+    rng = np.random.default_rng(0)
+    for name in ("hemorrhage", "normal"):
+        (folder / name).mkdir(parents=True)
+        for k in range(12):
+            Image.fromarray(_head(rng, name == "hemorrhage")).save(folder / name / f"{k}.png")
 
 
 def _head(rng: np.random.Generator, bleeds: bool) -> NDArray[np.uint8]:
@@ -109,6 +144,95 @@ def _head(rng: np.random.Generator, bleeds: bool) -> NDArray[np.uint8]:
         y, x = rng.integers(70, 130), rng.integers(60, 120)
         grey[np.hypot((yy - y) / 1.4, xx - x) < rng.integers(8, 16)] = 205
     return np.clip(grey + rng.normal(0, 4, grey.shape), 0, 255).astype(np.uint8)
+
+
+def converted(folder: Path) -> Path:
+    """Convert the simulated exam in three windows, and lay the pictures of one slice side by side."""
+    windows = ["brain", "subdural", "bone"]
+    given = [part for window in windows for part in ("--window", window)]
+    if run(["data", "convert", str(demo_exam()), "-o", str(folder / "png"), *given]):
+        raise SystemExit("ichor data convert: found an exit status; expected pictures")
+    images = []
+    for window in windows:
+        pictures = sorted((folder / "png").rglob(f"*{window}*.png"))
+        images.append(Image.open(pictures[len(pictures) // 2]).convert("RGB"))
+    side_by_side(images).save(folder / "convert.png")
+    return folder / "convert.png"
+
+
+def submitted(folder: Path) -> Path:
+    """Make a submission of the simulated exam, whose images stand in for Kaggle's test folder."""
+    with zipfile.ZipFile(demo_exam()) as source, (folder / "sample.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["ID", "Label"])
+        for name in sorted(n for n in source.namelist() if n.endswith(".dcm")):
+            image = pydicom.dcmread(io.BytesIO(source.read(name)))
+            target = folder / "stage_2_test" / f"{image.SOPInstanceUID}.dcm"
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(source.read(name))
+            for label in LABEL_NAMES:
+                table.writerow([f"{image.SOPInstanceUID}_{label}", 0.5])
+    screen = Terminal(folder)
+    screen.run("ichor submit stage_2_test/ --sample sample.csv -o submission.csv")
+    screen.run("head -7 submission.csv")
+    return screen.photograph(folder / "submit.png")
+
+
+def exported(folder: Path) -> Path:
+    """Train a small network for seconds, make a bundle of it, and show what the bundle says of itself."""
+    pictures_of_heads(folder / "set")
+    (folder / "own.yaml").write_text(_RECIPE, encoding="utf-8")
+    screen = Terminal(folder)
+    screen.run("ichor train own.yaml --data . -o run --parts fold-0,fold-1,all")
+    screen.lines.clear()
+    screen.run("ichor export run --data . -o bundle")
+    screen.run("ls -s --block-size=KB bundle")
+    screen.run("head -22 bundle/card.md", most=22)
+    return screen.photograph(folder / "export.png")
+
+
+def calibrated(folder: Path) -> Path:
+    """Calibrate the default model on a made site: copies of the simulated exam, every second one without its bleed."""
+    exam = ichor.read(demo_exam())
+    if not isinstance(exam, Exam):
+        raise SystemExit("the simulated exam: found a picture; expected an exam")
+    rng = np.random.default_rng(0)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "any", "patient"])
+        for k in range(_SITE):
+            bled = k % 2 == 0
+            hu = exam.volume + rng.normal(0, rng.uniform(0, 4), exam.volume.shape)
+            if not bled:
+                hu[(exam.volume > 48) & (exam.volume < 110)] = 33
+            array, affine = to_nifti_space(hu.astype(np.int16), exam)
+            nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array), affine), folder / f"{k:02d}.nii.gz")
+            table.writerow([f"{k:02d}.nii.gz", int(bled), k])
+    screen = Terminal(folder)
+    screen.run("head -3 labels.csv")
+    screen.run("ichor bundle calibrate default --data labels.csv -o ours", most=24)
+    return screen.photograph(folder / "calibrate.png")
+
+
+def bulk_report(folder: Path) -> Path:
+    """Assess a small archive, one of whose studies is broken, and photograph the page of its report."""
+    with zipfile.ZipFile(demo_exam()) as source:
+        for number in range(5):
+            study = folder / "archive" / f"study-{number}"
+            study.mkdir(parents=True)
+            for name in source.namelist():
+                image = pydicom.dcmread(io.BytesIO(source.read(name)))
+                image.StudyInstanceUID += f".{number}"
+                image.SeriesInstanceUID += f".{number}"
+                image.RescaleIntercept = float(image.RescaleIntercept) + number
+                image.save_as(study / Path(name).name)
+    (folder / "archive" / "broken").mkdir()
+    (folder / "archive" / "broken" / "1.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 4000)
+    with contextlib.chdir(folder):
+        for command in (["bulk", "archive", "-o", "out"], ["bulk", "report", "out"]):
+            if run(command):
+                raise SystemExit(f"ichor {' '.join(command)}: found an exit status; expected 0")
+    return photographed(folder / "out" / "report.html", folder / "bulk-report.png", 1100, 1000)
 
 
 if __name__ == "__main__":
