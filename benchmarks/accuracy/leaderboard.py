@@ -2,10 +2,10 @@
 
 Usage: python -m benchmarks.accuracy.leaderboard [--bundle NAME|PATH]... [--dataset NAME]... [--data DIR] [-o PAGE]
 
-``--bundle A+B`` is a combination. A data set may be ``csv:FILE`` or ``folder:DIR``, too. Every exam goes by the very
-path of detection; calibrations and thresholds come from the other folds, by patient; intervals are 95 %, over patients.
-A bundle that learned from a data set is marked: its figures there are too good. ``-o docs/leaderboard.md`` writes the
-page of the documentation anew, data set by data set.
+``--bundle A+B`` is a combination. A data set may be ``csv:FILE`` or ``folder:DIR``, too. Every exam and picture goes
+by the very path of detection; calibrations and thresholds come from the other folds, by patient; intervals are 95 %,
+over patients. A bundle that learned from a data set is marked: its figures there are too good.
+``-o docs/leaderboard.md`` writes the page of the documentation anew, data set by data set.
 """
 
 from __future__ import annotations
@@ -24,24 +24,31 @@ from ichor.evaluating.bundles import Cost, evaluate_bundles
 from ichor.evaluating.metrics import Interval
 from ichor.evaluating.page import Evaluation
 
-DATASETS = ("ct-ich", "cq500", "aisd", "bhsd")
-"""Exams; pictures have a table of their own (benchmarks.accuracy.pictures)."""
+DATASETS = ("head-ct-hemorrhage", "ct-ich", "phe-sich")
 FIGURES = {
-    "exam AUC": "exam AUC, any",
-    "slice AUC": "slice AUC, any",
-    "sensitivity": "exam sensitivity, any",
-    "specificity": "exam specificity, any",
-    "weighted log loss": "slice weighted log loss",
+    "exams": {
+        "exam AUC": "exam AUC, any",
+        "slice AUC": "slice AUC, any",
+        "sensitivity": "exam sensitivity, any",
+        "specificity": "exam specificity, any",
+        "weighted log loss": "slice weighted log loss",
+    },
+    "pictures": {
+        "AUC": "picture AUC, any",
+        "sensitivity": "picture sensitivity, any",
+        "specificity": "picture specificity, any",
+        "weighted log loss": "picture weighted log loss",
+    },
 }
-"""Columns, and the figures of an evaluation that they hold."""
+"""Columns, and the figures of an evaluation that they hold, by what a data set is of."""
 PAGE = """# Leaderboard
 
 <!-- Written by python -m benchmarks.accuracy.leaderboard -o docs/leaderboard.md: change that, not this. -->
 
-Bundles over the labelled exams at hand, by the very path of detection, beside what always saying "no" gives.
-Calibrations and thresholds come from the other folds, by patient; intervals are 95 %, over patients. *Learned from it*:
-the bundle saw these exams in training, and its figures there are too good; out of fold, the shipped model is on its
-[own page](reference/results.md). Seconds are of one exam, reading apart; memory is that of the whole process.
+Bundles over the labelled exams and pictures at hand, by the very path of detection, beside what always saying "no"
+gives. Calibrations and thresholds come from the other folds, by patient; intervals are 95 %, over patients. *Learned
+from it*: the bundle saw them in training, and its figures there are too good; out of fold, the shipped model is on its
+[own page](reference/results.md). Seconds are of one exam or picture, reading apart; memory is of the whole process.
 
 ```bash
 python -m benchmarks.accuracy.leaderboard --bundle default --bundle PATH --dataset csv:exams.csv   # yours beside it
@@ -83,7 +90,7 @@ def _table(dataset: str, bundles: Sequence[str], data: Path) -> None:
             continue
         if first:
             _base_rates(found)
-            heading("bundle", *FIGURES, "median s", "memory, MB", "exams", "left out")
+            heading("bundle", *FIGURES[found.run.kind], "median s", "memory, MB", found.run.kind, "left out")
             first = False
         _row(found, cost)
     for reason, names in left_out.items():
@@ -93,7 +100,8 @@ def _table(dataset: str, bundles: Sequence[str], data: Path) -> None:
 def _base_rates(found: Evaluation) -> None:
     """Say what always "no" gives: an accuracy below it is worth nothing."""
     run = found.run
-    for level, labels in (("exams", run.exam_labels[:, 0]), ("slices", run.labels[:, 0])):
+    exams = (("exams", run.exam_labels[:, 0]), ("slices", run.labels[:, 0]))
+    for level, labels in (("pictures", run.labels[:, 0]),) if run.kind == "pictures" else exams:
         known = labels[np.isfinite(labels)]
         if len(known):
             rate = float(known.mean())
@@ -109,7 +117,7 @@ def _row(found: Evaluation, cost: Cost) -> None:
     figures: Mapping[str, Interval] = {
         one.name: one.interval for rows in found.figures.values() for one in rows
     }
-    shown = [figure(figures[name]) if name in figures else None for name in FIGURES.values()]
+    shown = [figure(figures[name]) if name in figures else None for name in FIGURES[found.run.kind].values()]
     marked = f"{found.name} (learned from it)" if cost.learned_from else found.name
     memory = None if cost.memory_mb is None else f"{cost.memory_mb:.0f}"
     row(marked, *shown, f"{cost.median:.2f}", memory, cost.exams, cost.left_out)

@@ -6,7 +6,7 @@ Real exams of few slices, some of them zipped; one is broken, one is MR, one end
 in two folders. The pool assesses them; its driver is killed with work in flight, then a worker. Then a Ray cluster
 with a token and two nodes in network namespaces of their own: the driver is killed, then a process of the cluster,
 then a node is taken off the network and killed. Then another such cluster, of which a node that has a study is taken
-off the network and lives on: the run must end within 90 seconds. Then S3 (moto). Each time the rows are compared with
+off the network and lives on: the run must end within 2 minutes. Then S3 (moto). Each time the rows are compared with
 ``ichor detect --json``, what was done must not be done again, and a rerun of a finished run must change no file. Exits
 with 1 where one thing is not so. All of it runs in a network namespace in which only ``lo`` is up, where the machine
 allows one. Needs the extras ``scale`` and ``test-scale``.
@@ -49,8 +49,8 @@ NUMBERS = (
     "uncertain",
 )
 PLAIN = ("kind", "study_uid", "series_uid", "n_slices", "spacing_mm")
-MOST_LOST_S = 90.0
-"""After a node is cut off; what the others still have to do is done by then."""
+MOST_LOST_S = 120.0
+"""After a node is cut off; by Ray's own times it would be 420."""
 _INSIDE = "ICHOR_BULK_STUDIES_INSIDE"
 _NETWORK = "10.55.0"
 _ENV_S3 = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -343,8 +343,7 @@ def namespaces(count: int) -> Iterator[Hosts]:
             holder.wait()
         # Not left to the kernel: a namespace, and its end of a link, lives on while a process in it does.
         for name in (*(f"v{k}" for k in range(len(hosts.nodes))), "br0"):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                ip("link", "delete", name)
+            subprocess.run(["ip", "link", "delete", name], capture_output=True)  # most are gone by now
 
 
 def _is_apart(pid: int) -> bool:

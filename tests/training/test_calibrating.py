@@ -11,6 +11,8 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 
 import nibabel  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from PIL import Image  # noqa: E402
+from scipy.ndimage import gaussian_filter  # noqa: E402
 
 from ichor.cli import run  # noqa: E402
 from ichor.detecting import Detector, load_bundle  # noqa: E402
@@ -257,6 +259,31 @@ def test_the_leaderboard_has_base_rates_and_says_what_cannot_be_measured(calibra
     (line,) = [line for line in out.splitlines() if line.startswith(f"| {calibrated.name} |")]
     assert line.split("|")[-3:-1] == [" 20 ", " 0 "] and " to " in line
     assert f"Not measured: {calibrated.name}. " in out
+
+
+def test_pictures_are_measured_as_pictures(calibrated, tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    folder = tmp_path / "set"
+    for name, count, blood in (("hemorrhage", 12, 8.0), ("normal", 12, 0.0)):
+        (folder / name).mkdir(parents=True)
+        for k in range(count):
+            hu = head_hu(rng, blood)[2].astype(float)
+            grain, brain = gaussian_filter(rng.normal(size=hu.shape), 6), (hu > 20) & (hu < 50)
+            hu[brain] += np.clip(30 * grain / grain.std(), -34, 20)[brain]  # no two are alike
+            grey = np.clip(hu * 255 / 80, 0, 255).astype(np.uint8)
+            Image.fromarray(grey).resize((384, 384), Image.Resampling.BICUBIC).save(
+                folder / name / f"{k}.png"
+            )
+    noise = rng.integers(0, 256, (384, 384)).astype(np.uint8)
+    Image.fromarray(noise).save(folder / "normal" / "none.png")
+    words = ["--dataset", f"folder:{folder}", "--data", str(tmp_path), "--json"]
+    assert run(["evaluate", "--bundle", str(calibrated), *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (area,) = [f for f in found["figures"]["Areas, log loss, calibration"] if f["name"] == "picture AUC, any"]
+    assert area["interval"]["value"] > 0.9 and area["interval"]["n"] == 24
+    assert (found["costs"][0]["exams"], found["costs"][0]["left_out"]) == (24, 1)
+    assert run(["bundle", "calibrate", str(calibrated), *words[:4], "-o", str(tmp_path / "out")]) == 2
+    assert "found pictures; expected exams" in capsys.readouterr().err
 
 
 def test_what_is_no_head_is_left_out_and_counted(imported, site, tmp_path):

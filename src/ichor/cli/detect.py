@@ -69,7 +69,7 @@ def detect(
     engine: Annotated[
         Engine,
         typer.Option(
-            help="What runs the model; auto takes OpenVINO where it is installed: in bf16 where the processor has it, and for volumes."
+            help="What runs the model; auto takes OpenVINO, if installed, on processors with bf16, and for volumes."
         ),
     ] = Engine.auto,
     bundle: Annotated[

@@ -98,6 +98,11 @@ class Folder(Dataset):
         """Return ``(6,)`` labels of each item."""
         return {name: labels.copy() for name, (_, labels) in self._items.items()}
 
+    def path(self, patient: str) -> Path | None:
+        """Return the file of a picture; None of an exam."""
+        path, _ = self._items[patient]
+        return path if path.name.lower().endswith(PICTURE_NAMES) else None
+
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels; an exam is read for its number of slices."""
         path, labels = self._items[patient]

@@ -56,6 +56,11 @@ class Listing(Dataset):
         """Return ``(6,)`` labels of each exam."""
         return {name: item.labels for name, item in self._items.items()}
 
+    def path(self, patient: str) -> Path | None:
+        """Return the file of a picture; None of an exam."""
+        item = self._items[patient]
+        return item.path if _is_picture(item) else None
+
     def slice_labels(self, patient: str) -> NDArray[np.float32]:
         """Return ``(n, 6)`` slice labels; an exam is read for its number of slices."""
         item = self._items[patient]

@@ -1,4 +1,4 @@
-"""A bundle over a labelled data set: every exam by the very path of detection, each patient in one fold."""
+"""A bundle over a labelled data set: every exam or picture by the very path of detection, each patient in one fold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from ichor.detecting import Detector
 from ichor.detecting.combining import CombinedDetector, open_detector
 from ichor.detecting.combining import logits as logits_of
 from ichor.detecting.examining import Examined, examine
+from ichor.detecting.manifest import Unit
 from ichor.detecting.out_of_distribution import quantities
 from ichor.detecting.scoring import interpolated, mixed, score
 from ichor.errors import RefusedInput, UsageError
 from ichor.evaluating.predictions import OutOfFold
-from ichor.exam import Exam
+from ichor.exam import Picture
 from ichor.preparing.stacks import prepare
 from ichor.progress import Progress, silent
+from ichor.reading import read_all
 
 __all__ = ["BundleRun", "predict_dataset"]
 
@@ -37,16 +39,16 @@ class BundleRun:
     Attributes
     ----------
     exams
-        Logits before calibration, of exams and of their slices; of combined bundles, the mean of the calibrated ones.
-        The folds are of calibration and thresholds alone: the network is the same in all.
+        Logits before calibration, of exams and of their slices, or of pictures; of combined bundles, the mean of the
+        calibrated ones. The folds are of calibration and thresholds alone: the network is the same in all.
     single
-        Logits of slices by themselves, as a single slice gets them.
+        Logits of slices by themselves, as a single slice gets them; of pictures the same as ``exams``.
     quantities
-        Of each exam: see :func:`ichor.detecting.out_of_distribution.quantities`.
+        Of each exam: see :func:`ichor.detecting.out_of_distribution.quantities`; of pictures none.
     left_out
-        How many exams were not assessed, by the code of the reason.
+        How many were not assessed, by the code of the reason.
     seconds
-        Of each exam, reading apart.
+        Of each, reading apart.
     """
 
     exams: OutOfFold
@@ -73,43 +75,41 @@ def predict_dataset(
     folds: int = 5,
     progress: Progress = silent,
 ) -> BundleRun:
-    """Score every exam of a data set.
+    """Score every exam, or picture, of a data set.
 
     Parameters
     ----------
     bundle
         Its name or path (``A+B``: combined), or a detector that has it open.
     dataset
-        Of exams; one that cannot be assessed is left out, and counted.
+        What cannot be assessed of it is left out, and counted.
     folds
         Into which patients are dealt.
     progress
-        Called after each exam.
+        Called after each exam or picture.
 
     Raises
     ------
     UsageError
-        Where the data set is of pictures, too small for the folds, or no exam of it can be assessed.
+        Where the data set is too small for the folds, or nothing of it can be assessed.
     """
-    if dataset.info.kind != "exams":
-        raise UsageError(
-            f"data set {dataset.name}: found pictures; expected exams: a bundle is measured and calibrated on those"
-        )
     detector = bundle if isinstance(bundle, Detector) else open_detector(bundle, engine="onnxruntime")
     split = split_of(dataset, folds, _SEED)
     names = list(dataset.patients())
     found: list[_Scored] = []
     left_out: Counter[str] = Counter()
+    pictures = dataset.info.kind == "pictures"
+    scored, one_of = (_scored_picture, "picture") if pictures else (_scored, "exam")
     for number, name in enumerate(names, start=1):
         try:
-            found.append(_scored(detector, dataset, name))
+            found.append(scored(detector, dataset, name))
         except RefusedInput as refusal:
             left_out[refusal.code] += 1
-        progress(f"{dataset.name}: exam {number} of {len(names)}", number / len(names))
+        progress(f"{dataset.name}: {one_of} {number} of {len(names)}", number / len(names))
     if not found:
         raise UsageError(
-            f"data set {dataset.name}: found no exam that can be assessed ({', '.join(left_out) or 'it is empty'}); "
-            "expected some; look at one with ichor detect"
+            f"data set {dataset.name}: found no {one_of} that can be assessed "
+            f"({', '.join(left_out) or 'it is empty'}); expected some; look at one with ichor detect"
         )
     exam_labels = dataset.patients()
 
@@ -126,13 +126,14 @@ def predict_dataset(
             exam_folds=np.array([split.folds[name] for name in own]),
             exam_logits=np.stack([one.exam for one in found]),
             exam_labels=np.stack([exam_labels[name] for name in own]),
+            kind=dataset.info.kind,
             groups=split.groups,
         )
 
     return BundleRun(
         out_of_fold(single=False),
         out_of_fold(single=True),
-        tuple(one.quantities for one in found),
+        () if pictures else tuple(one.quantities for one in found),
         left_out,
         np.array([one.seconds for one in found]),
     )
@@ -140,45 +141,82 @@ def predict_dataset(
 
 def _scored(detector: Detector, dataset: Dataset, name: str) -> _Scored:
     labelled = dataset.load(name)
-    manifest = detector.bundle.manifest
     began = time.perf_counter()
-    examined = examine(labelled.exam, manifest.preparation)
+    examined = _assessed(examine(labelled.exam, detector.bundle.manifest.preparation), dataset)
+    slices, single, exam = _of_all_parts(detector, examined)
+    seconds = time.perf_counter() - began
+    measured = quantities(labelled.exam, examined.inspected)
+    return _Scored(name, labelled.labels, slices, single, exam, measured, seconds)
+
+
+def _scored_picture(detector: Detector, dataset: Dataset, name: str) -> _Scored:
+    """Score a picture as detection reads it: its file, its window, its head."""
+    path = dataset.path(name)
+    if path is None:
+        raise UsageError(
+            f"data set {dataset.name}: found pictures that are no files; expected one file each; convert it to a "
+            "folder of pictures"
+        )
+    subject, *others = read_all(path)
+    if isinstance(subject, RefusedInput):
+        raise subject
+    if others:
+        raise RefusedInput(
+            dataset.name,
+            "picture_several",
+            found=f"{1 + len(others)} slices in one picture",
+            expected="one, which its labels are of",
+            remedy="give each slice a picture of its own",
+        )
+    began = time.perf_counter()
+    examined = _assessed(examine(subject, detector.bundle.manifest.preparation), dataset)
+    _, single, _ = _of_all_parts(detector, examined)
+    seconds = time.perf_counter() - began
+    labels = np.asarray(dataset.patients()[name], np.float32)[None]
+    return _Scored(name, labels, single, single, single[0], {}, seconds)
+
+
+def _assessed(examined: Examined, dataset: Dataset) -> Examined:
+    """Return what was examined, where it can be assessed."""
     for one in examined.notices:
         if one.decision == "refuse":
             raise RefusedInput(
                 dataset.name,
                 one.code,
-                found=f"an exam that cannot be assessed ({one.message.rstrip('.')})",
+                found=f"an input that cannot be assessed ({one.message.rstrip('.')})",
                 expected="a head",
                 remedy="leave it out of the data set",
             )
+    return examined
+
+
+def _of_all_parts(detector: Detector, examined: Examined) -> list[NDArray[np.float64]]:
+    """Logits of slices, of slices by themselves and of the exam: of one bundle, or the mean of several."""
     parts = detector.parts if isinstance(detector, CombinedDetector) else (detector,)
-    logits = [_logits(part, labelled.exam, examined, calibrated=len(parts) > 1) for part in parts]
-    seconds = time.perf_counter() - began
-    slices, single, exam = (np.mean(values, axis=0) for values in zip(*logits, strict=True))
-    measured = quantities(labelled.exam, examined.inspected)
-    return _Scored(name, labelled.labels, slices, single, exam, measured, seconds)
+    logits = [_logits(part, examined, calibrated=len(parts) > 1) for part in parts]
+    return [np.mean(values, axis=0) for values in zip(*logits, strict=True)]
 
 
 def _logits(
-    detector: Detector, exam: Exam, examined: Examined, *, calibrated: bool
+    detector: Detector, examined: Examined, *, calibrated: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Logits of slices, of slices by themselves, and of the exam; calibrated where several are combined."""
     manifest = detector.bundle.manifest
     same = manifest.preparation == examined.preparation
     prepared = examined.prepared
     if not same:
-        prepared = replace(prepare(exam, manifest.preparation), reach_mm=prepared.reach_mm)
+        prepared = replace(prepare(examined.subject, manifest.preparation), reach_mm=prepared.reach_mm)
     prediction = detector.model.predict(prepared.stack, prepared.near_brain)
     distances = prepared.transform.slice_distances
     scores = score(prediction, distances, manifest.scoring_rules, detector.model.stacking)
-    alone = mixed(prediction.slices, prediction.pooled, manifest.slice_rule.pooled_share)
-    single = interpolated(alone, distances)
+    lone = mixed(prediction.slices, prediction.pooled, manifest.slice_rule.pooled_share)
+    single = interpolated(lone, distances)
     if not calibrated:
         return scores.native, single, scores.exam
     own = manifest.calibration
+    unit: Unit = "picture" if isinstance(examined.subject, Picture) else "slice"
     return (
         logits_of(own.slice_probabilities(scores.native)),
-        logits_of(own.single_slice_probabilities(single)),
+        logits_of(own.single_slice_probabilities(single, unit)),
         logits_of(own.exam_probabilities(scores.exam)),
     )

@@ -98,7 +98,7 @@ def evaluate_bundles(
         costs.append(Cost(name, first, median, memory, len(run.seconds), left_out, learned))
     both = set.intersection(*({str(p) for p in run.exams.exam_patients} for run in runs))
     if not both:
-        raise UsageError(f"data set {dataset}: found no exam that every bundle can assess; expected some")
+        raise UsageError(f"data set {dataset}: found none that every bundle can assess; expected some")
     kept = [run.exams.of(sorted(both)) for run in runs]
     tables = {
         "Areas, log loss, calibration": out_of_fold.figures(kept[0]),

@@ -113,6 +113,10 @@ def calibrate(
 
 def _enough(dataset: Dataset) -> None:
     """Refuse before hours of computing what cannot be fitted."""
+    if dataset.info.kind != "exams":
+        raise UsageError(
+            f"data set {dataset.name}: found pictures; expected exams, which a bundle is calibrated on"
+        )
     truth = np.array([labels[0] for labels in dataset.patients().values()])
     bled, not_bled = int((truth == 1).sum()), int((truth == 0).sum())
     if min(bled, not_bled) < LEAST_EXAMS:
