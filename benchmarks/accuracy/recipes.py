@@ -61,6 +61,7 @@ figures is a paper's system at its best. On `head-ct-hemorrhage`, the default's 
 one that shipped before, which saw none of them; on `rsna-slices`, one training on all sets gives the default's
 figures. Learning curves, confusion matrices and the ROC of every label: [recipe by recipe](results-by-recipe.md).
 """
+EQUAL = "AUC with the default's time"
 _COPIED = ("predictions.csv", "log.csv", "run.json")
 Floats = NDArray[np.floating]
 
@@ -121,7 +122,7 @@ def main() -> None:
     for name in DEFAULTS:
         dataset = open_dataset(name, options.data)
         kept = read_kept(dataset)
-        every = (kept.default, *kept.papers, *kept.ablations)
+        every = (kept.default, *kept.papers, *kept.ablations, *kept.budgets.values())
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             measured = dict(
                 zip((k.name for k in every), pool.map(measure, [k.run for k in every]), strict=True)
@@ -232,7 +233,7 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     if loss:
         figures.append("weighted log loss")
     heading("recipe", *figures, "the paper's accuracy", "default less this: AUC", "accuracy", "seconds a fold",
-            "memory, MB", "weights learned", "epochs")  # fmt: skip
+            "memory, MB", "weights learned", "epochs", *[EQUAL] * bool(kept.budgets))  # fmt: skip
     chance = ["0.500"] if pictures else ["0.500", "0.500"]
     constant = [*chance, shown(accuracy), "0.500", *([shown(loss)] if loss else [])]
     row("base rate: always the commoner answer", *constant, *[None] * 7)
@@ -244,6 +245,7 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
             f"{claim:.3f}" if claim else None,
             *(map(difference, (less.area, less.accuracy)) if less else (None, None)),
             *costs(one),
+            *([equal_budget(one, kept, measured)] if kept.budgets else []),
         )
     if not kept.papers:
         return
@@ -325,6 +327,16 @@ def print_ablations(kept: KeptRuns, measured: dict[str, Measured]) -> None:
 def difference(interval: Interval) -> str:
     """Show a paired difference, bold where its interval excludes 0."""
     return f"**{change(interval)}**" if differs(interval) else change(interval)
+
+
+def equal_budget(one: KeptRun, kept: KeptRuns, measured: dict[str, Measured]) -> str | None:
+    """Return the area of a recipe with the default's time, and the time of a fold; the default's, from random ones."""
+    run = kept.budgets.get(one.recipe.name)
+    if run is None:
+        return None
+    seconds = statistics.median(c["seconds"] for c in run.costs)
+    words = "from random weights: " if one is kept.default else ""
+    return f"{words}{shown(measured[run.name].area)}, {seconds:.0f} s"
 
 
 def costs(kept: KeptRun) -> tuple[str, str, str, str]:

@@ -12,7 +12,7 @@ from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.training.recipe import Recipe
 from ichor.training.run_folder import read_recipe
 
-__all__ = ["DEFAULTS", "KeptRun", "KeptRuns", "read_kept"]
+__all__ = ["BUDGET", "DEFAULTS", "KeptRun", "KeptRuns", "read_kept"]
 
 DEFAULTS = {
     "head-ct-hemorrhage": "default-pictures-head-ct-hemorrhage",
@@ -21,6 +21,8 @@ DEFAULTS = {
 }
 """The data sets, and where the default's predictions of each are kept."""
 _ABLATION = "ablation-"
+BUDGET = "budget-"
+"""Begins the name of a run with the default's time a fold (benchmarks.accuracy.equal_budgets)."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,15 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class KeptRuns:
-    """All kept runs of one data set: the default, the published recipes, and variants of one of them."""
+    """All kept runs of one data set: the default, the published recipes, and variants of one of them.
+
+    ``budgets`` are recipes with the default's time a fold, by the recipe's name.
+    """
 
     default: KeptRun
     papers: list[KeptRun]
     ablations: list[KeptRun]
+    budgets: dict[str, KeptRun]
 
 
 def read_kept(dataset: Dataset) -> KeptRuns:
@@ -72,8 +78,9 @@ def read_kept(dataset: Dataset) -> KeptRuns:
     found = [kept for p in folders if (kept := _read(p, dataset))]
     return KeptRuns(
         _read(default, dataset) or _read_folded(default, dataset),
-        [k for k in found if not k.name.startswith(_ABLATION)],
+        [k for k in found if not k.name.startswith((_ABLATION, BUDGET))],
         [k for k in found if k.name.startswith(_ABLATION)],
+        {k.recipe.name: k for k in found if k.name.startswith(BUDGET)},
     )
 
 
