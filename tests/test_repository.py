@@ -18,7 +18,7 @@ from ichor.notices import NOTICES
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "ichor"
-SHARED = {"labels", "errors", "notices", "exam", "findings", "progress", "uids"}
+SHARED = {"labels", "errors", "notices", "exam", "findings", "memory", "progress", "uids"}
 CORE = ("reading", "preparing", "detecting", "reporting", "cli")
 MAY_IMPORT = {
     "shared": SHARED,

@@ -209,8 +209,8 @@ def _logits(
     prediction = detector.model.predict(prepared.stack, prepared.near_brain)
     distances = prepared.transform.slice_distances
     scores = score(prediction, distances, manifest.scoring_rules, detector.model.stacking)
-    lone = mixed(prediction.slices, prediction.pooled, manifest.slice_rule.pooled_share)
-    single = interpolated(lone, distances)
+    by_itself = mixed(prediction.slices, prediction.pooled, manifest.slice_rule.pooled_share)
+    single = interpolated(by_itself, distances)
     if not calibrated:
         return scores.native, single, scores.exam
     own = manifest.calibration
