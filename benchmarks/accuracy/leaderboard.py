@@ -103,9 +103,11 @@ def _base_rates(found: Evaluation) -> None:
     exams = (("exams", run.exam_labels[:, 0]), ("slices", run.labels[:, 0]))
     for level, labels in (("pictures", run.labels[:, 0]),) if run.kind == "pictures" else exams:
         known = labels[np.isfinite(labels)]
-        if len(known):
-            rate = float(known.mean())
-            entropy = -sum(p * np.log(p) for p in (rate, 1 - rate) if p > 0)
+        rate = float(known.mean()) if len(known) else 0.0
+        if len(known) and rate in (0, 1):
+            print(f"{level}: {len(known)}, of which {int(known.sum())} bleed: no area and no base rate.  ")
+        elif len(known):
+            entropy = -sum(p * np.log(p) for p in (rate, 1 - rate))
             print(
                 f'{level}: {len(known)}, of which {int(known.sum())} bleed ({rate:.1%}); always "no" has accuracy '
                 f"{1 - rate:.3f} and AUC 0.5, the base rate a log loss of {entropy:.3f} for `any`.  "
@@ -117,7 +119,8 @@ def _row(found: Evaluation, cost: Cost) -> None:
     figures: Mapping[str, Interval] = {
         one.name: one.interval for rows in found.figures.values() for one in rows
     }
-    shown = [figure(figures[name]) if name in figures else None for name in FIGURES[found.run.kind].values()]
+    wanted = (figures.get(name) for name in FIGURES[found.run.kind].values())
+    shown = [None if one is None or np.isnan(one.value) else figure(one) for one in wanted]
     marked = f"{found.name} (learned from it)" if cost.learned_from else found.name
     memory = None if cost.memory_mb is None else f"{cost.memory_mb:.0f}"
     row(marked, *shown, f"{cost.median:.2f}", memory, cost.exams, cost.left_out)
