@@ -39,9 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument(
         "--weights", type=Path, help="ImageNet weights, a safetensors file; else random ones"
     )
-    options.add_argument("--steps", type=int, default=160, help="batches of 16 a network")
+    options.add_argument("--steps", type=int, default=100, help="batches of 16 a network")
     options.add_argument("--folds", type=int, default=2)
-    options.add_argument("--size", type=int, nargs=2, default=(160, 128), help="rows and columns of the grid")
+    options.add_argument("--size", type=int, nargs=2, default=(128, 96), help="rows and columns of the grid")
     options.add_argument("--teacher", help="in place of the first run")
     asked = options.parse_args(arguments)
     torch.set_num_threads(1)
