@@ -232,7 +232,9 @@ def bulk_report(folder: Path) -> Path:
         for command in (["bulk", "archive", "-o", "out"], ["bulk", "report", "out"]):
             if run(command):
                 raise SystemExit(f"ichor {' '.join(command)}: found an exit status; expected 0")
-    return photographed(folder / "out" / "report.html", folder / "bulk-report.png", 1100, 1000)
+    page = folder / "out" / "report.html"
+    page.write_text(page.read_text(encoding="utf-8").replace(str(folder), ""), encoding="utf-8")
+    return photographed(page, folder / "bulk-report.png", 1100, 1000)
 
 
 if __name__ == "__main__":
