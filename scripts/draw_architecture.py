@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from typing import TypeAlias
 
 from sections import update
 
@@ -100,7 +101,9 @@ ARROWS = (
     ("node", "serving"),
 )
 """Who may import whom; and whatever that one may import."""
-_WAYS = {
+_Ways: TypeAlias = Mapping[str, tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]]
+"""By title: the group, and each box with its lines."""
+_WAYS: _Ways = {
     "A study: ichor detect, Detector.detect_all": (
         "core",
         (
@@ -141,8 +144,8 @@ _WAYS = {
         ),
     ),
 }
-_FAN = "from the first to each"
-_PACS = {
+_RESULTS_OUT = "Results out, each kept in the outbox until it is delivered"
+_PACS: _Ways = {
     "A study in": (
         "results",
         (
@@ -153,8 +156,8 @@ _PACS = {
             ("page", ("suspected and unread", "studies first; a reader", "gives a verdict")),
         ),
     ),
-    "Results out, each kept in the outbox until it is delivered": (
-        _FAN,
+    _RESULTS_OUT: (
+        "serve",
         (
             ("worker", ("findings become", "objects and messages", "")),
             ("PACS", ("SEG, SR, SC, KO by", "C-STORE or STOW, with", "storage commitment")),
@@ -173,7 +176,9 @@ def pictures() -> dict[str, str]:
         "docs/images/architecture-ways.svg": _ways(
             _WAYS, "The way of a study, of a training run and of an upload"
         ),
-        "docs/images/connect-a-pacs.svg": _ways(_PACS, "The way of a study from a PACS, and of its results"),
+        "docs/images/connect-a-pacs.svg": _ways(
+            _PACS, "The way of a study from a PACS, and of its results", fans={_RESULTS_OUT}
+        ),
     }
 
 
@@ -197,17 +202,17 @@ def _rooms() -> str:
     return _page(1264, 462, "Rooms of ichor and who may import whom", parts)
 
 
-def _ways(ways: Mapping[str, tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]], named: str) -> str:
+def _ways(ways: _Ways, named: str, fans: Collection[str] = ()) -> str:
+    """Draw ways, a row each, box by box; those of ``fans`` go from the first box to each of the others."""
     parts: list[str] = []
     y = 36.0
     for title, (group, steps) in ways.items():
         parts.append(_text(24, y, "title", title))
-        colour = "serve" if group == _FAN else group
         row = [
-            Box(name, lines, colour, x, y + 16, 184, 96)
+            Box(name, lines, group, x, y + 16, 184, 96)
             for x, (name, lines) in zip(_ways_x(), steps, strict=True)
         ]
-        pairs = ((row[0], box) for box in row[1:]) if group == _FAN else pairwise(row)
+        pairs = ((row[0], box) for box in row[1:]) if title in fans else pairwise(row)
         parts += [_arrow(a, b) for a, b in pairs]
         parts += [line for box in row for line in _box(box)]
         y += 156

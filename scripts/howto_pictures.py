@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import io
 import sys
@@ -28,7 +27,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image
-from screenshots import save
+from screenshots import save, without_bleed
 from sections import ROOT
 from terminal import Terminal, photographed
 
@@ -202,9 +201,8 @@ def calibrated(folder: Path) -> Path:
         table.writerow(["path", "any", "patient"])
         for k in range(_SITE):
             bled = k % 2 == 0
-            hu = exam.volume + rng.normal(0, rng.uniform(0, 4), exam.volume.shape)
-            if not bled:
-                hu[(exam.volume > 48) & (exam.volume < 110)] = 33
+            plain = exam.volume if bled else without_bleed(exam)
+            hu = plain + rng.normal(0, rng.uniform(0, 4), plain.shape)
             array, affine = to_nifti_space(hu.astype(np.int16), exam)
             nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array), affine), folder / f"{k:02d}.nii.gz")
             table.writerow([f"{k:02d}.nii.gz", int(bled), k])
@@ -228,10 +226,10 @@ def bulk_report(folder: Path) -> Path:
                 image.save_as(study / Path(name).name)
     (folder / "archive" / "broken").mkdir()
     (folder / "archive" / "broken" / "1.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 4000)
-    with contextlib.chdir(folder):
-        for command in (["bulk", "archive", "-o", "out"], ["bulk", "report", "out"]):
-            if run(command):
-                raise SystemExit(f"ichor {' '.join(command)}: found an exit status; expected 0")
+    out = str(folder / "out")
+    for command in (["bulk", str(folder / "archive"), "-o", out], ["bulk", "report", out]):
+        if run(command):
+            raise SystemExit(f"ichor {' '.join(command)}: found an exit status; expected 0")
     page = folder / "out" / "report.html"
     page.write_text(page.read_text(encoding="utf-8").replace(str(folder), ""), encoding="utf-8")
     return photographed(page, folder / "bulk-report.png", 1100, 1000)

@@ -30,8 +30,10 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from PIL import Image
 from sections import ROOT
+from terminal import chromium, photographed
 
 import ichor
 from ichor.cli import run
@@ -41,7 +43,6 @@ from ichor.exam import Exam
 from ichor.preparing.windows import WINDOWS
 from ichor.reading.nifti import to_nifti_space
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _MOST_BYTES = 900_000
 _COLOURS = 192
 """Enough for grey slices and a few colours, and a third of the bytes."""
@@ -59,23 +60,21 @@ _ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swifts
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--browser", default=next(filter(None, map(shutil.which, _BROWSERS)), None))
+    parser.add_argument("--browser", default=None, help="by default one on the path")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/images", help="a folder")
     parser.add_argument("--only", choices=["report", "page", "views"], help="by default the first two")
     options = parser.parse_args()
-    if options.browser is None:
-        print(f"found no Chromium; expected one of {', '.join(_BROWSERS)}; install it", file=sys.stderr)
-        return 2
+    browser = options.browser or chromium()
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ichor-screenshot-") as name:
         folder = Path(name)
         shots: dict[str, Path] = {}
         if options.only == "views":
-            shots |= views(options.browser, folder)
+            shots |= views(browser, folder)
         if options.only in (None, "report"):
-            shots["report"] = report(options.browser, folder)
+            shots["report"] = report(browser, folder)
         if options.only in (None, "page"):
-            shots |= pages(options.browser, folder)
+            shots |= pages(browser, folder)
         return max(save(shot, options.output / f"{name}.png") for name, shot in shots.items())
 
 
@@ -96,14 +95,7 @@ def report(browser: str, folder: Path) -> Path:
     if run(["demo", "-o", str(folder / "demo")]):
         raise SystemExit("ichor demo: found an exit status; expected a report")
     (page,) = (folder / "demo").rglob("report.html")
-    shot = folder / "report.png"
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    command += ["--disable-background-networking", "--force-device-scale-factor=1"]
-    command += [f"--user-data-dir={folder / 'profile'}", "--window-size=1100,1712", f"--screenshot={shot}"]
-    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
-    if done.returncode or not shot.is_file():
-        raise SystemExit(f"{browser}: found exit status {done.returncode}, no picture; expected {shot.name}")
-    return shot
+    return photographed(page, folder / "report.png", 1100, 1712, browser)
 
 
 # -- the page ------------------------------------------------------------------------------------------
@@ -267,6 +259,13 @@ def served(state: Path, *options: str) -> Iterator[str]:
         process.wait(30)
 
 
+def without_bleed(exam: Exam) -> NDArray[np.int16]:
+    """Return the simulated exam's HU with brain where its bleed is."""
+    volume = exam.volume.copy()
+    volume[(volume > 48) & (volume < 110)] = 33
+    return volume
+
+
 def inputs(folder: Path) -> Iterator[tuple[str, Path]]:
     """Give names and files of what is sent: all made from the simulated example."""
     import nibabel
@@ -275,9 +274,7 @@ def inputs(folder: Path) -> Iterator[tuple[str, Path]]:
     yield "Example with a bleed", Path(demo_exam())
     if not isinstance(exam, Exam):
         raise SystemExit("the simulated example: found a picture; expected an exam")
-    volume = exam.volume.copy()
-    volume[(volume > 48) & (volume < 110)] = 33
-    array, affine = to_nifti_space(volume, exam)  # type: ignore[arg-type]
+    array, affine = to_nifti_space(without_bleed(exam), exam)  # type: ignore[arg-type]
     image = nibabel.Nifti1Image(np.ascontiguousarray(array), affine)
     nibabel.save(image, folder / "none.nii.gz")
     yield "Example without it", folder / "none.nii.gz"

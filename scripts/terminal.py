@@ -27,10 +27,10 @@ def chromium() -> str:
     return browser
 
 
-def photographed(page: Path, shot: Path, width: int, height: int) -> Path:
+def photographed(page: Path, shot: Path, width: int, height: int, browser: str | None = None) -> Path:
     """Photograph a page that is a file, without a network."""
     command = [
-        chromium(),
+        browser or chromium(),
         "--headless",
         "--no-sandbox",
         "--disable-gpu",

@@ -30,22 +30,23 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--runs", type=Path, required=True, help="where the runs go")
     options.add_argument("--weights", type=Path, help="folder of BACKBONE.safetensors; else random ones")
     options.add_argument("--only", action="append", metavar="RECIPE", help="by default every published one")
-    options.add_argument("--threads", type=int, default=0)
     asked = options.parse_args(arguments)
     kept = read_kept(open_dataset(DATASET, asked.data))
     seconds = statistics.median(c["seconds"] for c in kept.default.costs)
-    for one in (*kept.papers, kept.default):
-        if one.recipe.name not in (asked.only or [k.recipe.name for k in kept.papers]):
-            continue
+    wanted = asked.only or [k.recipe.name for k in kept.papers]
+    for one in (k for k in (*kept.papers, kept.default) if k.recipe.name in wanted):
         is_default = one is kept.default
-        settings = [] if is_default else [f"epochs={epochs_within(one, seconds)}", "validate_epochs=1"]
-        settings += [] if is_default else ["early_stopping={patience: 5, share: 0.15}"]
+        shorter = [
+            f"epochs={epochs_within(one, seconds)}",
+            "validate_epochs=1",
+            "early_stopping={patience: 5, share: 0.15}",
+        ]
         train(
             one.recipe.name,
             asked.data,
             asked.runs / f"{BUDGET}{one.recipe.name}-{DATASET}",
             dataset=DATASET,
-            settings=settings,
+            settings=[] if is_default else shorter,
             weights="none" if is_default else weights_of(one, asked.weights),
             parts="folds",
             hardware=Hardware("cpu", precision="32", workers=0),

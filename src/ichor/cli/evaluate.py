@@ -115,9 +115,8 @@ def _bundles(
         print(json.dumps(found.as_json() | {"costs": rows}, allow_nan=False))
         return
     _show(found, output, as_json=False)
-    print(
-        "\n| bundle | first exam, s | median exam, s | memory, MB | exams | left out | learned from this data |"
-    )
+    kind = found.run.kind
+    print(f"\n| bundle | first, s | median, s | memory, MB | {kind} | left out | learned from this data |")
     print("|---|---|---|---|---|---|---|")
     for c in costs:
         memory = "" if c.memory_mb is None else f"{c.memory_mb:.0f}"

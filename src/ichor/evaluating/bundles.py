@@ -34,7 +34,7 @@ class Cost:
     name
         Of the bundle.
     first, median
-        Seconds of the first exam, and of the median one; reading apart.
+        Seconds of the first exam or picture, and of the median one; reading apart.
     memory_mb
         Most memory of the process, which read the exams as well; None where the system does not tell it.
     exams

@@ -34,6 +34,12 @@ def picture_of(number: int = 0, *, margin: int = 0) -> bytes:
     return stream.getvalue()
 
 
+def warmth(pixels: NDArray[np.uint8]) -> float:
+    """Share of the pixels that a heat map colours."""
+    shown = pixels.astype(int)
+    return float((shown[..., 0] - shown[..., 2] > 60).mean())
+
+
 def filled(served: Served) -> None:
     """Put four studies on a server, named by what they are."""
     with served.client() as client:

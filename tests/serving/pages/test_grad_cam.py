@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 for module in ("fastapi", "httpx", "playwright", "onnx"):
@@ -17,7 +16,7 @@ from playwright.sync_api import expect
 
 from detecting.classifiers import save_classifier
 from ichor.detecting import load_bundle
-from serving.pages.looking import Looker
+from serving.pages.looking import Looker, warmth
 from serving.served import Served, done, exam, submit
 
 
@@ -40,10 +39,9 @@ def test_grad_cam_lies_over_the_slices_and_is_called_no_outline(
         page = looker.page
         expect(page.locator(".heat-note")).to_have_text("Grad-CAM, not an outline")
         expect(page.locator("[data-code=grad_cam]")).to_contain_text("Grad-CAM")
-        warm = looker.pixels().astype(int)
+        warm = looker.pixels()
         page.get_by_role("button", name="Grad-CAM", exact=True).click()
-        plain = looker.changed(warm.astype(np.uint8)).astype(int)
-        assert (plain[..., 0] - plain[..., 2] > 60).mean() < (warm[..., 0] - warm[..., 2] > 60).mean() / 4
+        assert warmth(looker.changed(warm)) < warmth(warm) / 4
         expect(page.locator(".heat-note")).to_have_count(0)
         expect(page.get_by_role("link", name="Mask", exact=False)).to_have_count(0)
     finally:

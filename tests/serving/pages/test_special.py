@@ -25,7 +25,7 @@ import ichor
 from ichor.cli.demo import demo_exam
 from ichor.detecting import load_bundle
 from ichor.preparing import WINDOWS
-from serving.pages.looking import Looker
+from serving.pages.looking import Looker, warmth
 from serving.served import Served, done, events, submit, until
 
 
@@ -104,12 +104,10 @@ def test_suspected_without_an_outline_says_why_and_shows_the_heat_map(
     page = looker.page
     expect(page.locator(".caution[data-code=nothing_outlined]")).to_contain_text("not an outline")
     expect(page.locator(".heat-note")).to_have_text("Heat map, not an outline")
-    shown = looker.pixels().astype(int)
-    warm = (shown[..., 0] - shown[..., 2] > 60).mean()
-    assert 0.003 < warm < 0.3
+    shown = looker.pixels()
+    assert 0.003 < warmth(shown) < 0.3
     page.get_by_role("button", name="Heat map", exact=True).click()
-    plain = looker.changed(shown.astype(np.uint8), share=0.003).astype(int)
-    assert (plain[..., 0] - plain[..., 2] > 60).mean() < warm / 4
+    assert warmth(looker.changed(shown, share=0.003)) < warmth(shown) / 4
     expect(page.locator(".heat-note")).to_have_count(0)
 
 
