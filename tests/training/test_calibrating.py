@@ -231,15 +231,21 @@ def test_two_bundles_are_compared_on_the_same_exams(imported, calibrated, site, 
     assert own["interval"]["value"] > 0.8 and own["interval"]["n"] == 20
 
 
-def test_combined_bundles_are_measured_by_the_mean_of_their_calibrated_logits(calibrated, site):
+@pytest.fixture(scope="module")
+def few(site):
+    """The name of a data set of twelve exams that bled and eight that did not."""
+    lines = (site / "labels.csv").read_text().splitlines()
+    (site / "few.csv").write_text("\n".join([lines[0], *lines[1:13], *lines[-8:]]) + "\n")
+    return f"csv:{site / 'few.csv'}"
+
+
+def test_combined_bundles_are_measured_by_the_mean_of_their_calibrated_logits(calibrated, few, site):
     from ichor.datasets.registry import open_dataset
     from ichor.detecting import Detector
     from ichor.detecting.combining import CombinedDetector, logits
     from ichor.evaluating.bundle_predictions import predict_dataset
 
-    lines = (site / "labels.csv").read_text().splitlines()
-    (site / "few.csv").write_text("\n".join([lines[0], *lines[1:13], *lines[-8:]]) + "\n")
-    dataset = open_dataset(f"csv:{site / 'few.csv'}", site)
+    dataset = open_dataset(few, site)
     one = Detector(calibrated)
     alone = predict_dataset(one, dataset).exams.exam_logits
     both = predict_dataset(CombinedDetector([one, Detector(calibrated)]), dataset).exams.exam_logits
@@ -247,11 +253,11 @@ def test_combined_bundles_are_measured_by_the_mean_of_their_calibrated_logits(ca
     np.testing.assert_allclose(both, logits(own), atol=1e-5)
 
 
-def test_the_leaderboard_has_base_rates_and_says_what_cannot_be_measured(calibrated, site, tmp_path):
+def test_the_leaderboard_has_base_rates_and_says_what_cannot_be_measured(calibrated, few, site, tmp_path):
     from benchmarks.accuracy.leaderboard import main
 
     page = tmp_path / "leaderboard.md"
-    sets = ["--dataset", f"csv:{site / 'few.csv'}", "--dataset", "nowhere"]
+    sets = ["--dataset", few, "--dataset", "nowhere"]
     main(["--bundle", str(calibrated), *sets, "-o", str(page)])
     out = page.read_text()
     assert out.startswith("# Leaderboard\n") and str(site.parent) not in out
