@@ -9,6 +9,7 @@ from PIL import Image
 from ichor.datasets.items import label_named
 from ichor.datasets.labelled import UNKNOWN
 from ichor.datasets.registry import open_dataset
+from ichor.datasets.splits import grouped
 from ichor.errors import RefusedInput, UsageError
 
 
@@ -74,6 +75,20 @@ def test_a_folder_a_class(tmp_path):
     assert item.exam.volume.shape[0] == 1 and item.labels.shape == (1, 6) and (item.blood == UNKNOWN).all()
     assert item.exam.volume.max() > 70  # bone is white in the brain window
     assert not dataset.load("normal/a.png").blood.any()
+
+
+def test_one_broken_picture_does_not_stop_the_dealing_of_the_others(tmp_path):
+    for kind in ("normal", "hemorrhage"):
+        for seed in range(2):
+            head(tmp_path / kind / f"{seed}.png", blood=kind == "hemorrhage", seed=seed)
+    (tmp_path / "normal" / "2.png").write_bytes(b"no picture")
+    head(tmp_path / "normal" / "copy.png")  # of normal/0.png
+    dataset = open_dataset(f"folder:{tmp_path}", tmp_path)
+    groups = grouped(dataset, list(dataset.patients()))
+    assert groups["normal/copy.png"] == groups["normal/0.png"]
+    assert [name for name, group in groups.items() if group == "normal/2.png"] == ["normal/2.png"]
+    with pytest.raises(RefusedInput, match=r"normal/2.png: found a picture that cannot be decoded"):
+        dataset.load("normal/2.png")
 
 
 def test_classes_of_other_names_need_a_word(tmp_path):

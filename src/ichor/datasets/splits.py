@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ichor.datasets.duplicates import ALIKE, duplicate_pairs, groups_of
 from ichor.datasets.labelled import Dataset
-from ichor.errors import UsageError
+from ichor.errors import RefusedInput, UsageError
 from ichor.preparing.windows import BRAIN
 
 __all__ = [
@@ -230,7 +231,8 @@ def grouped(dataset: Dataset, names: list[str]) -> dict[str, str]:
     Parameters
     ----------
     dataset
-        Its pictures are read where their groups are not recorded.
+        Its pictures are read where their groups are not recorded; one that cannot be read is a group of its own, and
+        left to whoever needs it to refuse.
     names
         Patients or pictures.
     """
@@ -239,5 +241,8 @@ def grouped(dataset: Dataset, names: list[str]) -> dict[str, str]:
         return {name: known.get(name, name) for name in names}
     if dataset.info.kind != "pictures":
         return {name: name for name in names}
-    greys = {name: BRAIN.to_grey(dataset.load(name).exam.volume[0]) for name in names}
+    greys = {}
+    for name in names:
+        with contextlib.suppress(RefusedInput):
+            greys[name] = BRAIN.to_grey(dataset.load(name).exam.volume[0])
     return groups_of(names, duplicate_pairs(greys, ALIKE))
