@@ -21,6 +21,7 @@ from ichor.models import build_network
 from ichor.models.classifier import SliceClassifier
 from ichor.preparing import prepare
 from ichor.training.families.family import INFERENCE_BATCH, FeatureSource, device_of
+from ichor.training.hardware import is_bf16_fast
 from ichor.training.module import channels_of
 from ichor.training.predicting import inference_device
 from ichor.training.recipe import Recipe
@@ -89,7 +90,7 @@ def cached_views(recipe: Recipe, network: SliceClassifier, source: FeatureSource
             rows = (
                 _plain(recipe, network, dataset, store)
                 if not view
-                else _changed(recipe, network, store, view)
+                else _changed(recipe, network, store, view, is_bf16_fast(source.accelerator))
             )
             array = np.concatenate(list(rows)).astype(np.float16)
             temporary = home / f"view-{view}.{os.getpid()}.tmp"
@@ -114,10 +115,10 @@ def _plain(
 
 
 def _changed(
-    recipe: Recipe, network: SliceClassifier, store: Store, view: int
+    recipe: Recipe, network: SliceClassifier, store: Store, view: int, bf16: bool
 ) -> Iterator[NDArray[np.float32]]:
     device = network.mean.device
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):  # type: ignore[arg-type]
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):  # type: ignore[arg-type]
         for start in range(0, len(store.labels), INFERENCE_BATCH):
             index = np.arange(start, min(start + INFERENCE_BATCH, len(store.labels)))
             near = store.neighbours(index, recipe.preparation.max_gap_mm)

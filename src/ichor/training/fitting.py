@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from ichor.errors import UsageError
 from ichor.models import build_network
 from ichor.progress import Progress
-from ichor.training.hardware import Hardware
+from ichor.training.hardware import Hardware, is_bf16_fast
 from ichor.training.module import TrainingModule, depthwise_in_fp32
 from ichor.training.recipe import Recipe
 from ichor.training.run_log import RunLog
@@ -226,17 +226,8 @@ def _precision(hardware: Hardware) -> Any:
     if hardware.precision not in ("auto", "32", "bf16"):
         raise UsageError(f"precision {hardware.precision!r}: expected auto, 32 or bf16")
     if hardware.precision == "auto":
-        return "bf16-mixed" if _is_bf16_fast(hardware) else "32-true"
+        return "bf16-mixed" if is_bf16_fast(hardware.accelerator) else "32-true"
     return "32-true" if hardware.precision == "32" else "bf16-mixed"
-
-
-def _is_bf16_fast(hardware: Hardware) -> bool:
-    """Whether the processor has instructions for bf16: one that has not takes twice as long as in fp32."""
-    if hardware.accelerator != "cpu" and torch.cuda.is_available():
-        return True
-    return any(
-        there for name, there in getattr(torch.cpu, "get_capabilities", dict)().items() if "bf16" in name
-    )
 
 
 def _tensorboard(folder: Path) -> Any:

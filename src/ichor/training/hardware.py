@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Hardware"]
+import torch
+
+__all__ = ["Hardware", "is_bf16_fast"]
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,18 @@ class Hardware:
     def world(self) -> int:
         """Number of processes."""
         return self.devices * self.nodes
+
+
+def is_bf16_fast(accelerator: str) -> bool:
+    """Whether the processor has instructions for bf16: one that has not takes twice as long as in fp32.
+
+    Parameters
+    ----------
+    accelerator
+        As :class:`Hardware` has it.
+    """
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return True
+    return any(
+        there for name, there in getattr(torch.cpu, "get_capabilities", dict)().items() if "bf16" in name
+    )
