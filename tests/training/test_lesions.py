@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from ichor.datasets.labelled import UNKNOWN
 from ichor.labels import LABEL_NAMES
-from ichor.training.lesions import draw_bleed, draw_distraction, intracranial
+from ichor.training.lesions import draw_bleed, draw_distraction, draw_partial_volume, intracranial
 
 ROWS, COLUMNS = 320, 256
 WHOLE, BRAIN, WIDE = (-1024.0, 3071.0), (0.0, 80.0), (-60.0, 140.0)
@@ -114,3 +114,21 @@ def test_distractions_leave_the_brain_without_blood(limits):
         # What is drawn in the brain is denser than any blood.
         assert not within.any() or after[1][within].max() > 100
     assert changed > 15
+
+
+@pytest.mark.parametrize("limits", [WHOLE, BRAIN, WIDE])
+def test_partial_volume_is_a_fading_rim_on_one_side_of_the_skull(limits):
+    plane = head(limits)
+    inside = intracranial(plane[1], limits)
+    depth = ndimage.distance_transform_edt(inside)
+    changed = 0
+    for seed in range(20):
+        after = draw_partial_volume(plane, limits, np.random.default_rng(seed))
+        rise = (after - plane)[1]
+        assert (rise >= 0).all() and rise.max() <= 55 and after.max() <= max(plane.max(), limits[1])
+        assert not (rise[depth > 8] > 0.5).any()
+        changed += bool((rise[inside] > 5).sum() > 30)
+        low, high = (rise[: ROWS // 2] > 3).mean(), (rise[ROWS // 2 :] > 3).mean()
+        left, right = (rise[:, : COLUMNS // 2] > 3).mean(), (rise[:, COLUMNS // 2 :] > 3).mean()
+        assert max(abs(low - high), abs(left - right)) > 0.3 * max(low, high, left, right)
+    assert changed > 10

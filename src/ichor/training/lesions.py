@@ -1,8 +1,8 @@
 """Simulated bleeds and things that are none: small ones, rare subtypes, in as many heads and places as there are.
 
 Few patients of any set bleed, and what a network misses is small or of a rare subtype. A simulated bleed has an
-exact outline, a subtype that its place implies, and partial volume in the slices around. Bruises of the scalp and
-calcified spots are drawn, too, and are no bleeds.
+exact outline, a subtype that its place implies, and partial volume in the slices around. Bruises of the scalp,
+calcified spots and rims of partial volume along the skull are drawn, too, and are no bleeds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy import ndimage
 from ichor.datasets.labelled import UNKNOWN
 from ichor.labels import LABEL_NAMES
 
-__all__ = ["SLICE_MM", "Bleed", "draw_bleed", "draw_distraction", "intracranial"]
+__all__ = ["SLICE_MM", "Bleed", "draw_bleed", "draw_distraction", "draw_partial_volume", "intracranial"]
 
 SLICE_MM = 5.0
 _PIXEL_MM = 0.65
@@ -180,6 +180,35 @@ def draw_distraction(hu: Plane, limits: Limits, rng: np.random.Generator) -> Pla
         share = np.maximum(share, _ellipsoid(hu.shape, (rows[k], columns[k]), rng.uniform(1.5, 3.5), rng))
     share = ndimage.gaussian_filter(share, (0, 0.7, 0.7))
     return np.asarray(hu + share * np.maximum(rng.uniform(150, 400) - hu, 0), np.float32)
+
+
+def draw_partial_volume(hu: Plane, limits: Limits, rng: np.random.Generator) -> Plane:
+    """Brighten the brain along one side of the skull, as where the bone curves away within a thick slice.
+
+    Parameters
+    ----------
+    hu, limits, rng
+        As for :func:`draw_bleed`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Like ``hu``: a rim of 1 to 4 mm that fades away from the bone, and along it; no bleed.
+    """
+    bone = hu >= _bone_hu(limits)
+    whole = np.stack([ndimage.binary_fill_holes(ndimage.binary_closing(b, iterations=3)) for b in bone])
+    if whole[1].mean() < _LEAST_SPACE:
+        return hu
+    angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(1, 4) / _PIXEL_MM
+    steps = np.linspace(0, reach, 1 + int(np.ceil(reach)))[1:]
+    way = np.array([np.sin(angle), np.cos(angle)])
+    share = np.zeros(hu.shape, np.float32)
+    for step in steps:
+        share += ndimage.shift(bone.astype(np.float32), (0, *(step * way)), order=1) / len(steps)
+    share = ndimage.gaussian_filter(share * (whole & ~bone), (0, 0.7, 0.7)) * (whole & ~bone)
+    strength = rng.uniform(15, 55) * rng.uniform(0.4, 1, (len(hu), 1, 1))
+    strength[1] = max(strength)
+    return np.asarray(np.minimum(hu + share * strength, np.maximum(hu, limits[1])), np.float32)
 
 
 def _bone_hu(limits: Limits) -> float:

@@ -71,6 +71,9 @@ class MixedSampling(_Strict):
     distract: float = Field(
         default=0, ge=0, le=1, description="slices that get a bruise of the scalp or calcified spots"
     )
+    rims: float = Field(
+        default=0, ge=0, le=1, description="slices that get a rim of partial volume along the skull"
+    )
     weights: dict[str, float] = Field(
         default_factory=dict,
         description="how often a slice of an extra set is drawn, beside those of the others; 1 by default",

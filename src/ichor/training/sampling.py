@@ -18,7 +18,7 @@ from torch import Tensor
 from ichor.datasets.labelled import UNKNOWN
 from ichor.datasets.store import Store
 from ichor.training.augment import Chance, move, paste, shade
-from ichor.training.lesions import draw_bleed, draw_distraction
+from ichor.training.lesions import draw_bleed, draw_distraction, draw_partial_volume
 from ichor.training.recipe import MixedSampling, Recipe
 
 __all__ = ["Batch", "Drawn", "MixedSampler", "Sampler", "shaded_batch"]
@@ -197,6 +197,8 @@ class MixedSampler:
                     kind = "pasted"
             if self.share.distract and rng.random() < self.share.distract:
                 planes = torch.from_numpy(draw_distraction(planes[0].numpy(), limits, rng)[None])
+            if self.share.rims and rng.random() < self.share.rims:
+                planes = torch.from_numpy(draw_partial_volume(planes[0].numpy(), limits, rng)[None])
             if kind.endswith("negative") and self.share.simulate and rng.random() < self.share.simulate:
                 bleed = draw_bleed(planes[0].numpy(), limits, rng)
                 if bleed is not None:
