@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
@@ -38,7 +39,7 @@ def describe(networks: Networks, dataset: CtIch, failure: Failure, part: str) ->
     exam = dataset.load(failure.patient)
     geometry = exam.exam.geometry
     transform = plan_grid(exam.exam.volume, geometry, networks.recipe.preparation.grid)
-    maps = 1 / (1 + np.exp(-networks.maps(part, dataset, exam)))
+    maps = np.asarray(1 / (1 + np.exp(-networks.maps(part, dataset, exam))), np.float32)
     plane = exam.exam.volume[failure.index]
     native = np.stack(
         [
@@ -66,11 +67,10 @@ def describe(networks: Networks, dataset: CtIch, failure: Failure, part: str) ->
     )
 
 
-def _side_by_side(plane: np.ndarray, heat: np.ndarray, caption: str) -> Image.Image:
+def _side_by_side(plane: NDArray[np.int16], heat: NDArray[np.uint8], caption: str) -> Image.Image:
     grey = np.repeat(BRAIN.to_grey(plane)[..., None], 3, axis=2)
-    warm = grey.astype(np.float32)
     share = (heat / 255.0)[..., None] * 0.7
-    warm = warm * (1 - share) + np.array([255, 90, 0]) * share
+    warm = grey * (1 - share) + np.array([255, 90, 0]) * share
     both = Image.fromarray(np.hstack([grey, warm.astype(np.uint8)]))
     both.thumbnail((900, 450))
     ImageDraw.Draw(both).text((8, 8), caption, fill=(255, 255, 255))
