@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.shared.tables import heading, row
+from ichor.memory import peak_memory_mb
 
 if TYPE_CHECKING:
-    from ichor.memory import peak_memory_mb
-from ichor.exam import Exam
+    from ichor.exam import Exam
 
 _SIDE = 224
 _GIVES = {
