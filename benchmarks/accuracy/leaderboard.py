@@ -124,7 +124,7 @@ def _row(found: Evaluation, cost: Cost) -> None:
     shown = [None if one is None or np.isnan(one.value) else figure(one) for one in wanted]
     marked = f"{found.name} (learned from it)" if cost.learned_from else found.name
     memory = None if cost.memory_mb is None else f"{cost.memory_mb:.0f}"
-    row(marked, *shown, f"{cost.median:.2f}", memory, cost.exams, cost.left_out)
+    row(marked, *shown, f"{cost.median:.2f}", memory, cost.exams, sum(cost.left_out.values()))
 
 
 if __name__ == "__main__":

@@ -59,8 +59,9 @@ for ResNet and DenseNet (their ImageNet weights were out of reach; `--weights hu
 connection). The papers' accuracies are of other data, so they are no comparison, only what was claimed. None of these
 figures is a paper's system at its best. On `head-ct-hemorrhage`, the default's network was trained further from the
 one that shipped before, which saw none of them; on `rsna-slices`, one training on all sets gives the default's
-figures. Seconds are of busy cores, and without the features of a frozen backbone, which are computed once for all
-folds. Learning curves, confusion matrices and the ROC of every label: [recipe by recipe](results-by-recipe.md).
+figures. Seconds are of one or two cores, some busy with other work, and leave out the features of a frozen backbone,
+computed once for all folds. Learning curves, confusion matrices and the ROC of every label:
+[recipe by recipe](results-by-recipe.md).
 """
 EQUAL = "AUC with the default's time"
 _COPIED = ("predictions.csv", "log.csv", "run.json")

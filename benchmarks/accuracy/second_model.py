@@ -32,8 +32,6 @@ def main() -> None:
     for name in DEFAULTS:
         kept = read_kept(open_dataset(name, options.data))
         default, papers = kept.default.run, kept.papers
-        if not papers:
-            continue
         print(f"\n{name}\n")
         told = [default.labels[~np.isnan(default.labels[:, j]), j] for j in range(len(LABELS))]
         labels = [j for j, known in enumerate(told) if 0 < known.sum() < len(known)]
@@ -69,7 +67,7 @@ def gain(default: OutOfFold, others: Sequence[OutOfFold], label: int, share: flo
 
 
 def even(run: OutOfFold, label: int) -> NDArray[np.float64]:
-    """Divide a label's logits by their deviation on the other folds."""
+    """Centre a label's logits and divide them by their deviation, as these are on the other folds."""
     logits = np.asarray(run.logits[:, label], float).copy()
     for fold in np.unique(run.folds):
         others = run.logits[run.folds != fold, label]

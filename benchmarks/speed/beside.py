@@ -5,10 +5,10 @@ Usage: python -m benchmarks.speed.beside [--threads 2] [--count]
 The exam is the simulated one that ships with ichor: 30 slices of 512 x 512, at 5 mm. Networks of others have their
 architecture and random weights, which time and memory do not depend on. *Upload app* is what paper 5 describes: each
 slice as a PNG, windowed and resized, through a ResNet-50, one after the other. Whole-volume networks resample the exam,
-and slide over it: a patch is timed, times the patches of an exam. Seconds are those of the processor, in all threads,
-so that what else runs on the machine counts little; *first* is with imports and loading, *next* without. Memory is the
-most that the process held. ``--count`` runs nothing: it counts the multiply-adds of the networks, which no machine
-changes. Needs the extra ``train``; no data.
+and slide over it: a patch is timed, times the patches of an exam. Seconds are those of the processor, in all threads;
+threads that wait for a busy core spin, so a quiet machine is needed. *First* is with imports and loading, *next*
+without. Memory is the most that the process held. ``--count`` runs nothing: it counts the multiply-adds of the
+networks, which no machine changes. Needs the extra ``train``; no data.
 """
 
 from __future__ import annotations

@@ -84,12 +84,15 @@ def test_one_broken_picture_does_not_stop_the_dealing_of_the_others(tmp_path):
             head(tmp_path / kind / f"{seed}.png", blood=kind == "hemorrhage", seed=seed)
     (tmp_path / "normal" / "2.png").write_bytes(b"no picture")
     head(tmp_path / "normal" / "copy.png")  # of normal/0.png
+    page = Image.open(tmp_path / "normal" / "0.png")
+    page.save(tmp_path / "normal" / "pages.tif", save_all=True, append_images=[page.rotate(9)])
     dataset = open_dataset(f"folder:{tmp_path}", tmp_path)
     groups = grouped(dataset, list(dataset.patients()))
     assert groups["normal/copy.png"] == groups["normal/0.png"]
-    assert [name for name, group in groups.items() if group == "normal/2.png"] == ["normal/2.png"]
-    with pytest.raises(RefusedInput, match=r"normal/2.png: found a picture that cannot be decoded"):
-        dataset.load("normal/2.png")
+    for name, found in (("2.png", "a picture that cannot be decoded"), ("pages.tif", "2 exams or pictures")):
+        assert [n for n, group in groups.items() if group == f"normal/{name}"] == [f"normal/{name}"]
+        with pytest.raises(RefusedInput, match=f"normal/{name}: found {found}"):
+            dataset.load(f"normal/{name}")
 
 
 def test_classes_of_other_names_need_a_word(tmp_path):

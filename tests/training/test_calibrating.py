@@ -282,12 +282,16 @@ def test_pictures_are_measured_as_pictures(calibrated, tmp_path, capsys):
             )
     noise = rng.integers(0, 256, (384, 384)).astype(np.uint8)
     Image.fromarray(noise).save(folder / "normal" / "none.png")
+    (folder / "normal" / "broken.png").write_bytes(b"no picture")
     words = ["--dataset", f"folder:{folder}", "--data", str(tmp_path), "--json"]
     assert run(["evaluate", "--bundle", str(calibrated), *words]) == 0
     found = json.loads(capsys.readouterr().out)
     (area,) = [f for f in found["figures"]["Areas, log loss, calibration"] if f["name"] == "picture AUC, any"]
     assert area["interval"]["value"] > 0.9 and area["interval"]["n"] == 24
-    assert (found["costs"][0]["exams"], found["costs"][0]["left_out"]) == (24, 1)
+    cost = found["costs"][0]
+    assert (cost["exams"], cost["left_out"]) == (24, {"not_a_head": 1, "unreadable": 1})
+    assert run(["evaluate", "--bundle", str(calibrated), *words[:4]]) == 0
+    assert "| 24 | not_a_head 1, unreadable 1 | no |" in capsys.readouterr().out
     assert run(["bundle", "calibrate", str(calibrated), *words[:4], "-o", str(tmp_path / "out")]) == 2
     assert "found pictures; expected exams" in capsys.readouterr().err
 

@@ -121,9 +121,8 @@ def _bundles(
     for c in costs:
         memory = "" if c.memory_mb is None else f"{c.memory_mb:.0f}"
         learned = "yes: its figures are too good" if c.learned_from else "no"
-        print(
-            f"| {c.name} | {c.first:.2f} | {c.median:.2f} | {memory} | {c.exams} | {c.left_out} | {learned} |"
-        )
+        reasons = ", ".join(f"{code} {n}" for code, n in sorted(c.left_out.items())) or 0
+        print(f"| {c.name} | {c.first:.2f} | {c.median:.2f} | {memory} | {c.exams} | {reasons} | {learned} |")
 
 
 def _table(predictions: Path, data: Path, dataset: str | None, stack: ExitStack) -> Path:

@@ -15,7 +15,7 @@ from ichor.exam import Exam, Picture, Source
 from ichor.labels import LABEL_NAMES
 from ichor.preparing.stacks import picture_geometry
 from ichor.preparing.windows import BRAIN, from_grey
-from ichor.reading import read
+from ichor.reading import read_all
 from ichor.reading.context import ReadContext
 from ichor.reading.dicom import read_dicom
 from ichor.reading.files import InputFile
@@ -65,9 +65,20 @@ def exam_of(path: Path, name: str, series: str | None = None) -> tuple[Exam, tup
     Raises
     ------
     RefusedInput
-        As :func:`ichor.read`.
+        As :func:`ichor.read`; and where the path holds several, for one entry of a data set has one label.
     """
-    subject = read(path, series=series)
+    found = list(read_all(path, series=series))
+    if len(found) != 1:
+        raise RefusedInput(
+            str(path),
+            "unreadable",
+            found=f"{len(found)} exams or pictures",
+            expected="one, which the entry's label is of",
+            remedy="give each a file and a label of its own",
+        )
+    subject = found[0]
+    if isinstance(subject, RefusedInput):
+        raise subject
     if isinstance(subject, Picture):
         source = Source(name, "picture")
         return Exam(from_grey(subject.grey)[None], picture_geometry(), source, subject.notices), (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +40,7 @@ class Cost:
     exams
         How many were assessed.
     left_out
-        How many were not.
+        How many were not, by the code of the refusal (:mod:`ichor.notices`).
     learned_from
         Whether the bundle names this data set among those that it learned from: its figures are then too good.
     """
@@ -50,7 +50,7 @@ class Cost:
     median: float
     memory_mb: float | None
     exams: int
-    left_out: int
+    left_out: Mapping[str, int]
     learned_from: bool
 
 
@@ -91,11 +91,10 @@ def evaluate_bundles(
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             run, memory = pool.submit(_run, name, dataset, data).result()
         runs.append(run)
-        left_out = sum(run.left_out.values())
         parts = [load_bundle(part, verify=False) for part in bundle_parts(name)]
         learned = target.name in {source.name for part in parts for source in part.manifest.trained_on}
         first, median = float(run.seconds[0]), float(np.median(run.seconds))
-        costs.append(Cost(name, first, median, memory, len(run.seconds), left_out, learned))
+        costs.append(Cost(name, first, median, memory, len(run.seconds), dict(run.left_out), learned))
     both = set.intersection(*({str(p) for p in run.exams.exam_patients} for run in runs))
     if not both:
         raise UsageError(f"data set {dataset}: found none that every bundle can assess; expected some")

@@ -41,12 +41,16 @@ class Hardware:
 
 
 def is_bf16_fast(accelerator: str) -> bool:
-    """Whether the processor has instructions for bf16: one that has not takes twice as long as in fp32.
+    """Tell whether the GPU or the processor has instructions for bf16: without them fp32 is faster.
 
     Parameters
     ----------
     accelerator
         As :class:`Hardware` has it.
+
+    Returns
+    -------
+    bool
     """
     if accelerator != "cpu" and torch.cuda.is_available():
         return True

@@ -185,18 +185,10 @@ def draw_distraction(hu: Plane, limits: Limits, rng: np.random.Generator) -> Pla
 def draw_partial_volume(hu: Plane, limits: Limits, rng: np.random.Generator) -> Plane:
     """Brighten the brain along one side of the skull, as where the bone curves away within a thick slice.
 
-    Parameters
-    ----------
-    hu, limits, rng
-        As for :func:`draw_bleed`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Like ``hu``: a rim of 1 to 4 mm that fades away from the bone, and along it; no bleed.
+    Takes and returns what :func:`draw_distraction` does: a rim of 1 to 4 mm that fades away from the bone, and along
+    it, is no bleed.
     """
-    bone = hu >= _bone_hu(limits)
-    whole = np.stack([ndimage.binary_fill_holes(ndimage.binary_closing(b, iterations=3)) for b in bone])
+    bone, whole = _skull(hu, limits)
     if whole[1].mean() < _LEAST_SPACE:
         return hu
     angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(1, 4) / _PIXEL_MM
@@ -205,9 +197,10 @@ def draw_partial_volume(hu: Plane, limits: Limits, rng: np.random.Generator) -> 
     share = np.zeros(hu.shape, np.float32)
     for step in steps:
         share += ndimage.shift(bone.astype(np.float32), (0, *(step * way)), order=1) / len(steps)
-    share = ndimage.gaussian_filter(share * (whole & ~bone), (0, 0.7, 0.7)) * (whole & ~bone)
+    room = whole & ~bone
+    share = ndimage.gaussian_filter(share * room, (0, 0.7, 0.7)) * room
     strength = rng.uniform(15, 55) * rng.uniform(0.4, 1, (len(hu), 1, 1))
-    strength[1] = max(strength)
+    strength[1] = strength.max()
     return np.asarray(np.minimum(hu + share * strength, np.maximum(hu, limits[1])), np.float32)
 
 
@@ -216,9 +209,15 @@ def _bone_hu(limits: Limits) -> float:
     return min(_BONE_HU, float(limits[1]) - _SHORT_OF_WHITE_HU)
 
 
-def _bruise(hu: Plane, limits: Limits, rng: np.random.Generator) -> Plane:
+def _skull(hu: Plane, limits: Limits) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Mark the bone of slices, and it with what it encloses."""
     bone = hu >= _bone_hu(limits)
-    whole = np.stack([ndimage.binary_fill_holes(ndimage.binary_closing(b, iterations=3)) for b in bone])
+    closed = (ndimage.binary_closing(plane, iterations=3) for plane in bone)
+    return bone, np.stack([ndimage.binary_fill_holes(plane) for plane in closed])
+
+
+def _bruise(hu: Plane, limits: Limits, rng: np.random.Generator) -> Plane:
+    _, whole = _skull(hu, limits)
     if whole[1].mean() < _LEAST_SPACE:
         return hu
     off = np.stack([ndimage.distance_transform_edt(~w) * _PIXEL_MM for w in whole]).astype(np.float32)
