@@ -9,18 +9,18 @@ label by label, by the run's own rule.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.shared.arguments import KEPT_RUNS, parser
+from benchmarks.shared.kept_runs import attempted, files_of
 from benchmarks.shared.tables import change, heading, row
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating.metrics import paired_bootstrap, roc_auc
-from ichor.evaluating.prediction_files import ScoredExam, read_scores, read_single_scores
-from ichor.evaluating.predictions import OutOfFold, dataset_of, read_predictions
+from ichor.evaluating.prediction_files import ScoredExam, read_single_scores
+from ichor.evaluating.predictions import dataset_of, read_predictions
 from ichor.labels import LABEL_NAMES
 from ichor.training.run_folder import read_recipe
 
@@ -77,28 +77,6 @@ def _single_slices(folder: Path, run: Path, dataset: Dataset) -> None:
         difference, _ = paired_bootstrap(roc_auc, y, b, a, old.drawn(old.patients))
         areas = [f"{roc_auc(y, p):.3f}" for p in (a, b)]
         row(label, f"{len(y)} of {folder.name}", *areas, change(difference))
-
-
-def files_of(folder: Path, head: str) -> list[Path]:
-    """Find the files in which a run keeps the predictions of a head."""
-    return sorted(folder.glob("sequence/predictions.csv" if head == "sequence" else "fold-*/predictions.csv"))
-
-
-def attempted(folder: Path, run: OutOfFold, head: str) -> OutOfFold:
-    """Replace a run's logits by an attempt's, for the patients that the attempt predicted."""
-    found = {
-        patient: exam for file in files_of(folder, head) for patient, exam in read_scores(file, head).items()
-    }
-    if not found:
-        raise SystemExit(f"{folder}: found no fold-*/predictions.csv; expected the predictions of an attempt")
-    if strangers := found.keys() - set(run.exam_patients.tolist()):
-        raise SystemExit(
-            f"{folder}: found {len(strangers)} patients that the run did not predict; expected its own"
-        )
-    kept = run.of(found)
-    exams = [found[p] for p in kept.exam_patients]
-    slices = np.concatenate([exam.native for exam in exams])
-    return replace(kept, logits=slices, exam_logits=np.stack([exam.exam for exam in exams]))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ computed once for all folds. Learning curves, confusion matrices and the ROC of 
 [recipe by recipe](results-by-recipe.md).
 """
 EQUAL = "AUC with the default's time"
+EQUAL_WORDS = """\
+Each recipe was given as many epochs as the default's time a fold holds, and stopped where the loss on training patients
+held back (15 %) had not fallen for five epochs; the best epoch's weights count
+(`python -m benchmarks.accuracy.equal_budgets`). Xception and VGG-16 are frozen and begin with ImageNet weights;
+ResNet, DenseNet and the U-Net began with random ones or their own, as above. `open`, the default's network on the same
+exams alone, was trained again from random weights, by its own schedule. One core each, bf16.
+"""
 _COPIED = ("predictions.csv", "log.csv", "run.json")
 Floats = NDArray[np.floating]
 
@@ -124,12 +131,14 @@ def main() -> None:
     for name in DEFAULTS:
         dataset = open_dataset(name, options.data)
         kept = read_kept(dataset)
-        every = (kept.default, *kept.papers, *kept.ablations, *kept.budgets.values())
+        every = (kept.default, *kept.ours, *kept.papers, *kept.ablations)
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             measured = dict(
                 zip((k.name for k in every), pool.map(measure, [k.run for k in every]), strict=True)
             )
         print_set(dataset, kept, measured)
+        if kept.budgets:
+            print_equal_budgets(kept)
         if kept.ablations:
             print_ablations(kept, measured)
         panels.append(panel(dataset, kept, measured))
@@ -138,10 +147,10 @@ def main() -> None:
 
 
 def keep(runs: Path) -> None:
-    """Copy what figures rest on: no weights, no events."""
+    """Copy what figures rest on, of the folds that are done: no weights, no events."""
     for recipe in sorted(runs.glob("*/recipe.yaml")):
-        folds = sorted(recipe.parent.glob("fold-*"))
-        if not folds or not all((fold / "predictions.csv").exists() for fold in folds):
+        folds = sorted(f.parent for f in recipe.parent.glob("fold-*/predictions.csv"))
+        if not folds:
             continue
         home = KEPT_RUNS / recipe.parent.name
         for source in [recipe, recipe.parent / "split.json", *(f / name for f in folds for name in _COPIED)]:
@@ -224,7 +233,7 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     kind = "pictures" if pictures else "patients"
     print(f"\n## {dataset.info.title} (`{dataset.name}`, {len(dataset.patients())} {kind})\n")
     ours = measured[kept.default.name]
-    gaps = {k.name: gap(ours.scored, measured[k.name].scored) for k in kept.papers}
+    gaps = {k.name: gap(ours.scored, measured[k.name].scored) for k in (*kept.ours, *kept.papers)}
     accuracy, loss = base_rate(kept.default.run)
     print(conclusion(kept, measured, gaps, accuracy), end="\n\n")
     figures = (
@@ -239,15 +248,15 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     chance = ["0.500"] if pictures else ["0.500", "0.500"]
     constant = [*chance, shown(accuracy), "0.500", *([shown(loss)] if loss else [])]
     row("base rate: always the commoner answer", *constant, *[None] * 7)
-    for one in (kept.default, *kept.papers):
+    for one in (kept.default, *kept.ours, *kept.papers):
         claim, less = CLAIMS.get(one.recipe.name), gaps.get(one.name)
         row(
-            one.recipe.name if less else "**default**",
+            f"**{one.recipe.name}**" if one.recipe.claim is None else one.recipe.name,
             *measured[one.name].cells(),
             f"{claim:.3f}" if claim else None,
             *(map(difference, (less.area, less.accuracy)) if less else (None, None)),
             *costs(one),
-            *([equal_budget(one, kept, measured)] if kept.budgets else []),
+            *([equal_budget(one, kept)] if kept.budgets else []),
         )
     if not kept.papers:
         return
@@ -331,14 +340,44 @@ def difference(interval: Interval) -> str:
     return f"**{change(interval)}**" if differs(interval) else change(interval)
 
 
-def equal_budget(one: KeptRun, kept: KeptRuns, measured: dict[str, Measured]) -> str | None:
-    """Return the area of a recipe with the default's time, and the time of a fold; the default's, from random ones."""
-    run = kept.budgets.get(one.recipe.name)
-    if run is None:
+def equal_budget(one: KeptRun, kept: KeptRuns) -> str | None:
+    """Return the area of a recipe with the default's time, and of how many folds."""
+    budget = kept.budgets.get(one.recipe.name)
+    if budget is None:
         return None
-    seconds = statistics.median(c["seconds"] for c in run.costs)
-    words = "from random weights: " if one is kept.default else ""
-    return f"{words}{shown(measured[run.name].area)}, {seconds:.0f} s"
+    y = budget.run.labels[:, 0]
+    area = bootstrap(m.roc_auc, y, budget.run.logits[:, 0], budget.run.drawn(budget.run.patients))
+    some = "" if len(budget.costs) == one.recipe.n_folds else f", {len(budget.costs)} folds"
+    return f"{shown(area)}{some}"
+
+
+def print_equal_budgets(kept: KeptRuns) -> None:
+    """Print each recipe with the default's time beside itself and the default, on the same slices."""
+    print("\n### The default's time for every recipe\n")
+    print(EQUAL_WORDS)
+    heading("recipe", "folds", "slices", "as above: AUC", EQUAL, "difference", "default less this", "epochs learned",
+            "seconds a fold")  # fmt: skip
+    for one in (*kept.ours, *kept.papers):
+        budget = kept.budgets.get(one.recipe.name)
+        if budget is None:
+            continue
+        y, drawn = budget.run.labels[:, 0], budget.run.drawn(budget.run.patients)
+        short, longer, ours = (
+            run.of(budget.run.exam_patients).logits[:, 0] for run in (one.run, budget.run, kept.default.run)
+        )
+        gained, _ = paired_bootstrap(m.roc_auc, y, longer, short, drawn)
+        less, _ = paired_bootstrap(m.roc_auc, y, ours, longer, drawn)
+        epochs = [c["epochs"] for c in budget.costs]
+        row(
+            one.recipe.name + (" from random weights" if one.recipe.claim is None else ""),
+            len(budget.costs),
+            f"{len(y)}, {int(y.sum())} positive",
+            *(shown(bootstrap(m.roc_auc, y, logits, drawn)) for logits in (short, longer)),
+            difference(gained),
+            difference(less),
+            f"{min(epochs):.0f} to {max(epochs):.0f}",
+            f"{statistics.median(c['seconds'] for c in budget.costs):.0f}",
+        )
 
 
 def costs(kept: KeptRun) -> tuple[str, str, str, str]:

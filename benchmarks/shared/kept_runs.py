@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.shared.arguments import KEPT_RUNS
 from ichor.datasets.labelled import Dataset
+from ichor.evaluating.prediction_files import read_scores
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.training.recipe import Recipe
 from ichor.training.run_folder import read_recipe
 
-__all__ = ["BUDGET", "DEFAULTS", "KeptRun", "KeptRuns", "read_kept"]
+__all__ = ["BUDGET", "DEFAULTS", "KeptRun", "KeptRuns", "attempted", "files_of", "read_kept"]
 
 DEFAULTS = {
     "head-ct-hemorrhage": "default-pictures-head-ct-hemorrhage",
@@ -52,12 +55,24 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class KeptRuns:
-    """All kept runs of one data set: the default, the published recipes, and variants of one of them.
+    """All kept runs of one data set.
 
-    ``budgets`` are recipes with the default's time a fold, by the recipe's name.
+    Attributes
+    ----------
+    default
+        What ships.
+    ours
+        Other recipes of ours: no paper states one.
+    papers
+        The published recipes.
+    ablations
+        Variants of one of them.
+    budgets
+        Recipes with the default's time a fold, by the recipe's name; of all folds, or of some.
     """
 
     default: KeptRun
+    ours: list[KeptRun]
     papers: list[KeptRun]
     ablations: list[KeptRun]
     budgets: dict[str, KeptRun]
@@ -74,14 +89,45 @@ def read_kept(dataset: Dataset) -> KeptRuns:
     default = KEPT_RUNS / DEFAULTS[dataset.name]
     if not default.is_dir():
         raise SystemExit(f"{default}: found no run of the default on {dataset.name}; expected one")
+    default_run = _read(default, dataset) or _read_folded(default, dataset)
     folders = [p for p in sorted(KEPT_RUNS.glob("*/")) if not p.name.startswith("default")]
-    found = [kept for p in folders if (kept := _read(p, dataset))]
+    whole = [p for p in folders if not p.name.startswith(BUDGET)]
+    found = [kept for p in whole if (kept := _read(p, dataset))]
+    variants = [k for k in found if k.name.startswith(_ABLATION)]
+    recipes = [k for k in found if k not in variants]
     return KeptRuns(
-        _read(default, dataset) or _read_folded(default, dataset),
-        [k for k in found if not k.name.startswith((_ABLATION, BUDGET))],
-        [k for k in found if k.name.startswith(_ABLATION)],
-        {k.recipe.name: k for k in found if k.name.startswith(BUDGET)},
+        default_run,
+        [k for k in recipes if k.recipe.claim is None],
+        [k for k in recipes if k.recipe.claim is not None],
+        variants,
+        {
+            k.recipe.name: k
+            for p in folders
+            if p not in whole and (k := _read_some(p, dataset, default_run.run))
+        },
     )
+
+
+def files_of(folder: Path, head: str) -> list[Path]:
+    """Find the files in which a run keeps the predictions of a head."""
+    return sorted(folder.glob("sequence/predictions.csv" if head == "sequence" else "fold-*/predictions.csv"))
+
+
+def attempted(folder: Path, run: OutOfFold, head: str) -> OutOfFold:
+    """Replace a run's logits by an attempt's, for the patients that the attempt predicted."""
+    found = {
+        patient: exam for file in files_of(folder, head) for patient, exam in read_scores(file, head).items()
+    }
+    if not found:
+        raise SystemExit(f"{folder}: found no fold-*/predictions.csv; expected the predictions of an attempt")
+    if strangers := found.keys() - set(run.exam_patients.tolist()):
+        raise SystemExit(
+            f"{folder}: found {len(strangers)} patients that the run did not predict; expected its own"
+        )
+    kept = run.of(found)
+    exams = [found[p] for p in kept.exam_patients]
+    slices = np.concatenate([exam.native for exam in exams])
+    return replace(kept, logits=slices, exam_logits=np.stack([exam.exam for exam in exams]))
 
 
 def _read(folder: Path, dataset: Dataset) -> KeptRun | None:
@@ -91,6 +137,14 @@ def _read(folder: Path, dataset: Dataset) -> KeptRun | None:
     if recipe.target != dataset.name:
         return None
     return KeptRun(folder.name, folder, recipe, read_predictions(folder, dataset), _costs(folder))
+
+
+def _read_some(folder: Path, dataset: Dataset, run: OutOfFold) -> KeptRun | None:
+    """Read a run of some folds: those of another run of this data set."""
+    recipe = read_recipe(folder)
+    if recipe.target != dataset.name:
+        return None
+    return KeptRun(folder.name, folder, recipe, attempted(folder, run, "rule"), _costs(folder))
 
 
 def _read_folded(folder: Path, dataset: Dataset) -> KeptRun:
