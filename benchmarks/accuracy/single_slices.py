@@ -13,6 +13,7 @@ once. The folder is named after the bundle and the code that reads, prepares and
 detected anew. ``--results`` prints from a folder as it is, ``--run`` from a run's predictions of pictures out of fold:
 that of a model which learned from them. ``--against`` compares with such a folder, on the pictures
 that both have: paired, on the same draws of groups. ``--most N`` takes the first N of a fixed random order.
+``--draw-refused DIR`` draws those that were refused, a sheet a set, to be looked at.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.shared.arguments import parser
 from benchmarks.shared.picture_results import (
@@ -55,6 +57,8 @@ SETS: tuple[type[RsnaSlices] | type[HeadCt], ...] = (RsnaSlices, HeadCt)
 _ROUNDED = 5e-5
 """Findings have four decimals: a probability of 0 is one below this."""
 _NEAR_HU = 2.0
+_COLUMNS, _SIDE = 20, 128
+"""Of a sheet of pictures: how many in a row, and pixels of a side."""
 _LOWEST = -1.0
 """Stands for the probability of a refused picture: below all."""
 
@@ -108,6 +112,7 @@ def main() -> None:
     arguments.add_argument(
         "--most", type=int, help="take so many pictures of each set, in a fixed random order"
     )
+    arguments.add_argument("--draw-refused", type=Path, metavar="DIR", help="draw those that were refused")
     options = arguments.parse_args()
     of_run = out_of_fold(options.run, options.data) if options.run else {}
     for form in SETS:
@@ -125,9 +130,24 @@ def main() -> None:
         print_figures(measured)
         if isinstance(dataset, RsnaSlices):
             print_by_window(dataset, measured)
+        if options.draw_refused is not None:
+            refused = [name for name in sorted(found) if found[name].refused]
+            draw([dataset.path(name) for name in refused], options.draw_refused / f"{form.name}.png")
         if options.against is not None:
             before = read_results(options.against / f"{form.name}.csv")
             print_differences(dataset, found, before)
+
+
+def draw(pictures: list[Path], file: Path) -> None:
+    """Draw pictures small, row by row."""
+    rows = -(-len(pictures) // _COLUMNS)
+    sheet = Image.new("L", (_COLUMNS * _SIDE, rows * _SIDE))
+    for place, picture in enumerate(pictures):
+        with Image.open(picture) as whole:
+            small = whole.convert("L").resize((_SIDE, _SIDE))
+        sheet.paste(small, (place % _COLUMNS * _SIDE, place // _COLUMNS * _SIDE))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(file)
 
 
 def beside_truth(dataset: Dataset, results: dict[str, Result]) -> Measured:
