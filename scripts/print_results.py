@@ -1,4 +1,4 @@
-"""Print what a bundle measured, as Markdown, into README.md and docs/reference/results.md.
+"""Print what the bundles measured, as Markdown, into README.md and docs/reference/results.md.
 
 ``python scripts/print_results.py`` writes both; ``--check`` only tells whether they are what the bundle says;
 ``--print`` shows the full table of any bundle (``--bundle NAME|PATH``).
@@ -16,6 +16,8 @@ from ichor.detecting.manifest import Manifest, Measured
 from ichor.errors import BundleError
 
 _COMMAND = "python scripts/print_results.py"
+OPEN = "open"
+"""The bundle that learned from data under open licences alone."""
 _SHORT = (
     "exam AUC, any",
     "slice AUC, any",
@@ -39,17 +41,18 @@ def main() -> int:
     options = parser.parse_args()
     try:
         bundle = load_bundle(options.bundle if options.show else "default")
+        beside = load_bundle(OPEN)
     except BundleError as error:
         print(error, file=sys.stderr)
         return 2
     if options.show:
         print(measures(list(bundle.manifest.measured)))
         return 0
-    return update(pages(bundle.card, bundle.manifest), check=options.check, command=_COMMAND)
+    return update(pages(bundle.card, bundle.manifest, beside.card), check=options.check, command=_COMMAND)
 
 
-def pages(card: BundleCard, manifest: Manifest) -> dict[str, dict[str, str]]:
-    """Return every printed section that comes from a bundle."""
+def pages(card: BundleCard, manifest: Manifest, beside: BundleCard) -> dict[str, dict[str, str]]:
+    """Return every printed section that comes from a bundle, or from the one beside it."""
     short = [m for m in card.measured if m.name in _SHORT]
     return {
         "README.md": {
@@ -60,6 +63,7 @@ def pages(card: BundleCard, manifest: Manifest) -> dict[str, dict[str, str]]:
         "docs/reference/results.md": {
             "results": f"Bundle `{card.name}` {card.version}.\n\n" + measures(list(card.measured)),
             "untrusted": _untrusted(card),
+            "open": measures([m for m in beside.measured if m.name in _SHORT]),
             "thresholds": _thresholds(card),
             "calibration": _calibration(manifest),
         },

@@ -69,7 +69,7 @@ def test_the_bill_of_materials_names_every_part_once() -> None:
     assert len(set(references)) == len(references)
     assert bill["dependencies"][0]["dependsOn"] == references
     names = {c["name"] for c in components}
-    assert {"numpy", "onnxruntime", "pydicom", "@niivue/niivue", "preact", "default", "fast"} <= names
+    assert {"numpy", "onnxruntime", "pydicom", "@niivue/niivue", "preact", "default", "fast", "open"} <= names
     assert not names & {"torch", "typescript", "vite"}, "what is not shipped"
     for component in components:
         assert component["hashes"], component["name"]

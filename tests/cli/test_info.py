@@ -22,6 +22,15 @@ def test_json(capfd) -> None:
     )
     assert facts["providers"] == onnxruntime.get_available_providers()
     assert facts["limits"] == asdict(Limits())
+    assert facts["other_bundles"] == {n: load_bundle(n).manifest.licence for n in ("fast", "open")}
+
+
+def test_a_bundle_beside_it_that_cannot_be_read_is_told(capfd, tmp_path, monkeypatch) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "bundle.json").write_text("{")
+    monkeypatch.setenv("ICHOR_BUNDLES", str(tmp_path))
+    assert run(["info", "--json"]) == 0
+    assert "bundle.json" in json.loads(capfd.readouterr().out)["other_bundles"]["theirs"]
 
 
 def test_text_is_short_and_the_card_is_asked_for(capfd, monkeypatch) -> None:

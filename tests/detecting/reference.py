@@ -21,8 +21,8 @@ from ichor.findings import Findings
 
 FILE = Path(__file__).with_name("reference_probabilities.json")
 EXAMS = ("ct-ich", "phe-sich")
-FAST_STEP = 10
-"""The bundle ``fast`` runs on each tenth exam."""
+OTHER_STEP = 10
+"""The bundles beside the default run on each tenth exam."""
 RSNA_STEP = 20
 """Pictures of RSNA: each twentieth."""
 
@@ -46,7 +46,7 @@ def compute(kind: str, data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     detector = Detector(bundle)
     if source in EXAMS:
         dataset = open_dataset(source, data)
-        step = FAST_STEP if bundle == "fast" else 1
+        step = 1 if bundle == "default" else OTHER_STEP
         for patient in list(dataset.patients())[::step]:
             yield patient, figures(detector.detect(dataset.load(patient).exam))
         return
@@ -64,7 +64,7 @@ def compute(kind: str, data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 KINDS = (
     *(f"default/{source}" for source in (*EXAMS, "dicom", "head-ct", "rsna")),
-    *(f"fast/{source}" for source in EXAMS),
+    *(f"{bundle}/{source}" for bundle in ("fast", "open") for source in EXAMS),
 )
 
 

@@ -32,7 +32,16 @@ def test_the_shipped_bundle_loads_and_says_what_it_is() -> None:
     assert bundle.thresholds().shape == (6,)
 
 
-@pytest.mark.parametrize("name", ["default", "fast"])
+def test_one_shipped_bundle_learned_from_data_under_open_licences_alone() -> None:
+    manifest = load_bundle("open").manifest
+    assert [source.name for source in manifest.trained_on] == ["ct-ich"]
+    assert manifest.trained_on[0].licence.startswith("CC BY")
+    assert not manifest.restrictions
+    for name in ("default", "fast"):
+        assert load_bundle(name).manifest.restrictions
+
+
+@pytest.mark.parametrize("name", ["default", "fast", "open"])
 def test_subtypes_are_called_at_a_stated_specificity(name: str) -> None:
     manifest = load_bundle(name).manifest
     points = manifest.operating_points.subtypes

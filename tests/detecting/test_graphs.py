@@ -20,7 +20,7 @@ from ichor.errors import BundleError
 
 
 def test_the_shipped_graphs_hold_all_their_values() -> None:
-    for name in ("default", "fast"):
+    for name in ("default", "fast", "open"):
         bundle = load_bundle(name)
         for graph in bundle.manifest.used_graphs:
             assert external_tensors(bundle.read_graph(graph)) == []

@@ -85,7 +85,7 @@ def test_whoever_has_not_logged_in_sees_and_chooses_nothing(tmp_path: Path) -> N
     shown = {"Authorization": f"Bearer {TOKEN}"}
     # Without --bundle: what is installed, the default first.
     listed = client.get("/api/v1/bundles", headers=shown).json()
-    assert list(by_name(listed)) == ["default", "fast"]
+    assert list(by_name(listed)) == ["default", "fast", "open"]
     fast = {"sha256": by_name(listed)["fast"]["sha256"]}
     assert client.get("/api/v1/bundles").status_code == 401
     assert client.put("/api/v1/bundles/chosen", json=fast).status_code == 401

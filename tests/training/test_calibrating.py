@@ -267,6 +267,23 @@ def test_the_leaderboard_has_base_rates_and_says_what_cannot_be_measured(calibra
     assert f"Not measured: {calibrated.name}. " in out
 
 
+def test_on_another_source_calls_are_those_of_detection(calibrated, few, site):
+    from ichor.datasets.registry import open_dataset
+    from ichor.evaluating.other_sources import measure_source
+
+    dataset = open_dataset(few, site)
+    found = {row.figure: row for row in measure_source(calibrated, dataset)}
+    detector = Detector(calibrated)
+    calls = {p: detector.detect(dataset.load(p).exam).positive.any for p in dataset.patients()}
+    truth = {p: labels[0] == 1 for p, labels in dataset.patients().items()}
+    assert len(set(calls.values())) == 2
+    sensitivity = sum(calls[p] for p in truth if truth[p]) / sum(truth.values())
+    assert found["exam sensitivity at its own threshold"].value == pytest.approx(sensitivity)
+    specificity = sum(not calls[p] for p in truth if not truth[p]) / sum(not t for t in truth.values())
+    assert found["exam specificity at its own threshold"].value == pytest.approx(specificity)
+    assert found["exam AUC, any hemorrhage"].unit == "20 exams, 12 positive, 10 patients"
+
+
 def test_pictures_are_measured_as_pictures(calibrated, tmp_path, capsys):
     rng = np.random.default_rng(1)
     folder = tmp_path / "set"

@@ -67,10 +67,12 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
     import onnxruntime
 
     import ichor
+    from ichor.detecting.bundle import installed_bundles
     from ichor.reading.limits import Limits
 
     card = bundle.card.model_dump(mode="json")
     card.pop("card_text", None)
+    others = [name for name in installed_bundles() if name != bundle.name]
     return {
         "version": ichor.__version__,
         "python": platform.python_version(),
@@ -78,8 +80,20 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "onnxruntime": onnxruntime.__version__,
         "providers": onnxruntime.get_available_providers(),
         "bundle": card,
+        "other_bundles": {name: _licence(name) for name in others},
         "limits": asdict(Limits.from_environment()),
     }
+
+
+def _licence(name: str) -> str:
+    """Return the terms of an installed bundle, or why it cannot be used."""
+    from ichor.detecting import load_bundle
+    from ichor.errors import BundleError
+
+    try:
+        return load_bundle(name, verify=False).manifest.licence
+    except BundleError as error:
+        return str(error)
 
 
 def _print(facts: dict[str, Any], card_text: str) -> None:
@@ -97,6 +111,8 @@ def _print(facts: dict[str, Any], card_text: str) -> None:
     table.add_row("", f"sha256 {card['sha256']}")
     for place, line in enumerate(card["restrictions"]):
         table.add_row("its terms" if place == 0 else "", line)
+    for place, (name, licence) in enumerate(facts["other_bundles"].items()):
+        table.add_row("other bundles" if place == 0 else "", f"{name}: {licence}")
     for place, (name, value) in enumerate(facts["limits"].items()):
         table.add_row("limits" if place == 0 else "", f"{name} = {value:,}")
     console.print(table)

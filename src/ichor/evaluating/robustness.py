@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from ichor.errors import UsageError
+from ichor.evaluating.kept_tables import read_rows, write_rows
 
 __all__ = ["ROBUSTNESS_FILE", "RobustnessRow", "read_robustness", "write_robustness"]
 
@@ -57,8 +56,7 @@ class RobustnessRow(BaseModel):
 
 def write_robustness(path: Path, rows: Sequence[RobustnessRow]) -> None:
     """Write a table as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([row.model_dump() for row in rows], indent=1) + "\n", encoding="utf-8")
+    write_rows(path, rows)
 
 
 def read_robustness(folder: Path) -> list[RobustnessRow]:
@@ -69,13 +67,6 @@ def read_robustness(folder: Path) -> list[RobustnessRow]:
     UsageError
         Where the file holds something else.
     """
-    path = Path(folder) / ROBUSTNESS_FILE
-    if not path.is_file():
-        return []
-    try:
-        return [RobustnessRow.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError, ValidationError) as error:
-        raise UsageError(
-            f"{path}: found no table of robustness ({type(error).__name__}); expected what {_MEASURED_BY} wrote; "
-            "remove the file, or measure again"
-        ) from None
+    return read_rows(
+        Path(folder) / ROBUSTNESS_FILE, RobustnessRow, what="robustness", measured_by=_MEASURED_BY
+    )

@@ -17,6 +17,7 @@ from ichor.detecting.out_of_distribution import QUANTITIES
 from ichor.evaluating.compare import Difference
 from ichor.evaluating.failures import failures
 from ichor.evaluating.groups import group_figures, groups_of
+from ichor.evaluating.other_sources import read_sources
 from ichor.evaluating.predictions import OutOfFold
 from ichor.evaluating.robustness import read_robustness
 from ichor.training.recipe import recipe_names
@@ -68,7 +69,8 @@ def limits_of(data: RunData, oof: OutOfFold, *, int8: bool = False) -> list[str]
     texts = json.loads(_resource("limits.json"))
     recipe, dataset = data.folder.recipe, data.target
     described = texts["measured"].get(dataset.name) or f"{{n}} {oof.kind} of {dataset.name}"
-    measured = f"Measured on {described.format(n=len(oof.exam_labels))}; {texts['elsewhere']}"
+    elsewhere = texts["other_sources" if read_sources(data.folder.path) else "elsewhere"]
+    measured = f"Measured on {described.format(n=len(oof.exam_labels))}; {elsewhere}"
     locates = recipe.family.locates
     return [
         *texts["use"],
@@ -115,6 +117,7 @@ def card_text(manifest: Manifest, data: RunData, oof: OutOfFold, facts: CardFact
             difference=f"{facts.rounding:.1e}",
             calibration=calibration_rows(oof),
             robustness=read_robustness(facts.predicted),
+            sources=read_sources(facts.predicted),
             groups=list(group_figures(oof, groups_of(data.target))),
             quantities=QUANTITIES,
             lost=facts.differences,

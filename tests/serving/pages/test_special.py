@@ -248,10 +248,11 @@ def test_another_model_is_chosen_on_the_page(
     looker = look(f"{served.url}/#/about")
     models = looker.page.get_by_role("list", name="Models")
     rows = models.locator("> li")
-    expect(rows).to_have_count(2)
+    expect(rows).to_have_count(3)
     expect(rows.first).to_contain_text("(in use)")
-    row = rows.last
+    row = rows.nth(1)
     expect(row).to_contain_text("fast")
+    expect(rows.last).to_contain_text("open")
     row.get_by_role("radio").check()
     expect(row).to_contain_text("(in use)")
     expect(row).to_contain_text("exam AUC, any")
