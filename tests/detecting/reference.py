@@ -43,7 +43,7 @@ def figures(findings: Findings) -> dict[str, Any]:
 def compute(kind: str, data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Detect one kind of the public data, and give each result by its key."""
     bundle, source = kind.split("/")
-    detector = Detector(bundle)
+    detector = Detector(bundle, engine="onnxruntime")
     if source in EXAMS:
         dataset = open_dataset(source, data)
         step = 1 if bundle == "default" else OTHER_STEP
