@@ -67,9 +67,9 @@ EQUAL = "AUC with the default's time"
 EQUAL_WORDS = """\
 Each recipe was given as many epochs as the default's time a fold holds, and stopped where the loss on training patients
 held back (15 %) had not fallen for five epochs; the best epoch's weights count
-(`python -m benchmarks.accuracy.equal_budgets`). Xception and VGG-16 are frozen and begin with ImageNet weights;
-ResNet, DenseNet and the U-Net began with random ones or their own, as above. `open`, the default's network on the same
-exams alone, was trained again from random weights, by its own schedule. One core each, bf16.
+(`python -m benchmarks.accuracy.equal_budgets`). Those with Xception, VGG-16 or EfficientNet-Lite0 begin with ImageNet
+weights, the others with random ones, as above. `open`, the default's network on the same exams, from random weights, by
+its own schedule. One core each, bf16. Not trained so far: {missing}.
 """
 _COPIED = ("predictions.csv", "log.csv", "run.json")
 Floats = NDArray[np.floating]
@@ -235,7 +235,8 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     ours = measured[kept.default.name]
     gaps = {k.name: gap(ours.scored, measured[k.name].scored) for k in (*kept.ours, *kept.papers)}
     accuracy, loss = base_rate(kept.default.run)
-    print(conclusion(kept, measured, gaps, accuracy), end="\n\n")
+    published = {k.name: gaps[k.name] for k in kept.papers}
+    print(conclusion(kept, measured, published, accuracy), end="\n\n")
     figures = (
         ["AUC", "accuracy", "balanced accuracy"]
         if pictures
@@ -251,7 +252,7 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
     for one in (kept.default, *kept.ours, *kept.papers):
         claim, less = CLAIMS.get(one.recipe.name), gaps.get(one.name)
         row(
-            f"**{one.recipe.name}**" if one.recipe.claim is None else one.recipe.name,
+            f"**{name_of(one, kept)}**" if one.recipe.claim is None else one.recipe.name,
             *measured[one.name].cells(),
             f"{claim:.3f}" if claim else None,
             *(map(difference, (less.area, less.accuracy)) if less else (None, None)),
@@ -266,6 +267,11 @@ def print_set(dataset: Dataset, kept: KeptRuns, measured: dict[str, Measured]) -
         if claim_of := one.recipe.claim:
             words = f"{claim_of.paper}: {claim_of.says}"
             row(one.recipe.name, words, beside(one, measured[one.name]), "; ".join(claim_of.differs))
+
+
+def name_of(one: KeptRun, kept: KeptRuns) -> str:
+    """Return the name of a recipe; of the default's variant for pictures, the default's."""
+    return "default" if one is kept.default else one.recipe.name
 
 
 def beside(one: KeptRun, found: Measured) -> str:
@@ -347,14 +353,17 @@ def equal_budget(one: KeptRun, kept: KeptRuns) -> str | None:
         return None
     y = budget.run.labels[:, 0]
     area = bootstrap(m.roc_auc, y, budget.run.logits[:, 0], budget.run.drawn(budget.run.patients))
-    some = "" if len(budget.costs) == one.recipe.n_folds else f", {len(budget.costs)} folds"
+    some = "" if len(budget.costs) == one.recipe.n_folds else f", folds: {len(budget.costs)}"
     return f"{shown(area)}{some}"
 
 
 def print_equal_budgets(kept: KeptRuns) -> None:
     """Print each recipe with the default's time beside itself and the default, on the same slices."""
     print("\n### The default's time for every recipe\n")
-    print(EQUAL_WORDS)
+    names = [one.recipe.name for one in (*kept.ours, *kept.papers)]
+    some = any(len(budget.costs) < budget.recipe.n_folds for budget in kept.budgets.values())
+    missing = [f"`{name}`" for name in names if name not in kept.budgets] + ["the other folds"] * some
+    print(EQUAL_WORDS.format(missing=", ".join(missing) or "none"))
     heading("recipe", "folds", "slices", "as above: AUC", EQUAL, "difference", "default less this", "epochs learned",
             "seconds a fold")  # fmt: skip
     for one in (*kept.ours, *kept.papers):
@@ -367,7 +376,7 @@ def print_equal_budgets(kept: KeptRuns) -> None:
         )
         gained, _ = paired_bootstrap(m.roc_auc, y, longer, short, drawn)
         less, _ = paired_bootstrap(m.roc_auc, y, ours, longer, drawn)
-        epochs = [c["epochs"] for c in budget.costs]
+        epochs = sorted({int(c["epochs"]) for c in budget.costs})
         row(
             one.recipe.name + (" from random weights" if one.recipe.claim is None else ""),
             len(budget.costs),
@@ -375,7 +384,7 @@ def print_equal_budgets(kept: KeptRuns) -> None:
             *(shown(bootstrap(m.roc_auc, y, logits, drawn)) for logits in (short, longer)),
             difference(gained),
             difference(less),
-            f"{min(epochs):.0f} to {max(epochs):.0f}",
+            f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else epochs[0],
             f"{statistics.median(c['seconds'] for c in budget.costs):.0f}",
         )
 
