@@ -49,7 +49,8 @@ Bundles over the labelled exams and pictures at hand, by the very path of detect
 gives. Calibrations and thresholds come from the other folds, by patient; intervals are 95 %, over patients. *Learned
 from it*: the bundle saw them in training, and its figures there are too good; out of fold, the shipped model is on its
 [own page](reference/results.md). Seconds are of one exam or picture, reading apart; memory is of the whole process.
-Not here: `open` (its card), `rsna-slices`, from which both learned ([out of fold](results.md)), and sets of one to three exams.
+Not here: `open` (in its card), `rsna-slices`, from which both learned ([out of fold](results.md)), and sets of one to
+three exams.
 
 ```bash
 python -m benchmarks.accuracy.leaderboard --bundle default --bundle PATH --dataset csv:exams.csv   # yours beside it
