@@ -83,7 +83,8 @@ def measure_source(
     manifest = detector.bundle.manifest
     if dataset.name in {source.name for source in manifest.trained_on}:
         raise UsageError(
-            f"bundle {manifest.name}: found that it learned from {dataset.name}; expected a set that it never saw"
+            f"bundle {manifest.name}: found that it learned from {dataset.name}; expected a set that it "
+            "never saw; its figures out of fold are in its card"
         )
     run = predict_dataset(detector, dataset, folds=2, progress=progress)  # nothing is fitted across folds
     left_out = sum(run.left_out.values())
