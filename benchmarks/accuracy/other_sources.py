@@ -17,11 +17,11 @@ from benchmarks.shared.arguments import parser
 from benchmarks.shared.tables import heading, row
 from ichor.datasets.registry import open_dataset
 from ichor.detecting.bundle import load_bundle
+from ichor.evaluating.kept_tables import write_rows
 from ichor.evaluating.other_sources import (
     OTHER_SOURCES_FILE,
     measure_source,
     read_sources,
-    write_sources,
 )
 
 DATASETS = ("rsna-slices", "head-ct-hemorrhage", "ct-ich", "phe-sich", "aisd")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
                 open_dataset(name, asked.data),
                 lambda doing, _: print(doing, end="\r", file=sys.stderr, flush=True),
             )
-            write_sources(asked.run / OTHER_SOURCES_FILE, rows)
+            write_rows(asked.run / OTHER_SOURCES_FILE, rows)
         for one in (r for r in rows if r.source == name):
             value = f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
             row(one.source, one.figure, value, one.unit, one.left_out)

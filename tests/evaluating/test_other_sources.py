@@ -9,12 +9,12 @@ import pytest
 
 from ichor.detecting.bundle import load_bundle
 from ichor.errors import UsageError
+from ichor.evaluating.kept_tables import write_rows
 from ichor.evaluating.other_sources import (
     OTHER_SOURCES_FILE,
     SourceFigure,
     measure_source,
     read_sources,
-    write_sources,
 )
 
 ROW = SourceFigure(
@@ -24,7 +24,7 @@ ROW = SourceFigure(
 
 def test_what_is_written_is_read(tmp_path):
     assert read_sources(tmp_path) == []
-    write_sources(tmp_path / OTHER_SOURCES_FILE, [ROW, ROW])
+    write_rows(tmp_path / OTHER_SOURCES_FILE, [ROW, ROW])
     assert read_sources(tmp_path) == [ROW, ROW]
 
 
@@ -41,6 +41,8 @@ def test_a_source_that_it_learned_from_is_refused():
     seen: Any = SimpleNamespace(name="ct-ich")
     with pytest.raises(UsageError, match=r"bundle open: found that it learned from ct-ich"):
         measure_source("open", seen)
+    with pytest.raises(UsageError, match=r"bundle default\+open: found several; expected one"):
+        measure_source("default+open", seen)
 
 
 def test_the_card_of_the_open_bundle_says_what_a_new_hospital_may_expect():

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ichor.datasets.labelled import Dataset
-from ichor.detecting.combining import open_detector
+from ichor.detecting import Detector
+from ichor.detecting.combining import bundle_parts
 from ichor.detecting.manifest import Manifest
 from ichor.errors import UsageError
 from ichor.evaluating import metrics as m
 from ichor.evaluating.bundle_predictions import predict_dataset
-from ichor.evaluating.kept_tables import read_rows, write_rows
+from ichor.evaluating.kept_tables import read_rows
 from ichor.evaluating.metrics import bootstrap
 from ichor.evaluating.predictions import OutOfFold
 from ichor.labels import LABELS
 from ichor.progress import Progress, silent
 
-__all__ = ["OTHER_SOURCES_FILE", "SourceFigure", "measure_source", "read_sources", "write_sources"]
+__all__ = ["OTHER_SOURCES_FILE", "SourceFigure", "measure_source", "read_sources"]
 
 OTHER_SOURCES_FILE = Path("other-sources") / "sources.json"
 """In a run's folder."""
@@ -77,9 +78,14 @@ def measure_source(
     Raises
     ------
     UsageError
-        Where the bundle learned from it, or nothing of it can be assessed.
+        Where these are several bundles, the bundle learned from it, or nothing of it can be assessed.
     """
-    detector = open_detector(bundle, engine="onnxruntime")
+    if len(bundle_parts(bundle)) > 1:
+        raise UsageError(
+            f"bundle {bundle}: found several; expected one, whose own calibration is measured; give each by itself, or "
+            "compare combinations with ichor evaluate --bundle"
+        )
+    detector = Detector(bundle, engine="onnxruntime")
     manifest = detector.bundle.manifest
     if dataset.name in {source.name for source in manifest.trained_on}:
         raise UsageError(
@@ -101,11 +107,6 @@ def measure_source(
         for name, of, found in _figures(run.exams, manifest)
         if np.isfinite(found.value)
     ]
-
-
-def write_sources(path: Path, rows: Sequence[SourceFigure]) -> None:
-    """Write a table as JSON."""
-    write_rows(path, rows)
 
 
 def read_sources(folder: Path) -> list[SourceFigure]:
