@@ -1,29 +1,33 @@
 """What a new hospital may expect: each source of the recipe left out of training in turn, and measured.
 
-Usage: python -m benchmarks.accuracy.sources RECIPE --runs DIR [--data DIR] [--weights FILE]
+Usage: python -m benchmarks.accuracy.sources RECIPE --runs DIR [--weights FILE] [--set KEY=VALUE]... [--only SET]...
+       [--beside RUN] [--keep RUN]
 
 For each of the recipe's data sets one network is trained on all the others, in DIR/without-SET (a stopped run goes on),
 and predicts every patient of the set that it never saw, in HU as the set has them. Prints the areas under the ROC curve
-of slices and of exams, of any hemorrhage and of the subtypes that the set labels, with 95 % intervals over patients,
-and the share of slices that bleed. No threshold and no calibration is fitted. Last, the mean over the sources.
+of any hemorrhage and of the subtypes that the set labels, with 95 % intervals over patients, beside those of the kept
+run's networks that trained on other patients of the set (``--beside``, by default the default's), and the difference.
+No threshold and no calibration is fitted, and no model over the slices. ``--set epochs=32`` trains for less time than
+the recipe. ``--keep RUN`` keeps the table in a run's folder (``left-out/sources.json``), from where ``ichor export``
+takes it into the card. A set of one class alone has no area.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.shared.arguments import parser
-from benchmarks.shared.tables import figure, heading, row
+from benchmarks.shared.arguments import KEPT_RUNS, parser
+from benchmarks.shared.tables import heading, row
+from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
-from ichor.evaluating import metrics as m
-from ichor.evaluating.metrics import bootstrap
-from ichor.evaluating.prediction_files import read_scores, write_predictions
-from ichor.evaluating.predictions import OutOfFold, joined
-from ichor.labels import LABELS
+from ichor.evaluating.kept_tables import write_rows
+from ichor.evaluating.left_out import LEFT_OUT_FILE, LeftOutFigure, left_out_figures
+from ichor.evaluating.prediction_files import read_scores, read_single_scores, write_predictions
+from ichor.evaluating.predictions import OutOfFold, joined, read_predictions
 from ichor.training.cross_validation import CrossValidation
 from ichor.training.fitting import Start, load_model
+from ichor.training.hardware import Hardware
 from ichor.training.predicting import predict
 from ichor.training.recipe import MixedSampling, Recipe, load_recipe
 from ichor.training.run_folder import ALL, RunFolder
@@ -35,14 +39,35 @@ def main() -> None:
     arguments.add_argument("recipe", help="name of a recipe, or a YAML file")
     arguments.add_argument("--runs", type=Path, required=True, help="where the networks go")
     arguments.add_argument("--weights", type=Path, help="ImageNet weights, a safetensors file")
+    arguments.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe: epochs=32"
+    )
+    arguments.add_argument(
+        "--only", action="append", metavar="SET", help="leave out these; by default each in turn"
+    )
+    arguments.add_argument(
+        "--beside", type=Path, default=KEPT_RUNS / "default", help="run that trained on all of them"
+    )
+    arguments.add_argument("--keep", type=Path, metavar="RUN", help="keep the table in this run's folder")
+    arguments.add_argument("--threads", type=int, default=0, help="0: all cores")
     options = arguments.parse_args()
-    recipe = load_recipe(options.recipe)
-    heading("left out", "figure", "AUC", "of", "share that bleeds")
-    areas = []
-    for source in (recipe.target, *recipe.extra):
-        run = predicted(without(recipe, source), source, options.data, options.runs, options.weights)
-        areas += print_areas(source, run)
-    row("mean over sources", "slice, any", f"{np.mean(areas):.3f}", f"{len(areas)} sources", "")
+    recipe = load_recipe(options.recipe, settings=options.set)
+    hardware = Hardware("cpu", workers=0, threads=options.threads)
+    heading("left out", "figure", "AUC (95 % interval)", "of", "trained on it", "change (95 % interval)")
+    rows: list[LeftOutFigure] = []
+    for source in options.only or (recipe.target, *recipe.extra):
+        dataset = open_dataset(source, options.data)
+        run = predicted(
+            without(recipe, source), dataset, options.data, options.runs, options.weights, hardware
+        )
+        found = left_out_figures(source, run, recipe.epochs, trained(options.beside, dataset, recipe))
+        for one in found:
+            print_figure(one)
+        if not found:
+            row(source, "one class alone", "", f"{len(run.exam_patients)} {run.kind}", "", "")
+        rows += found
+    if options.keep is not None:
+        write_rows(options.keep / LEFT_OUT_FILE, rows)
 
 
 def without(recipe: Recipe, source: str) -> Recipe:
@@ -64,42 +89,43 @@ def without(recipe: Recipe, source: str) -> Recipe:
     )
 
 
-def predicted(recipe: Recipe, source: str, data: Path, runs: Path, weights: Path | None) -> OutOfFold:
+def predicted(
+    recipe: Recipe, dataset: Dataset, data: Path, runs: Path, weights: Path | None, hardware: Hardware
+) -> OutOfFold:
     """Train, and predict the set that was left out."""
-    folder = RunFolder(runs / f"without-{source}", recipe)
-    CrossValidation(folder, data, Start(weights)).train(ALL)
-    dataset = open_dataset(source, data)
-    path = folder.path / source / "predictions.csv"
+    folder = RunFolder(runs / f"without-{dataset.name}", recipe)
+    CrossValidation(folder, data, Start(weights), hardware, say).train(ALL)
+    path = folder.path / dataset.name / "predictions.csv"
     if not path.is_file():
         network = load_model(recipe, folder.weights(ALL))
         path.parent.mkdir(exist_ok=True)
         write_predictions(path, list(predict(network, dataset, sorted(dataset.patients()), recipe)))
-    scores = read_scores(path, recipe.family.heads[0])
+    if dataset.info.kind == "pictures":
+        scores = read_single_scores(path, recipe.slice_rule.pooled_share)
+    else:
+        scores = read_scores(path, recipe.family.heads[0])
     return joined(str(path), dataset, scores, dict.fromkeys(scores, 0))
 
 
-def print_areas(source: str, run: OutOfFold) -> list[float]:
-    """Print the areas of one set, and return that of slices and any hemorrhage, if the set has both kinds."""
-    found = []
-    for unit, logits, labels, patients in (
-        ("slice", run.logits, run.labels, run.patients),
-        ("exam", run.exam_logits, run.exam_labels, run.exam_patients),
-    ):
-        if unit == "exam" and run.kind == "pictures":
-            continue
-        for place, label in enumerate(LABELS):
-            known = ~np.isnan(labels[:, place])
-            y = labels[known, place]
-            if not 0 < y.sum() < len(y):
-                if place == 0:
-                    row(source, f"{unit}, any", "one class alone", f"{len(y)} {unit}s", f"{y.mean():.3f}")
-                continue
-            area = bootstrap(m.roc_auc, y, logits[known, place], run.drawn(patients)[known])
-            of = f"{len(y)} {unit}s of {area.patients} patients or groups"
-            row(source, f"{unit}, {label.display.lower()}", figure(area), of, f"{y.mean():.3f}")
-            if unit == "slice" and place == 0:
-                found.append(area.value)
-    return found
+def trained(run: Path, dataset: Dataset, recipe: Recipe) -> OutOfFold | None:
+    """Read what networks gave that trained on other patients of a set, by the same rule; None where none did."""
+    if dataset.name == recipe.target:
+        return read_predictions(run, dataset, recipe.family.heads[0])
+    if dataset.name not in recipe.folded:
+        return None
+    return read_predictions(run / "folded" / dataset.name, dataset, single=recipe.slice_rule)
+
+
+def print_figure(one: LeftOutFigure) -> None:
+    """Print a row."""
+    gap = "" if one.change is None else "{:+.3f} ({:+.3f} to {:+.3f})".format(*one.change)
+    beside = "" if one.trained is None else f"{one.trained:.3f}"
+    row(one.source, one.figure, f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})", one.unit, beside, gap)
+
+
+def say(doing: str, _: float, /) -> None:
+    """Print how far a training is where the table does not go."""
+    print(doing, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

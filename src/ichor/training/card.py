@@ -17,6 +17,7 @@ from ichor.detecting.out_of_distribution import QUANTITIES
 from ichor.evaluating.compare import Difference
 from ichor.evaluating.failures import failures
 from ichor.evaluating.groups import group_figures, groups_of
+from ichor.evaluating.left_out import read_left_out
 from ichor.evaluating.other_sources import read_sources
 from ichor.evaluating.predictions import OutOfFold
 from ichor.evaluating.robustness import read_robustness
@@ -118,6 +119,7 @@ def card_text(manifest: Manifest, data: RunData, oof: OutOfFold, facts: CardFact
             calibration=calibration_rows(oof),
             robustness=read_robustness(facts.predicted),
             sources=read_sources(facts.predicted),
+            left_out=read_left_out(facts.predicted),
             groups=list(group_figures(oof, groups_of(data.target))),
             quantities=QUANTITIES,
             lost=facts.differences,
