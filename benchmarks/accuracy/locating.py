@@ -4,8 +4,8 @@ Usage: python -m benchmarks.accuracy.locating RUN [--data DIR] [--cache DIR] [--
 
 RUN is a finished run of a map model on ct-ich, with its weights. Each fold's network is exported to ONNX and run as
 ``ichor detect`` runs it; an exam of ct-ich is predicted by the network that did not see the patient. The other two
-sets are predicted by the network that ships: head-ct-hemorrhage was in no training; phe-sich was in all of it, so that
-its figures are no test. With ``--cache`` maps are kept.
+sets are predicted by the network that ships: head-ct-hemorrhage was in no training; where phe-sich was in it, its
+figures are no test. With ``--cache`` maps are kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.splits import split_of
 from ichor.detecting.localise import Regions, blood_map, localise
-from ichor.detecting.manifest import Localisation, scaled_probabilities
+from ichor.detecting.manifest import scaled_probabilities
 from ichor.detecting.rules import ExamRule, ScoringRules
 from ichor.detecting.scoring import Prediction, score
 from ichor.detecting.sessions import MapModel, open_session
@@ -37,12 +37,13 @@ from ichor.evaluating.metrics import Interval
 from ichor.evaluating.predictions import OutOfFold, read_predictions
 from ichor.labels import LABEL_NAMES
 from ichor.preparing import GridTransform, plan_grid, prepare
+from ichor.training.describing import OUTLINES
 from ichor.training.export import export_graphs
 from ichor.training.fitting import load_model
 from ichor.training.recipe import Recipe
 from ichor.training.run_folder import read_recipe
 
-RULE = Localisation()
+RULE = OUTLINES.model_copy(update={"subtypes": "maps"})  # by shape: benchmarks.accuracy.region_subtypes
 Floats = NDArray[np.float32]
 
 
@@ -296,7 +297,8 @@ def main() -> None:
         ct_ich(networks, target, oof, exams)
         head("head-ct-hemorrhage, never trained on")
         head_ct(networks, HeadCt(data / "head-ct-hemorrhage"), exams)
-        head("phe-sich, trained on: no test")
+        seen = "phe-sich" in (networks.recipe.target, *networks.recipe.extra)
+        head(f"phe-sich, {'trained on: no test' if seen else 'never trained on'}")
         phe_sich(networks, PheSich(data / "phe-sich"), oof, exams)
 
 

@@ -169,6 +169,47 @@ def test_bone_and_air_in_the_map_are_no_blood(head_exam: Exam) -> None:
     assert localise(maps, volume, transform, RULE).regions == []
 
 
+@pytest.mark.parametrize("name", ["even", "uneven and tilted", "oblong"])
+def test_a_bleed_goes_on_beyond_a_map_that_marks_its_middle(
+    make_exam: Callable[..., Exam], name: str
+) -> None:
+    exam = make_exam(**LAYOUTS[name])
+    centre = np.array([22.0, -18.0, 6.0])
+    transform = plan_grid(exam.volume, exam.geometry, SPEC)
+    # The map marks a column through the ball: of each slice its middle alone.
+    core = ball_logits(transform, centre, 17.0)
+    narrow = np.stack([ball_logits(transform, centre + np.array([0, 0, dz]), 6.0) for dz in range(-12, 13, 3)]).max(
+        axis=0
+    )
+    maps = six_maps((np.minimum(core, narrow), 2))
+    volume = exam.volume.copy()
+    volume[inside_ball(exam, centre, 17.0)] = BLOOD_HU
+    volumes = [
+        localise(maps, volume, transform, RULE.model_copy(update={"reach_mm": mm})).volume_ml
+        for mm in (0, 4, 15)
+    ]
+    true = slices_of_ball_ml(exam.geometry, centre, 17.0)
+    assert volumes[0] is not None and volumes[1] is not None
+    assert volumes[0] < 0.4 * true
+    assert volumes[0] < volumes[1] < 0.8 * true
+    assert volumes[2] == pytest.approx(true, rel=0.1)
+
+
+def test_it_does_not_go_on_along_a_thin_rim_nor_to_what_it_does_not_touch(head_exam: Exam) -> None:
+    centre, reaching = np.array([20.0, 0.0, 0.0]), RULE.model_copy(update={"reach_mm": 15.0})
+    ball = ((20.0, 0.0, 0.0), 10.0, 2)
+    alone, volume = bleed(head_exam, ball, rule=reaching)
+    transform = plan_grid(volume, head_exam.geometry, SPEC)
+    maps = six_maps((ball_logits(transform, centre, 10.0), 2))
+    k, row, column = np.round(head_exam.geometry.patient_to_voxel(centre)).astype(int)
+    rim = volume.copy()
+    rim[k, row : row + 2, column : column + 30] = BLOOD_HU  # 2 pixels of 0.9 mm
+    assert localise(maps, rim, transform, reaching).volume_ml == pytest.approx(alone.volume_ml, rel=0.01)
+    apart = volume.copy()
+    apart[k, row - 8 : row + 8, column + 14 : column + 22] = BLOOD_HU
+    assert localise(maps, apart, transform, reaching).volume_ml == pytest.approx(alone.volume_ml, rel=0.01)
+
+
 def test_crumbs_are_dropped(head_exam: Exam) -> None:
     crumb = ((0.0, 30.0, 2.5), 2.0, 1)
     kept, _ = bleed(head_exam, crumb, rule=Localisation(min_volume_ml=0.0))

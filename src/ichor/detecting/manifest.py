@@ -157,6 +157,9 @@ class Localisation(_Model):
     low_hu, high_hu
         Smoothed HU outside which a voxel is not blood whatever the map says: fluid and air, calcification
         and bone. The lower end is raised to half-way between the brain and the blood of the same slice.
+    reach_mm
+        How far beyond the map's edge a region goes on within a slice, through voxels that are as dense as its blood
+        and lie in no thin rim; 0 where the map's own edge is better than that.
     subtypes
         What tells the subtype of a region: the maps of the subtypes, or its place and shape
         (:mod:`ichor.detecting.region_shape`).
@@ -169,6 +172,7 @@ class Localisation(_Model):
     low_hu: float = 25.0
     high_hu: float = 95.0
     measures: bool = True
+    reach_mm: float = Field(default=0.0, ge=0)
     subtypes: Literal["maps", "shape"] = "maps"
 
 

@@ -46,8 +46,10 @@ from ichor.training.reliability import measured, operating_points, subtype_point
 from ichor.training.run_data import RunData
 from ichor.training.teacher_facts import read_distilled
 
-__all__ = ["Measurements", "exam_thresholds", "manifest_of", "reliability_of"]
+__all__ = ["OUTLINES", "Measurements", "exam_thresholds", "manifest_of", "reliability_of"]
 
+OUTLINES = Localisation(subtypes="shape", reach_mm=12.0)
+"""How the map of our own networks, which learned from boxes, becomes regions."""
 _Rule = tuple[Callable[[Any, Any], float], str]
 """How a threshold is chosen from labels and probabilities, and what for."""
 _ANY_OF_EXAMS: _Rule = (
@@ -124,7 +126,7 @@ def manifest_of(
             key: ReferenceRange(low=round(low, 4), high=round(high, 4))
             for key, (low, high) in profile.items()
         },
-        localisation=Localisation(subtypes="shape"),
+        localisation=OUTLINES,
         trained_on=(*_trained_on(data), *taught.trained_on),
         limits=(*limits_of(data, oof, int8=int8), *taught.limits),
         restrictions=restrictions,
