@@ -235,7 +235,7 @@ def blood_map(
             if like.any():
                 like |= ndimage.binary_dilation(like, mask=look.bone_edge, iterations=look.edge_pixels)
             kept = plane[look.area] * like
-            if rule.reach_mm and look.half_way is not None:
+            if rule.reach_mm and look.half_way is not None and transform.geometry.spacing_known:
                 dense = look.inside & (look.smooth >= low) & (look.smooth <= rule.high_hu)
                 kept[_beyond(kept > 0, dense, sigma, rule.reach_mm)] = edge
             plane[...] = 0
