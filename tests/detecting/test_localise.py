@@ -178,9 +178,9 @@ def test_a_bleed_goes_on_beyond_a_map_that_marks_its_middle(
     transform = plan_grid(exam.volume, exam.geometry, SPEC)
     # The map marks a column through the ball: of each slice its middle alone.
     core = ball_logits(transform, centre, 17.0)
-    narrow = np.stack([ball_logits(transform, centre + np.array([0, 0, dz]), 6.0) for dz in range(-12, 13, 3)]).max(
-        axis=0
-    )
+    narrow = np.stack(
+        [ball_logits(transform, centre + np.array([0, 0, dz]), 6.0) for dz in range(-12, 13, 3)]
+    ).max(axis=0)
     maps = six_maps((np.minimum(core, narrow), 2))
     volume = exam.volume.copy()
     volume[inside_ball(exam, centre, 17.0)] = BLOOD_HU

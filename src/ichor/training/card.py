@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,8 +28,14 @@ from ichor.training.run_data import RunData
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["CardFacts", "card_text", "limits_of", "provenance", "renewed_card"]
+__all__ = ["CardFacts", "card_text", "limits_of", "provenance", "remeasured_card", "renewed_card"]
 
+_MEASURED = (
+    "## On sources that it never saw\n",
+    "## Each source left out of training in turn\n",
+    "## Robustness\n",
+)
+_AFTER_MEASURED = ("## Subgroups\n", "## Failures\n")
 _THRESHOLDS, _AFTER_THRESHOLDS = "## Thresholds\n", "## Operating points\n"
 
 
@@ -117,9 +123,7 @@ def card_text(manifest: Manifest, data: RunData, oof: OutOfFold, facts: CardFact
             population=f"{int(truth.sum())} of {len(truth)} {oof.kind}",
             difference=f"{facts.rounding:.1e}",
             calibration=calibration_rows(oof),
-            robustness=read_robustness(facts.predicted),
-            sources=read_sources(facts.predicted),
-            left_out=read_left_out(facts.predicted),
+            **_measured(facts.predicted, recipe.epochs),
             groups=list(group_figures(oof, groups_of(data.target))),
             quantities=QUANTITIES,
             lost=facts.differences,
@@ -134,6 +138,35 @@ def renewed_card(card: str, manifest: Manifest) -> str:
     after = rest.split(_AFTER_THRESHOLDS, 1)[1]
     section = _environment().get_template("thresholds.md.j2").render(m=manifest)
     return before + section + _AFTER_THRESHOLDS + after
+
+
+def remeasured_card(card: str, folder: Path, epochs: int) -> str:
+    """Return a card's text with the sections that measurements leave in a run's folder written again.
+
+    Parameters
+    ----------
+    card
+        Of a bundle that was made of the run.
+    folder
+        Of the run: :mod:`~ichor.evaluating.other_sources`, :mod:`~ichor.evaluating.left_out`, and
+        :mod:`~ichor.evaluating.robustness` say where in it.
+    epochs
+        Of the run's recipe.
+    """
+    start = min(at for heading in _MEASURED if (at := card.find(heading)) >= 0)
+    end = min(at for heading in _AFTER_MEASURED if (at := card.find(heading, start)) >= 0)
+    section = _environment().get_template("measured.md.j2").render(**_measured(folder, epochs))
+    return card[:start] + section + "\n" + card[end:]
+
+
+def _measured(folder: Path, epochs: int) -> dict[str, Any]:
+    """Read what was measured of a run besides its predictions."""
+    return {
+        "sources": read_sources(folder),
+        "left_out": read_left_out(folder),
+        "robustness": read_robustness(folder),
+        "epochs": epochs,
+    }
 
 
 def _environment() -> jinja2.Environment:
