@@ -14,7 +14,8 @@ from ichor.training.card import remeasured_card
 
 
 def test_a_card_takes_what_was_measured_later(tmp_path):
-    before = load_bundle("fast").card_text
+    bundle = load_bundle("fast")
+    before = bundle.card_text
     heading = "## Each source left out of training in turn\n"
     figure = LeftOutFigure(
         source="a",
@@ -43,13 +44,22 @@ def test_a_card_takes_what_was_measured_later(tmp_path):
     )
     write_robustness(tmp_path / ROBUSTNESS_FILE, [change.model_copy(update={"change": "as it is"}), change])
 
-    after = remeasured_card(before, tmp_path, 44)
+    limits, after = remeasured_card(bundle.manifest, before, tmp_path, 44)
 
     assert "all sets but this one, for 7 epochs" in after and "for 44 epochs" in after
     assert "| a | slice AUC, any hemorrhage | 0.800 | 0.700 to 0.900 | 3 slices |  |  |" in after
     assert "| 0.950 | -0.150 (-0.200 to +0.010) |" in after
     assert "| upside down | rows reversed | 0.900 | -0.010 (-0.020 to +0.000) |" in after
     # What lies before and after is as it was, and without the tables so is all of it.
-    assert after.split(heading)[0] == before.split(heading)[0].split("## Robustness\n")[0]
+    assert (
+        after.split(heading)[0].split("## Trained on\n")[1]
+        == (before.split(heading)[0].split("## Robustness\n")[0].split("## Trained on\n")[1])
+    )
     assert after.split("## Subgroups\n")[1] == before.split("## Subgroups\n")[1]
-    assert remeasured_card(after, tmp_path, 44) == after
+    manifest = bundle.manifest.model_copy(update={"limits": limits})
+    assert remeasured_card(manifest, after, tmp_path, 44) == (limits, after)
+    assert [a for a, b in zip(limits, bundle.manifest.limits, strict=True) if a != b] in (
+        [],
+        [next(limit for limit in limits if "measure it on exams of your own" in limit)],
+    )
+    assert all(f"- {limit}\n" in after for limit in limits)

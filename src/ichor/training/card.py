@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CardFacts", "card_text", "limits_of", "provenance", "remeasured_card", "renewed_card"]
 
+_ELSEWHERE = ("elsewhere", "other_sources", "left_out")
+"""Keys of the sentences on other sources."""
 _MEASURED = (
     "## On sources that it never saw\n",
     "## Each source left out of training in turn\n",
@@ -76,8 +78,7 @@ def limits_of(data: RunData, oof: OutOfFold, *, int8: bool = False) -> list[str]
     texts = json.loads(_resource("limits.json"))
     recipe, dataset = data.folder.recipe, data.target
     described = texts["measured"].get(dataset.name) or f"{{n}} {oof.kind} of {dataset.name}"
-    elsewhere = texts["other_sources" if read_sources(data.folder.path) else "elsewhere"]
-    measured = f"Measured on {described.format(n=len(oof.exam_labels))}; {elsewhere}"
+    measured = f"Measured on {described.format(n=len(oof.exam_labels))}; {_elsewhere(data.folder.path)}"
     locates = recipe.family.locates
     return [
         *texts["use"],
@@ -140,23 +141,45 @@ def renewed_card(card: str, manifest: Manifest) -> str:
     return before + section + _AFTER_THRESHOLDS + after
 
 
-def remeasured_card(card: str, folder: Path, epochs: int) -> str:
-    """Return a card's text with the sections that measurements leave in a run's folder written again.
+def remeasured_card(manifest: Manifest, card: str, folder: Path, epochs: int) -> tuple[tuple[str, ...], str]:
+    """Write what a bundle says of measurements in its run's folder again.
 
     Parameters
     ----------
-    card
+    manifest, card
         Of a bundle that was made of the run.
     folder
         Of the run: :mod:`~ichor.evaluating.other_sources`, :mod:`~ichor.evaluating.left_out`, and
         :mod:`~ichor.evaluating.robustness` say where in it.
     epochs
         Of the run's recipe.
+
+    Returns
+    -------
+    limits
+        Those of the manifest, the one on other sources as it is now.
+    card
+        The same, with its sections on other sources, sources left out, and robustness.
     """
+    texts = json.loads(_resource("limits.json"))
+    now = _elsewhere(folder)
+    limits = []
+    for limit in manifest.limits:
+        said = next((texts[key] for key in _ELSEWHERE if limit.endswith(texts[key])), "")
+        limits.append(limit.removesuffix(said) + now if said else limit)
+        card = card.replace(f"- {limit}\n", f"- {limits[-1]}\n", 1)
     start = min(at for heading in _MEASURED if (at := card.find(heading)) >= 0)
     end = min(at for heading in _AFTER_MEASURED if (at := card.find(heading, start)) >= 0)
     section = _environment().get_template("measured.md.j2").render(**_measured(folder, epochs))
-    return card[:start] + section + "\n" + card[end:]
+    return tuple(limits), card[:start] + section + "\n" + card[end:]
+
+
+def _elsewhere(folder: Path) -> str:
+    """Say what is known of other sources."""
+    measured = (
+        "other_sources" if read_sources(folder) else "left_out" if read_left_out(folder) else "elsewhere"
+    )
+    return str(json.loads(_resource("limits.json"))[measured])
 
 
 def _measured(folder: Path, epochs: int) -> dict[str, Any]:
