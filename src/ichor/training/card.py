@@ -165,8 +165,8 @@ def remeasured_card(manifest: Manifest, card: str, folder: Path, epochs: int) ->
     now = _elsewhere(folder)
     limits = []
     for limit in manifest.limits:
-        said = next((texts[key] for key in _ELSEWHERE if limit.endswith(texts[key])), "")
-        limits.append(limit.removesuffix(said) + now if said else limit)
+        sentence = next((texts[key] for key in _ELSEWHERE if limit.endswith(texts[key])), "")
+        limits.append(limit.removesuffix(sentence) + now if sentence else limit)
         card = card.replace(f"- {limit}\n", f"- {limits[-1]}\n", 1)
     start = min(at for heading in _MEASURED if (at := card.find(heading)) >= 0)
     end = min(at for heading in _AFTER_MEASURED if (at := card.find(heading, start)) >= 0)
