@@ -179,19 +179,19 @@ def test_a_bleed_goes_on_beyond_a_map_that_marks_its_middle(
     # The map marks a column through the ball: of each slice its middle alone.
     core = ball_logits(transform, centre, 17.0)
     narrow = np.stack(
-        [ball_logits(transform, centre + np.array([0, 0, dz]), 6.0) for dz in range(-12, 13, 3)]
+        [ball_logits(transform, centre + np.array([0, 0, dz]), 10.5) for dz in range(-12, 13, 3)]
     ).max(axis=0)
     maps = six_maps((np.minimum(core, narrow), 2))
     volume = exam.volume.copy()
     volume[inside_ball(exam, centre, 17.0)] = BLOOD_HU
     volumes = [
         localise(maps, volume, transform, RULE.model_copy(update={"reach_mm": mm})).volume_ml
-        for mm in (0, 4, 15)
+        for mm in (0, 3, 15)
     ]
     true = slices_of_ball_ml(exam.geometry, centre, 17.0)
     assert volumes[0] is not None and volumes[1] is not None
-    assert volumes[0] < 0.4 * true
-    assert volumes[0] < volumes[1] < 0.8 * true
+    assert volumes[0] < 0.6 * true
+    assert volumes[0] < volumes[1] < 0.9 * true
     assert volumes[2] == pytest.approx(true, rel=0.1)
 
 
@@ -321,3 +321,16 @@ def test_what_has_no_region_says_why(head_exam: Exam) -> None:
     assert "an outline begins at 0.50" in cold.reason
     bone = np.full_like(head_exam.volume, 900)
     assert "dense as blood" in localise(six_maps((ball, 5)), bone, transform, RULE).reason
+
+
+def test_what_is_as_dense_all_around_is_no_part_of_a_small_mark(head_exam: Exam) -> None:
+    centre = np.array([20.0, 0.0, 0.0])
+    transform = plan_grid(head_exam.volume, head_exam.geometry, SPEC)
+    volume = head_exam.volume.copy()
+    volume[inside_ball(head_exam, centre, 18.0)] = BLOOD_HU
+    maps = six_maps((ball_logits(transform, centre, 7.0), 2))
+    as_marked = localise(maps, volume, transform, RULE).volume_ml
+    # Within reach of the mark there is four times as much: a sinus or contrast, rather than the rest of a bleed.
+    reaching = localise(maps, volume, transform, RULE.model_copy(update={"reach_mm": 15.0})).volume_ml
+    assert as_marked is not None and as_marked > 0.5
+    assert reaching == pytest.approx(as_marked)

@@ -32,6 +32,8 @@ _CONTRAST_HU = 8.0
 _HALF_BONE_HU = 450.0
 """About half-way between blood and cortical bone: a voxel below it, beside blood, is more blood than bone."""
 _EDGE_MM = 0.8
+_MOST_BEYOND = 2.0
+"""Times what the map marks of a bleed: where more beyond it is as dense, density does not tell blood from others."""
 _RIM_MM = 3.0
 """What is as dense as blood and thinner may be the bone's partial volume."""
 _TOUCH_SHARE = 0.004
@@ -225,7 +227,8 @@ def blood_map(
     looks = [_look(int(k), plane, spaces, rule, sigma) for k, plane in zip(wanted, planes, strict=True)]
     known = [look.half_way for look in looks if look is not None and look.half_way is not None]
     usual = float(np.median(known)) if known else 0.0  # all as dense as the brain: density tells nothing
-    for plane, look in zip(planes, looks, strict=True):
+    beyond = np.zeros(planes.shape, bool)
+    for place, (plane, look) in enumerate(zip(planes, looks, strict=True)):
         if look is None:
             plane[...] = 0
         else:
@@ -237,9 +240,11 @@ def blood_map(
             kept = plane[look.area] * like
             if rule.reach_mm and look.half_way is not None and transform.geometry.spacing_known:
                 dense = look.inside & (look.smooth >= low) & (look.smooth <= rule.high_hu)
-                kept[_beyond(kept > 0, dense, sigma, rule.reach_mm)] = edge
+                beyond[place][look.area] = _beyond(kept > 0, dense, sigma, rule.reach_mm)
             plane[...] = 0
             plane[look.area] = kept
+    if beyond.any():
+        planes[_without_leaks(planes > 0, beyond)] = edge
     if is_windowed(spaces.bone):
         for k, plane in zip(wanted, planes, strict=True):
             _add_white(plane, volume[k], spaces.bone, edge)
@@ -264,6 +269,14 @@ def _beyond(
     near = ndimage.distance_transform_edt(~blood, sampling=pixel_mm) <= reach_mm
     whole = ndimage.binary_propagation(blood, np.ones((3, 3)), blood | (thick & near))
     return np.asarray(whole & ~blood)
+
+
+def _without_leaks(marked: NDArray[np.bool_], beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave out what lies beyond the map in pieces ``(k, rows, columns)`` of which the map marks too little."""
+    pieces, count = ndimage.label(marked | beyond, structure=np.ones((3, 3, 3)))
+    of_map = np.bincount(pieces[marked], minlength=count + 1)
+    more = np.bincount(pieces[beyond], minlength=count + 1)
+    return np.asarray(beyond & (more <= _MOST_BEYOND * of_map)[pieces])
 
 
 def _add_white(plane: NDArray[np.float32], hu: NDArray[np.int16], bone: float, edge: float) -> None:
