@@ -1,6 +1,6 @@
 """Where are the bleeds, measured: overlap with drawn masks, and the map's maximum against boxes.
 
-Usage: python -m benchmarks.accuracy.locating RUN [--data DIR] [--cache DIR] [--exams N]
+Usage: python -m benchmarks.accuracy.locating RUN [--data DIR] [--cache DIR] [--exams N] [--reach MM]
 
 RUN is a finished run of a map model on ct-ich, with its weights. Each fold's network is exported to ONNX and run as
 ``ichor detect`` runs it; an exam of ct-ich is predicted by the network that did not see the patient. The other two
@@ -27,7 +27,7 @@ from ichor.datasets.labelled import Dataset, LabelledExam
 from ichor.datasets.phe_sich import PheSich
 from ichor.datasets.splits import split_of
 from ichor.detecting.localise import Regions, blood_map, localise
-from ichor.detecting.manifest import scaled_probabilities
+from ichor.detecting.manifest import Localisation, scaled_probabilities
 from ichor.detecting.rules import ExamRule, ScoringRules
 from ichor.detecting.scoring import Prediction, score
 from ichor.detecting.sessions import MapModel, open_session
@@ -44,6 +44,7 @@ from ichor.training.recipe import Recipe
 from ichor.training.run_folder import read_recipe
 
 RULE = OUTLINES.model_copy(update={"subtypes": "maps"})  # by shape: benchmarks.accuracy.region_subtypes
+REACH = f"how far outlines go on beyond the map's edge; {RULE.reach_mm:g} ships, 0 is the edge alone"
 Floats = NDArray[np.float32]
 
 
@@ -54,6 +55,7 @@ class Networks:
     run: Path
     recipe: Recipe
     cache: Path
+    rule: Localisation = RULE
 
     def maps(self, part: str, dataset: Dataset, exam: LabelledExam) -> Floats:
         """Return the map ``(m, 6, h, w)`` that a part's network draws of an exam, from the cache if it is there."""
@@ -82,20 +84,22 @@ class Located:
     exam: LabelledExam
     transform: GridTransform
     maps: Floats
+    rule: Localisation
     regions: Regions
 
     @classmethod
-    def of(cls, exam: LabelledExam, maps: Floats, recipe: Recipe) -> Located:
+    def of(cls, exam: LabelledExam, maps: Floats, networks: Networks) -> Located:
         """Find the regions."""
-        transform = plan_grid(exam.exam.volume, exam.exam.geometry, recipe.preparation.grid)
-        return cls(exam, transform, maps, localise(maps, exam.exam.volume, transform, RULE))
+        transform = plan_grid(exam.exam.volume, exam.exam.geometry, networks.recipe.preparation.grid)
+        regions = localise(maps, exam.exam.volume, transform, networks.rule)
+        return cls(exam, transform, maps, networks.rule, regions)
 
     def planes(self, slices: list[int]) -> tuple[Floats, Floats]:
         """Return the map on native slices as it is, and masked to what is within the skull and as dense as blood."""
         any_map = np.asarray(1 / (1 + np.exp(-self.maps[:, 0])), np.float32)
         raw = self.transform.grid_to_native(any_map, slices)
         clean = np.zeros_like(raw)
-        which, kept = blood_map(any_map, self.exam.exam.volume, self.transform, RULE)
+        which, kept = blood_map(any_map, self.exam.exam.volume, self.transform, self.rule)
         for place, k in enumerate(slices):
             if k in which:
                 clean[place] = kept[list(which).index(k)]
@@ -160,7 +164,7 @@ def ct_ich(networks: Networks, dataset: CtIch, oof: OutOfFold, exams: int | None
     for patient in list(dataset.patients())[:exams]:
         exam = dataset.load(patient)
         maps = networks.maps(f"fold-{parts[patient]}", dataset, exam)
-        located = Located.of(exam, maps, networks.recipe)
+        located = Located.of(exam, maps, networks)
         compare_exam(found, dataset, located, called[oof.patients == patient])
     print_overlaps(found)
     print_points([(p.raw, p.blood, p.detected) for p in found.pointed])
@@ -250,7 +254,7 @@ def head_ct(networks: Networks, dataset: HeadCt, exams: int | None) -> None:
         exam = dataset.load(patient)
         if exam.blood is None:
             raise SystemExit(f"{dataset.name}: found no mask of a picture; expected one")
-        located = Located.of(exam, networks.maps(networks.recipe.ships, dataset, exam), networks.recipe)
+        located = Located.of(exam, networks.maps(networks.recipe.ships, dataset, exam), networks)
         one = lo.overlap(patient, located.regions.mask[0] > 0, exam.blood[0] > 0)
         found.append(replace(one, patient=groups.get(patient, patient)))
     row("Dice on coarse masks, pooled", lo.pooled_dice(found), "pictures")
@@ -272,7 +276,7 @@ def phe_sich(networks: Networks, dataset: PheSich, oof: OutOfFold, exams: int | 
         exam = dataset.load(patient)
         boxes = [dataset.boxes(patient, k) for k in range(exam.exam.n_slices)]
         boxed = [k for k, some in enumerate(boxes) if some]
-        located = Located.of(exam, networks.maps(recipe.ships, dataset, exam), recipe)
+        located = Located.of(exam, networks.maps(recipe.ships, dataset, exam), networks)
         maps = located.maps
         scores = score(Prediction(maps, maps.max(axis=(2, 3))), located.transform.slice_distances, rules)
         p = scaled_probabilities(scores.native, calibration)[:, 0]
@@ -287,9 +291,11 @@ def main() -> None:
     arguments = parser(__doc__, run=True)
     arguments.add_argument("--cache", type=Path, help="maps and graphs are kept here")
     arguments.add_argument("--exams", type=int, help="of each data set, the first so many")
+    arguments.add_argument("--reach", type=float, default=RULE.reach_mm, metavar="MM", help=REACH)
     options = arguments.parse_args()
+    rule = RULE.model_copy(update={"reach_mm": options.reach})
     with tempfile.TemporaryDirectory() as scratch:
-        networks = Networks(options.run, read_recipe(options.run), options.cache or Path(scratch))
+        networks = Networks(options.run, read_recipe(options.run), options.cache or Path(scratch), rule)
         data, exams = options.data, options.exams
         target = CtIch(data / "ct-ich")
         oof = read_predictions(options.run, target)

@@ -180,13 +180,14 @@ def perfect_map(blood: NDArray[np.float32], transform: GridTransform, subtype: i
 
 @dataclass(frozen=True)
 class Found:
-    """What was found of one phantom."""
+    """What was found of one phantom; the probability of any hemorrhage where the whole was measured."""
 
     layout: str
     shape: str
     ml: float
     found: float
     bound: float
+    probability: float | None = None
 
     @property
     def error(self) -> float:
@@ -200,8 +201,9 @@ def measure(layout: Layout, shape: str, ml: float, bundle: str, whole: bool) -> 
     ml_voxel = exam.geometry.slice_extents * layout.pixel**2 / 1000
     best = float((ml_voxel * (blood >= 0.5).sum(axis=(1, 2))).sum())
     if whole:
-        found = detect(exam, bundle=bundle).volume_ml
-        return Found(layout.title, shape, ml, float("nan") if found is None else found, best / ml - 1)
+        findings = detect(exam, bundle=bundle)
+        found = float("nan") if findings.volume_ml is None else findings.volume_ml
+        return Found(layout.title, shape, ml, found, best / ml - 1, findings.probabilities.any)
     manifest = load_bundle(bundle).manifest
     transform = plan_grid(exam.volume, exam.geometry, manifest.preparation.grid)
     maps = perfect_map(blood, transform, {"ellipsoid": 2, "lens": 1, "crescent": 5}[shape])
@@ -232,12 +234,18 @@ def main() -> None:
     arguments.add_argument("--every", type=int, default=1, help="only each N-th phantom")
     options = arguments.parse_args()
     began = time.perf_counter()
-    heading("slices", "shape", "true mL", "found mL", "error", "best mask's error")
+    heading("slices", "shape", "true mL", "found mL", "error", "best mask's error", "P of any")
     found = []
     for one in phantoms(options.bundle, options.detect, options.every):
         found.append(one)
         row(
-            one.layout, one.shape, f"{one.ml:g}", f"{one.found:.2f}", f"{one.error:+.1%}", f"{one.bound:+.1%}"
+            one.layout,
+            one.shape,
+            f"{one.ml:g}",
+            f"{one.found:.2f}",
+            f"{one.error:+.1%}",
+            f"{one.bound:+.1%}",
+            None if one.probability is None else f"{one.probability:.2f}",
         )
     print()
     heading("true mL", "n", "mean absolute error", "largest", "within 5 % or the best mask's error")

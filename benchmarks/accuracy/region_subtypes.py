@@ -1,6 +1,6 @@
 """Whether a region's subtype is told better by its place and shape than by the network's maps.
 
-Usage: python -m benchmarks.accuracy.region_subtypes RUN [--data DIR] [--cache DIR] [--write]
+Usage: python -m benchmarks.accuracy.region_subtypes RUN [--data DIR] [--cache DIR] [--reach MM] [--write]
 
 RUN is a finished run of a map model on ct-ich, with its weights: its folds' networks outline exams that they did not
 see. Regions that lie in boxes of a known subtype are told by the maps, and by a model of place and shape that was
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy.locating import Located, Networks, region_truths
+from benchmarks.accuracy.locating import REACH, RULE, Located, Networks, region_truths
 from benchmarks.shared.arguments import ROOT, parser
 from benchmarks.shared.tables import heading
 from benchmarks.shared.tables import row as print_row
@@ -46,6 +46,7 @@ def main() -> None:
     arguments.add_argument("run", type=Path)
     arguments.add_argument("--cache", type=Path, help="where maps are kept")
     arguments.add_argument("--write", action="store_true", help="write the model that ships")
+    arguments.add_argument("--reach", type=float, default=RULE.reach_mm, metavar="MM", help=REACH)
     options = arguments.parse_args()
     dataset = CtIch(options.data / "ct-ich")
     labels = dataset.patients()
@@ -58,26 +59,27 @@ def main() -> None:
     if options.write:
         _FILE.write_text(json.dumps(_PROVENANCE | fit([*simulated, *real]), indent=1) + "\n")
     with tempfile.TemporaryDirectory() as temporary:
-        compare(options.run, dataset, bleeding, options.cache or Path(temporary), (simulated, real))
+        rule = RULE.model_copy(update={"reach_mm": options.reach})
+        folder = RunFolder.open(options.run)
+        networks = Networks(options.run, folder.recipe, options.cache or Path(temporary), rule)
+        folds = json.loads(folder.split.read_text())["folds"]
+        compare(networks, folds, dataset, bleeding, (simulated, real))
 
 
 def compare(
-    run: Path,
+    networks: Networks,
+    folds: Mapping[str, int],
     dataset: CtIch,
     patients: Sequence[str],
-    cache: Path,
     samples: tuple[list[Sample], list[Sample]],
 ) -> None:
     """Print how often each way names regions rightly, and the log loss of its probabilities."""
-    folder = RunFolder.open(run)
-    networks = Networks(run, folder.recipe, cache)
-    folds = json.loads(folder.split.read_text())["folds"]
     simulated, real = samples
     truths: list[int] = []
     ways: dict[str, list[Floats]] = {"maps": [], "shape, simulated alone": [], "shape, boxes too": []}
     for patient in patients:
         exam = dataset.load(patient)
-        located = Located.of(exam, networks.maps(f"fold-{folds[patient]}", dataset, exam), folder.recipe)
+        located = Located.of(exam, networks.maps(f"fold-{folds[patient]}", dataset, exam), networks)
         found = list(region_truths(dataset, patient, located.regions))
         if not found:
             continue

@@ -8,8 +8,8 @@ and predicts every patient of the set that it never saw, in HU as the set has th
 of any hemorrhage and of the subtypes that the set labels, with 95 % intervals over patients, beside those of the kept
 run's networks that trained on other patients of the set (``--beside``, by default the default's), and the difference.
 No threshold and no calibration is fitted, and no model over the slices. ``--set epochs=32`` trains for less time than
-the recipe. ``--keep RUN`` keeps the table in a run's folder (``left-out/sources.json``), from where ``ichor export``
-takes it into the card. A set of one class alone has no area.
+the recipe. ``--keep RUN`` keeps the table in a run's folder (``left-out/sources.json``), set by set, from where
+``ichor export`` takes it into the card. A set of one class alone has no area.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.shared.tables import heading, row
 from ichor.datasets.labelled import Dataset
 from ichor.datasets.registry import open_dataset
 from ichor.evaluating.kept_tables import write_rows
-from ichor.evaluating.left_out import LEFT_OUT_FILE, LeftOutFigure, left_out_figures
+from ichor.evaluating.left_out import LEFT_OUT_FILE, LeftOutFigure, left_out_figures, read_left_out
 from ichor.evaluating.prediction_files import read_scores, read_single_scores, write_predictions
 from ichor.evaluating.predictions import OutOfFold, joined, read_predictions
 from ichor.training.cross_validation import CrossValidation
@@ -54,7 +54,6 @@ def main() -> None:
     recipe = load_recipe(options.recipe, settings=options.set)
     hardware = Hardware("cpu", workers=0, threads=options.threads)
     heading("left out", "figure", "AUC (95 % interval)", "of", "trained on it", "change (95 % interval)")
-    rows: list[LeftOutFigure] = []
     for source in options.only or (recipe.target, *recipe.extra):
         dataset = open_dataset(source, options.data)
         run = predicted(
@@ -65,9 +64,9 @@ def main() -> None:
             print_figure(one)
         if not found:
             row(source, "one class alone", "", f"{len(run.exam_patients)} {run.kind}", "", "")
-        rows += found
-    if options.keep is not None:
-        write_rows(options.keep / LEFT_OUT_FILE, rows)
+        if options.keep is not None:  # those of other sets stay
+            others = [one for one in read_left_out(options.keep) if one.source != source]
+            write_rows(options.keep / LEFT_OUT_FILE, [*others, *found])
 
 
 def without(recipe: Recipe, source: str) -> Recipe:

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from ichor.detecting.bundle import load_bundle
+from ichor.errors import UsageError
 from ichor.evaluating.kept_tables import write_rows
 from ichor.evaluating.left_out import LEFT_OUT_FILE, LeftOutFigure
 from ichor.evaluating.robustness import ROBUSTNESS_FILE, RobustnessRow, write_robustness
@@ -63,3 +64,9 @@ def test_a_card_takes_what_was_measured_later(tmp_path):
         [next(limit for limit in limits if "measure it on exams of your own" in limit)],
     )
     assert all(f"- {limit}\n" in after for limit in limits)
+
+
+def test_a_card_of_another_kind_is_refused(tmp_path):
+    bundle = load_bundle("fast")
+    with pytest.raises(UsageError, match=r"bundle fast, card\.md: found no section '## Robustness'"):
+        remeasured_card(bundle.manifest, "# Another model\n", tmp_path, 44)

@@ -159,8 +159,8 @@ class Localisation(_Model):
         and bone. The lower end is raised to half-way between the brain and the blood of the same slice.
     reach_mm
         How far beyond the map's edge a region goes on within a slice, through voxels that are as dense as its blood
-        and lie in no thin rim, at most twice what the map marks of it; 0 where the map's own edge is better than that. Not
-        in pictures, whose HU are estimated.
+        and lie in no thin rim, if those are at most twice what the map marks of it; 0 where the map's own edge is
+        better than that. Not in pictures, whose HU are estimated.
     subtypes
         What tells the subtype of a region: the maps of the subtypes, or its place and shape
         (:mod:`ichor.detecting.region_shape`).

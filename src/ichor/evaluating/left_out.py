@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from ichor.errors import UsageError
 from ichor.evaluating import metrics as m
 from ichor.evaluating.kept_tables import read_rows
 from ichor.evaluating.predictions import OutOfFold
 from ichor.evaluating.resampling import bootstrap, paired_bootstrap
-from ichor.labels import LABELS
+from ichor.evaluating.source_figures import SourceRow, known_labels
 
 __all__ = ["LEFT_OUT_FILE", "LeftOutFigure", "left_out_figures", "read_left_out"]
 
@@ -22,17 +20,11 @@ LEFT_OUT_FILE = Path("left-out") / "sources.json"
 _MEASURED_BY = "python -m benchmarks.accuracy.sources"
 
 
-class LeftOutFigure(BaseModel):
+class LeftOutFigure(SourceRow):
     """An area under the ROC curve on a data set that a training lacked.
 
     Attributes
     ----------
-    source, figure
-        The data set, and what was measured.
-    value, low, high
-        With its 95 % interval over patients.
-    unit
-        Of what, and how many.
     epochs
         For how long the network was trained.
     trained
@@ -41,14 +33,6 @@ class LeftOutFigure(BaseModel):
         By how much leaving it out exceeds that, on the same draws of patients: value and 95 % interval.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: str
-    figure: str
-    value: float
-    low: float
-    high: float
-    unit: str
     epochs: int
     trained: float | None = None
     change: tuple[float, float, float] | None = None
@@ -83,28 +67,26 @@ def left_out_figures(
     if trained is not None and not np.array_equal(run.patients, trained.patients):
         raise UsageError(
             f"{source}: found {len(run.patients)} slices, and {len(trained.patients)} or those of other patients "
-            "beside them; expected the same"
+            "beside them; expected the same; name a run that predicted the whole set"
         )
     found = []
-    for unit, place in _areas(run):
-        labels, logits, patients = _of(run, unit)
-        known = ~np.isnan(labels[:, place])
-        y, drawn = labels[known, place], patients[known]
-        area = bootstrap(m.roc_auc, y, logits[known, place], drawn)
+    for one in known_labels(run):
+        area = bootstrap(m.roc_auc, one.labels, one.logits, one.patients)
         beside = change = None
         if trained is not None:
-            other = _of(trained, unit)[1][known, place]
-            beside = m.roc_auc(y, other)
-            gap, _ = paired_bootstrap(m.roc_auc, y, logits[known, place], other, drawn)
+            logits = trained.exam_logits if one.unit == "exam" else trained.logits
+            other = logits[one.where, one.place]
+            beside = m.roc_auc(one.labels, other)
+            gap, _ = paired_bootstrap(m.roc_auc, one.labels, one.logits, other, one.patients)
             change = (gap.value, gap.low, gap.high)
         found.append(
             LeftOutFigure(
                 source=source,
-                figure=f"{unit} AUC, {LABELS[place].display.lower()}",
+                figure=one.figure,
                 value=area.value,
                 low=area.low,
                 high=area.high,
-                unit=f"{area.n} {unit}s, {area.positives} positive, {area.patients} patients",
+                unit=f"{area.n} {one.unit}s, {area.positives} positive, {area.patients} patients",
                 epochs=epochs,
                 trained=beside,
                 change=change,
@@ -124,20 +106,3 @@ def read_left_out(folder: Path) -> list[LeftOutFigure]:
     return read_rows(
         Path(folder) / LEFT_OUT_FILE, LeftOutFigure, what="sources left out", measured_by=_MEASURED_BY
     )
-
-
-def _areas(run: OutOfFold) -> Iterator[tuple[str, int]]:
-    """Give what has both classes: slices or pictures, then exams."""
-    for unit in ("picture",) if run.kind == "pictures" else ("exam", "slice"):
-        labels = _of(run, unit)[0]
-        for place in range(len(LABELS)):
-            known = labels[~np.isnan(labels[:, place]), place]
-            if 0 < known.sum() < len(known):
-                yield unit, place
-
-
-def _of(run: OutOfFold, unit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels, logits and whom intervals draw."""
-    if unit == "exam":
-        return run.exam_labels, run.exam_logits, run.drawn(run.exam_patients)
-    return run.labels, run.logits, run.drawn(run.patients)

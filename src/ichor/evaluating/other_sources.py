@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from ichor.datasets.labelled import Dataset
 from ichor.detecting import Detector
@@ -19,7 +18,7 @@ from ichor.evaluating.bundle_predictions import predict_dataset
 from ichor.evaluating.kept_tables import read_rows
 from ichor.evaluating.metrics import bootstrap
 from ichor.evaluating.predictions import OutOfFold
-from ichor.labels import LABELS
+from ichor.evaluating.source_figures import SourceRow, known_labels
 from ichor.progress import Progress, silent
 
 __all__ = ["OTHER_SOURCES_FILE", "SourceFigure", "measure_source", "read_sources"]
@@ -29,29 +28,15 @@ OTHER_SOURCES_FILE = Path("other-sources") / "sources.json"
 _MEASURED_BY = "python -m benchmarks.accuracy.other_sources"
 
 
-class SourceFigure(BaseModel):
+class SourceFigure(SourceRow):
     """A figure on a data set that the bundle did not learn from.
 
     Attributes
     ----------
-    source, figure
-        The data set, and what was measured.
-    value, low, high
-        With its 95 % interval over patients.
-    unit
-        Of what, and how many.
     left_out
         Exams or pictures that were refused, and are not counted.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: str
-    figure: str
-    value: float
-    low: float
-    high: float
-    unit: str
     left_out: int
 
 
@@ -128,24 +113,14 @@ def _figures(run: OutOfFold, manifest: Manifest) -> Iterator[tuple[str, str, m.I
     if run.kind == "pictures":
         thresholds = manifest.picture_thresholds or manifest.slice_thresholds
         p = own.single_slice_probabilities(run.logits, "picture")
-        of = [("picture", run.labels, run.logits, run.drawn(run.patients))]
         called = (p[:, 0] >= thresholds["any"].probability).astype(np.float64)
         verdicts = ("picture", run.labels[:, 0], called, run.drawn(run.patients))
     else:
         p = own.exam_probabilities(run.exam_logits)
-        drawn = run.drawn(run.exam_patients)
-        of = [
-            ("exam", run.exam_labels, run.exam_logits, drawn),
-            ("slice", run.labels, run.logits, run.drawn(run.patients)),
-        ]
         called = (p[:, 0] >= manifest.thresholds["any"].probability).astype(np.float64)
-        verdicts = ("exam", run.exam_labels[:, 0], called, drawn)
-    for unit, labels, logits, patients in of:
-        for place, label in enumerate(LABELS):
-            known = ~np.isnan(labels[:, place])
-            if 0 < labels[known, place].sum() < known.sum():
-                area = bootstrap(m.roc_auc, labels[known, place], logits[known, place], patients[known])
-                yield f"{unit} AUC, {label.display.lower()}", f"{unit}s", area
+        verdicts = ("exam", run.exam_labels[:, 0], called, run.drawn(run.exam_patients))
+    for one in known_labels(run):
+        yield one.figure, f"{one.unit}s", bootstrap(m.roc_auc, one.labels, one.logits, one.patients)
     unit, truth, calls, patients = verdicts
     known = ~np.isnan(truth)
     for name, statistic in (("sensitivity", m.sensitivity), ("specificity", m.specificity)):

@@ -14,6 +14,7 @@ import numpy as np
 from ichor.datasets.labelled import DatasetInfo
 from ichor.detecting.manifest import Manifest
 from ichor.detecting.out_of_distribution import QUANTITIES
+from ichor.errors import UsageError
 from ichor.evaluating.compare import Difference
 from ichor.evaluating.failures import failures
 from ichor.evaluating.groups import group_figures, groups_of
@@ -160,7 +161,17 @@ def remeasured_card(manifest: Manifest, card: str, folder: Path, epochs: int) ->
         Those of the manifest, the one on other sources as it is now.
     card
         The same, with its sections on other sources, sources left out, and robustness.
+
+    Raises
+    ------
+    UsageError
+        Where the card has no such sections: that of an imported model.
     """
+    if _MEASURED[-1] not in card or not any(heading in card for heading in _AFTER_MEASURED):
+        raise UsageError(
+            f"bundle {manifest.name}, card.md: found no section {_MEASURED[-1].strip()!r}; expected a card that a "
+            "release of ichor wrote; make the bundle anew with ichor export"
+        )
     texts = json.loads(_resource("limits.json"))
     now = _elsewhere(folder)
     limits = []
